@@ -1,0 +1,179 @@
+#!/usr/bin/python3
+"""Memory measurements: RSS per key, the slowest insert while the table grows, RSS after deletes.
+
+    bench/memory/run.py bytes                 5M keys of 16 B, values of 8, 32, 100 B, with and
+                                              without a TTL, for Splitring and its peers
+    bench/memory/run.py growth --keys 2000000 each insert timed; the slowest, and when it came
+    bench/memory/run.py shrink                everything deleted one by one; what RSS remains
+
+README.md beside bench/ says how to read it.
+"""
+
+import argparse
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import benchlib as lib  # noqa: E402  (its folder must be on the path first)
+
+TTL_S = 1000000
+KEY_LEN = 16
+
+
+def fill(load, server, keys, value_len, ttl):
+    load.preload(server, keys=keys, key_size=KEY_LEN, data_size=value_len,
+                 ttl=TTL_S if ttl else None)
+    with server.client() as client:
+        size = client.command("DBSIZE")
+    if size != keys:
+        raise lib.Failure(f"{server.name} says DBSIZE {size} after {keys} inserts")
+
+
+def bytes_per_key(arguments, load):
+    rounds = arguments.rounds or 1
+    results = []
+    rows = []
+    for ttl in ((False, True) if arguments.ttl == "both" else (arguments.ttl == "yes",)):
+        for value_len in arguments.values:
+            got = {}
+            names = []
+            for turn in range(rounds):
+                servers = lib.servers_of(arguments, arguments.server_cpu, arguments.threads)
+                names = [server.name for server in servers]
+                for server in lib.rotated(servers, turn):
+                    lib.progress(f"{server.name}: {value_len} B{', TTL' if ttl else ''}")
+                    with server:
+                        time.sleep(0.5)
+                        before = server.rss_bytes()
+                        fill(load, server, arguments.keys, value_len, ttl)
+                        per_key = (server.rss_settled_bytes() - before) / arguments.keys
+                    got.setdefault(server.name, []).append({"bytes": per_key})
+                    results.append({"measurement": "bytes", "server": server.name,
+                                    "value": value_len, "ttl": ttl, "round": turn,
+                                    "keys": arguments.keys, "bytes_per_key": per_key})
+            for name in names:
+                per_key = lib.median([one["bytes"] for one in got[name]])
+                ratio = "1" if name == names[0] else lib.ratio_text(
+                    lib.paired(got[names[0]], got[name], "bytes"))
+                rows.append([f"{value_len} B{' + TTL' if ttl else ''}", name,
+                             lib.number(per_key, 1), lib.number(per_key - KEY_LEN - value_len, 1),
+                             ratio])
+    lib.print_table(f"RSS per key, {arguments.keys:,} keys of {KEY_LEN} B",
+                    ["value", "server", "B/key", "beyond payload", f"{names[0]} / it"], rows)
+    return results
+
+
+def growth(arguments, load):
+    """Inserts one at a time on one connection, each timed by the server's own CPU clock."""
+    results = []
+    rows = []
+    servers = lib.servers_of(arguments, arguments.server_cpu, arguments.threads)
+    for turn in range(arguments.rounds or 1):
+        for server in lib.rotated(servers, turn):
+            lib.progress(f"round {turn + 1}: {server.name}")
+            with server:
+                for verb in ("set", "get") if arguments.control else ("set",):
+                    result = load.run(server, walk=verb, keys=arguments.keys, clients=1,
+                                      key_size=KEY_LEN, data_size=arguments.values[0], slowest=16,
+                                      server_time=True)
+                    results.append(dict(result, measurement="growth", server=server.name,
+                                        verb=verb, round=turn))
+                    worked = result["server_time"]
+                    rows.append([server.name, turn + 1, "insert" if verb == "set" else "get",
+                                 lib.number(worked["p50_us"], 1), lib.number(worked["p999_us"], 0),
+                                 lib.number(worked["max_us"] / 1000), worked["above_1ms"],
+                                 moments(worked["slowest"]),
+                                 lib.number(result["max_us"] / 1000, 1)])
+    lib.print_table(
+        f"{arguments.keys:,} inserts into an empty server, one at a time: what the server itself "
+        "worked for each",
+        ["server", "round", "request", "p50 µs", "p99.9", "slowest ms", "> 1 ms",
+         "slowest: ms at thousands of keys", "wall ms"], rows)
+    return results
+
+
+def moments(slowest, apart=100, most=4):
+    """The slowest requests; neighbours, which belong to the same event, are told once."""
+    kept = []
+    for slow in slowest:
+        if all(abs(slow["at"] - other["at"]) > apart for other in kept):
+            kept.append(slow)
+    return ", ".join(f"{slow['us'] / 1000:.2f} at {slow['at'] / 1000:.0f}"
+                     for slow in kept[:most])
+
+
+def shrink(arguments, load):
+    results = []
+    rows = []
+    value_len = arguments.values[0]
+    mib = 1 / (1 << 20)
+    for server in lib.servers_of(arguments, arguments.server_cpu, arguments.threads):
+        lib.progress(f"{server.name}: filling and emptying")
+        with server:
+            time.sleep(0.5)
+            empty = server.rss_bytes()
+            fill(load, server, arguments.keys, value_len, False)
+            full = server.rss_settled_bytes()
+            load.run(server, walk="del", keys=arguments.keys, key_size=KEY_LEN, clients=4,
+                     pipeline=64)
+            with server.client() as client:
+                left = client.command("DBSIZE")
+            if left != 0:
+                raise lib.Failure(f"{server.name} says DBSIZE {left} after deleting everything")
+            after = server.rss_bytes()
+            time.sleep(arguments.shrink_seconds)
+            settled = server.rss_bytes()
+        back = (full - settled) / (full - empty)
+        results.append({"measurement": "shrink", "server": server.name, "empty": empty,
+                        "full": full, "after_deletes": after, "settled": settled, "back": back})
+        rows.append([server.name, *(lib.number(size * mib, 0)
+                                    for size in (empty, full, after, settled)), f"{back:.0%}"])
+    lib.print_table(
+        f"RSS in MiB: {arguments.keys:,} keys of {KEY_LEN} + {value_len} B, then all deleted",
+        ["server", "at start", "full", "after deletes", f"{arguments.shrink_seconds:g} s later",
+         "given back"], rows)
+    return results
+
+
+MEASUREMENTS = {"bytes": bytes_per_key, "growth": growth, "shrink": shrink}
+
+
+def arguments_parse():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("measurement", choices=MEASUREMENTS, nargs="?", default="bytes")
+    lib.add_server_options(parser)
+    parser.add_argument("--threads", type=int, default=1, help="workers (1)")
+    parser.add_argument("--keys", type=int, help="(5000000; growth: 2000000)")
+    parser.add_argument("--values", type=int, nargs="+",
+                        help="value sizes (8 32 100; growth and shrink use the first, or 32)")
+    parser.add_argument("--ttl", choices=("no", "yes", "both"), default="both")
+    parser.add_argument("--shrink-seconds", type=float, default=15)
+    parser.add_argument("--control", action="store_true",
+                        help="growth: then read each key once, timed alike: the tail without "
+                             "growth")
+    arguments = parser.parse_args()
+    if arguments.keys is None:
+        arguments.keys = 2000000 if arguments.measurement == "growth" else 5000000
+    if arguments.values is None:
+        arguments.values = [8, 32, 100] if arguments.measurement == "bytes" else [32]
+    return arguments
+
+
+def main():
+    arguments = arguments_parse()
+    try:
+        lib.finish_server_options(arguments)
+        with lib.Programs(arguments.loadgen) as programs:
+            load = lib.Load(programs, arguments.load_cpu)
+            results = MEASUREMENTS[arguments.measurement](arguments, load)
+            lib.save_json(arguments.json, results)
+    except lib.Failure as failure:
+        sys.exit(f"run.py: {failure}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

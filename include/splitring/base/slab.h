@@ -1,0 +1,23 @@
+/* Small blocks of one shard, in size classes of 8 bytes (mimalloc rounds to 16: FIGURES section 4).
+ * A slab hangs on a shard, not on a thread: whoever holds the shard allocates and frees. Pages of
+ * 64 KiB that become empty go back to the system.
+ * Thread: holder of the shard. */
+#ifndef SPLITRING_BASE_SLAB_H
+#define SPLITRING_BASE_SLAB_H
+
+#include "splitring/base/types.h"
+
+#define SLAB_BLOCK_MAX 1024u /* larger blocks: mem_try_alloc */
+
+struct slab;
+
+struct slab *slab_new(void);
+void slab_free_all(struct slab *slab);            /* the slab and every block in it */
+void *slab_alloc(struct slab *slab, size_t len) WARN_UNUSED; /* 1..SLAB_BLOCK_MAX; 8-byte aligned */
+/* len: as asked for, or any len of the same class. NULL is fine. */
+void slab_free(struct slab *slab, void *ptr, size_t len);
+static inline size_t slab_class_len(size_t len) { return (len + 7u) & ~(size_t)7u; }
+size_t slab_bytes_used(const struct slab *slab);  /* sum of class sizes of live blocks */
+size_t slab_bytes_held(const struct slab *slab);  /* memory taken from the system */
+
+#endif

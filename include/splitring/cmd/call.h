@@ -1,0 +1,67 @@
+/* One run of one command: what a handler sees. It has arguments, shards, a reply, the time and a
+ * generator; no sockets, no mailboxes, no clock.
+ * Thread: holder of every shard in `shards`. */
+#ifndef SPLITRING_CMD_CALL_H
+#define SPLITRING_CMD_CALL_H
+
+#include "splitring/base/rng.h"
+#include "splitring/cmd/command.h"
+#include "splitring/cmd/handlers.h"
+#include "splitring/keyspace/keyspace.h"
+#include "splitring/resp/parse.h"
+#include "splitring/resp/reply.h"
+
+struct effects;
+struct env;
+struct conn;
+
+struct call {
+    const struct command *cmd;
+    const struct slice *argv;
+    int argc;
+    struct ks ks;             /* the keyspace as this call sees it: shards, db, now, touch rules */
+    struct reply reply;
+    struct rng *rng;
+    const struct env *env;    /* settings a handler may read (limits, thresholds) */
+    struct effects *effects;  /* NULL: nobody consumes effects */
+    struct arg *args;         /* NULL, or argv with owned blobs a handler may take (call_take_blob) */
+    struct conn *conn;        /* ROUTE_HERE commands only: the worker's connection; else NULL */
+    uint64_t dirty;           /* writes done (Redis' server.dirty): 0 = nothing changed */
+};
+
+/* Settings that handlers depend on; each worker has its own copy, replaced by CONFIG SET. */
+struct env {
+    int64_t proto_max_bulk_len;
+    uint32_t databases;
+    bool lazyfree_user_del;
+    bool lazyfree_user_flush;
+    uint32_t shard_count;
+};
+
+static inline struct slice call_arg(const struct call *c, int i) { return c->argv[i]; }
+/* True when argument i is the word (case-insensitive). */
+static inline bool call_is(const struct call *c, int i, const char *word)
+{
+    return slice_is_word(c->argv[i], word);
+}
+/* On failure the error reply is written: getLongLongFromObjectOrReply and friends. */
+bool call_int(struct call *c, int i, int64_t *out);                       /* "ERR value is not an integer or out of range" */
+bool call_int_or(struct call *c, int i, int64_t *out, enum error_id err);
+bool call_int_range(struct call *c, int i, int64_t lo, int64_t hi, int64_t *out, enum error_id err);
+/* The owned block of argument i, or NULL if it has none (then copy). */
+struct blob *call_take_blob(struct call *c, int i);
+/* The reply of a container's HELP: its name, then the lines (NULL-terminated; explanations indented
+ * by four blanks), then HELP itself. */
+void call_help(struct call *c, const char *const *lines);
+
+/* What the journal gets from this command (DESIGN section 5). A write handler that changed
+ * something calls exactly one of these per effect, in order; a write that changed nothing calls
+ * none. Without a consumer they cost one branch. Expiry and eviction state DEL by themselves. */
+void effect_verbatim(struct call *c);                                     /* the command as sent */
+void effect_args(struct call *c, int argc, const struct slice *argv);     /* another command */
+#define EFFECT(c, ...) \
+    effect_args((c), (int)ARRAY_COUNT(((struct slice[]){__VA_ARGS__})), (struct slice[]){__VA_ARGS__})
+/* Number formatted into out (>= 21 bytes), as a slice, for EFFECT. */
+struct slice effect_int(char *out, int64_t value);
+
+#endif

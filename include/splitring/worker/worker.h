@@ -1,0 +1,67 @@
+/* The workers as main and the simulator see them.
+ *
+ * A hub holds what all workers share and nobody changes after start: the shards and their words, the
+ * mailboxes, the map of slots. A worker owns one io, the connections it accepted and one shard.
+ * Thread: as each function says. */
+#ifndef SPLITRING_WORKER_WORKER_H
+#define SPLITRING_WORKER_WORKER_H
+
+#include "splitring/base/types.h"
+
+struct hub;
+struct worker;
+struct io;
+struct config;
+
+struct hub_options {
+    uint32_t workers;         /* 1..SHARDS_MAX */
+    const struct config *config; /* copied */
+    uint64_t seed;            /* hash seed and generators */
+    bool lending;             /* shard-lending */
+    instant_ms start_ms;      /* uptime */
+    void (*pause)(unsigned spins); /* an owner waits for a borrower; NULL: a CPU pause, yields later */
+    uint32_t faults;          /* planted faults (enum fault); 0 in production */
+    uint32_t mailbox_cap;     /* simulator: small ones fill up; 0: the usual */
+    uint32_t lend_percent;    /* simulator: chance that a try is attempted at all; production 100 */
+};
+
+/* Rules left out, for tests of the simulator: each must be caught (DESIGN section 9). The names of
+ * the lock table's own faults are in tx/locks.h, shifted by 16 here. */
+enum fault {
+    FAULT_ORDERED_UNSORTED = 1u << 0,  /* ordered path in argument order instead of shard order */
+    FAULT_KEEP_HIGHER = 1u << 1,       /* a refusal keeps granted shards above it */
+    FAULT_RETRY_TRY = 1u << 2,         /* refused tries simply try again */
+    FAULT_READS_RELEASE = 1u << 3,     /* reads give their locks up in the granting hop */
+    FAULT_UNORDERED_RUNS = 1u << 4,    /* runs of a batch do not wait for the progress counter */
+    FAULT_READ_NO_LOCK = 1u << 7,      /* multi-shard reads without locks */
+    FAULT_ANSWER_EARLY = 1u << 8,      /* a write is answered at the lock point, before its hops */
+    FAULT_FULL_BLOCKS = 1u << 9,       /* a full mailbox stops its worker until there is room */
+    FAULT_NO_WAKE_CHECK = 1u << 10,    /* a sleeper does not look at its inboxes once more */
+    FAULT_LOCKS_SHIFT = 16
+};
+
+struct hub *hub_new(const struct hub_options *options) WARN_UNUSED;
+void hub_free(struct hub *hub); /* after every worker */
+
+/* Thread: the worker's own, from new to free. io stays the caller's. */
+struct worker *worker_new(struct hub *hub, worker_id id, struct io *io) WARN_UNUSED;
+void worker_free(struct worker *worker);
+/* Sockets that this worker accepts on; the descriptor stays the caller's. */
+int worker_listen(struct worker *worker, int fd, bool unix_socket) WARN_UNUSED;
+
+/* One pass: takes what has happened, does bounded work, sends, and sleeps in the io until something
+ * happens or `sleep_us_max` is over (0: only look). Returns false once the worker has stopped. */
+bool worker_step(struct worker *worker, instant_us unix_us, int64_t mono_us, int64_t sleep_us_max);
+
+/* What the io turned out to be, for INFO: engine, and the errno that refused io_uring (0). */
+void hub_note_io(struct hub *hub, const struct io *io, int refused);
+/* Asks every worker to stop: connections are closed after their replies. Thread: any,
+ * async-signal-safe. */
+void hub_stop_shared(struct hub *hub);
+/* Why the hub stopped: SHUTDOWN given by a client, or a signal. */
+bool hub_stopping_shared(const struct hub *hub);
+
+/* Work that waits for nothing but CPU: the simulator asks before it calls a schedule finished. */
+bool worker_idle(const struct worker *worker);
+
+#endif

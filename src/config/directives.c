@@ -1,0 +1,212 @@
+/* The directives that the server acts upon: each has a field in struct config.
+ *
+ * Names, defaults and limits are those of Redis 7.2 and 8.0 (where they differ, 7.2's, which is
+ * what an existing redis.conf was written for); sources are the commented redis.conf of those
+ * releases and the answers of a running server, which tests/integration/config_commands.py compares
+ * again. A directive moves here from directives_plain.c when something starts to read it: give it a
+ * field, move the row, change the class.
+ *
+ * Thread: any (constant). */
+#include "rows.h"
+
+static const struct directive_word io_engines[] = {
+    {"auto", CONFIG_IO_AUTO}, {"io_uring", CONFIG_IO_URING}, {"epoll", CONFIG_IO_EPOLL}, {0}};
+static const struct directive_word policies[] = {
+    {"volatile-lru", CONFIG_POLICY_VOLATILE_LRU},
+    {"volatile-lfu", CONFIG_POLICY_VOLATILE_LFU},
+    {"volatile-random", CONFIG_POLICY_VOLATILE_RANDOM},
+    {"volatile-ttl", CONFIG_POLICY_VOLATILE_TTL},
+    {"allkeys-lru", CONFIG_POLICY_ALLKEYS_LRU},
+    {"allkeys-lfu", CONFIG_POLICY_ALLKEYS_LFU},
+    {"allkeys-random", CONFIG_POLICY_ALLKEYS_RANDOM},
+    {"noeviction", CONFIG_POLICY_NOEVICTION},
+    {0}};
+static const struct directive_word loglevels[] = {{"debug", CONFIG_LOG_DEBUG},
+                                                  {"verbose", CONFIG_LOG_VERBOSE},
+                                                  {"notice", CONFIG_LOG_NOTICE},
+                                                  {"warning", CONFIG_LOG_WARNING},
+                                                  {"nothing", CONFIG_LOG_NOTHING},
+                                                  {0}};
+static const struct directive_word fsyncs[] = {{"everysec", CONFIG_FSYNC_EVERYSEC},
+                                               {"always", CONFIG_FSYNC_ALWAYS},
+                                               {"no", CONFIG_FSYNC_NO},
+                                               {0}};
+static const struct directive_word supervisors[] = {{"upstart", CONFIG_SUPERVISED_UPSTART},
+                                                    {"systemd", CONFIG_SUPERVISED_SYSTEMD},
+                                                    {"auto", CONFIG_SUPERVISED_AUTO},
+                                                    {"no", CONFIG_SUPERVISED_NO},
+                                                    {0}};
+static const struct directive_word guards[] = {
+    {"no", CONFIG_GUARD_NO}, {"yes", CONFIG_GUARD_YES}, {"local", CONFIG_GUARD_LOCAL}, {0}};
+static const struct directive_word shutdowns[] = {{"default", 0},
+                                                  {"save", CONFIG_SHUTDOWN_SAVE},
+                                                  {"nosave", CONFIG_SHUTDOWN_NOSAVE},
+                                                  {"now", CONFIG_SHUTDOWN_NOW},
+                                                  {"force", CONFIG_SHUTDOWN_FORCE},
+                                                  {0}};
+static const struct directive_word pubsub_presets[] = {
+    {"allchannels", CONFIG_PUBSUB_ALLCHANNELS},
+    {"resetchannels", CONFIG_PUBSUB_RESETCHANNELS},
+    {0}};
+
+static const char why_snapshot[] =
+    "snapshots are not available yet in this version of Splitring: nothing is written to disk";
+static const char why_aof[] =
+    "the append-only file is not available yet in this version of Splitring";
+static const char why_replication[] =
+    "replication is not available yet in this version of Splitring";
+
+static const char *object_to_dbfilename(struct slice text)
+{
+    if (text.len && memchr(text.ptr, '/', text.len))
+        return "dbfilename can't be a path, just a filename";
+    return NULL;
+}
+
+/* Braces hold known names only. */
+static const char *object_to_template(struct slice text)
+{
+    static const char *const names[] = {"title",      "listen-addr", "server-mode", "port",
+                                        "tls-port",   "unixsocket",  "config-file"};
+    static const char message[] = "template format is invalid or contains unknown variables";
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] != '{') continue;
+        const char *from = text.ptr + i + 1;
+        const char *end = memchr(from, '}', text.len - i - 1);
+        if (!end) return message;
+        bool known = false;
+        for (size_t j = 0; j < ARRAY_COUNT(names); j++)
+            known |= slice_equal(slice_of(from, (size_t)(end - from)), slice_str(names[j]));
+        if (!known) return message;
+        i += (size_t)(end - from) + 1;
+    }
+    return NULL;
+}
+
+#define MIB (1024 * 1024)
+
+/* clang-format off */
+const struct directive directives_honoured[] = {
+    /* threads and I/O: ours */
+    ROW(AUTO, "threads", NULL, IMMUTABLE, threads, "auto", LIMITS(1, SHARDS_MAX)),
+    ROW(ENUM, "io-engine", NULL, IMMUTABLE, io_engine, "auto", WORDS(io_engines)),
+    ROW(BOOL, "shard-lending", NULL, IMMUTABLE, shard_lending, "yes"),
+    ROW(BOOL, "cpu-pinning", NULL, IMMUTABLE, cpu_pinning, "yes"),
+
+    /* listening */
+    ROW(BIND, "bind", NULL, MULTI, bind, "* -::*"),
+    ROW(INT, "port", NULL, MUTABLE, port, "6379", LIMITS(0, 65535)),
+    ROW(INT, "tcp-backlog", NULL, IMMUTABLE, tcp_backlog, "511", LIMITS(0, INT32_MAX)),
+    ROW(STRING, "unixsocket", NULL, IMMUTABLE, unixsocket, ""),
+    ROW(OCTAL, "unixsocketperm", NULL, IMMUTABLE, unixsocketperm, "0", LIMITS(0, 0777)),
+    ROW(BOOL, "protected-mode", NULL, MUTABLE, protected_mode, "yes"),
+
+    /* clients */
+    ROW(INT, "maxclients", NULL, MUTABLE, maxclients, "10000", LIMITS(1, UINT32_MAX)),
+    ROW(INT, "timeout", NULL, MUTABLE, timeout_s, "0", LIMITS(0, INT32_MAX)),
+    ROW(INT, "tcp-keepalive", NULL, MUTABLE, tcp_keepalive_s, "300", LIMITS(0, INT32_MAX)),
+    ROW(MEMORY, "proto-max-bulk-len", NULL, MUTABLE, proto_max_bulk_len, "512mb",
+        LIMITS(MIB, INT64_MAX)),
+    ROW(MEMORY, "client-query-buffer-limit", NULL, MUTABLE, client_query_buffer_limit, "1gb",
+        LIMITS(MIB, INT64_MAX)),
+    ROW(PERCENT, "maxmemory-clients", NULL, MUTABLE, maxmemory_clients, "0",
+        LIMITS(-100, INT64_MAX)),
+    ROW(LIMITS, "client-output-buffer-limit", NULL, MULTI, output_limits,
+        "normal 0 0 0 slave 256mb 64mb 60 pubsub 32mb 8mb 60"),
+    ROW(STRING, "requirepass", NULL, SENSITIVE, requirepass, ""),
+    ROW(ENUM, "acl-pubsub-default", NULL, MUTABLE, acl_pubsub_default, "resetchannels",
+        WORDS(pubsub_presets)),
+    ROW(INT, "acllog-max-len", NULL, MUTABLE, acllog_max_len, "128", LIMITS(0, INT64_MAX)),
+    ROW(INT, "tracking-table-max-keys", NULL, MUTABLE, tracking_table_max_keys, "1000000",
+        LIMITS(0, INT64_MAX)),
+
+    /* keyspace and memory */
+    ROW(INT, "databases", NULL, IMMUTABLE, databases, "16", LIMITS(1, INT32_MAX)),
+    ROW(MEMORY, "maxmemory", NULL, MUTABLE, maxmemory, "0", LIMITS(0, INT64_MAX)),
+    ROW(ENUM, "maxmemory-policy", NULL, MUTABLE, maxmemory_policy, "noeviction", WORDS(policies)),
+    ROW(INT, "maxmemory-samples", NULL, MUTABLE, maxmemory_samples, "5", LIMITS(1, 64)),
+    ROW(INT, "maxmemory-eviction-tenacity", NULL, MUTABLE, maxmemory_eviction_tenacity, "10",
+        LIMITS(0, 100)),
+    ROW(INT, "lfu-log-factor", NULL, MUTABLE, lfu_log_factor, "10", LIMITS(0, INT32_MAX)),
+    ROW(INT, "lfu-decay-time", NULL, MUTABLE, lfu_decay_time_min, "1", LIMITS(0, INT32_MAX)),
+    ROW(INT, "active-expire-effort", NULL, MUTABLE, active_expire_effort, "1", LIMITS(1, 10)),
+    ROW(BOOL, "lazyfree-lazy-eviction", NULL, MUTABLE, lazyfree_eviction, "no"),
+    ROW(BOOL, "lazyfree-lazy-expire", NULL, MUTABLE, lazyfree_expire, "no"),
+    ROW(BOOL, "lazyfree-lazy-server-del", NULL, MUTABLE, lazyfree_server_del, "no"),
+    ROW(BOOL, "lazyfree-lazy-user-del", NULL, MUTABLE, lazyfree_user_del, "no"),
+    ROW(BOOL, "lazyfree-lazy-user-flush", NULL, MUTABLE, lazyfree_user_flush, "no"),
+    ROW(EVENTS, "notify-keyspace-events", NULL, MUTABLE, notify_events, ""),
+
+    /* encodings */
+    ROW(INT, "hash-max-listpack-entries", "hash-max-ziplist-entries", MUTABLE,
+        hash_max_listpack_entries, "512", LIMITS(0, INT64_MAX)),
+    ROW(MEMORY, "hash-max-listpack-value", "hash-max-ziplist-value", MUTABLE,
+        hash_max_listpack_value, "64", LIMITS(0, INT64_MAX)),
+    ROW(INT, "set-max-intset-entries", NULL, MUTABLE, set_max_intset_entries, "512",
+        LIMITS(0, INT64_MAX)),
+    ROW(INT, "set-max-listpack-entries", NULL, MUTABLE, set_max_listpack_entries, "128",
+        LIMITS(0, INT64_MAX)),
+    ROW(INT, "set-max-listpack-value", NULL, MUTABLE, set_max_listpack_value, "64",
+        LIMITS(0, INT64_MAX)),
+    ROW(INT, "zset-max-listpack-entries", "zset-max-ziplist-entries", MUTABLE,
+        zset_max_listpack_entries, "128", LIMITS(0, INT64_MAX)),
+    ROW(MEMORY, "zset-max-listpack-value", "zset-max-ziplist-value", MUTABLE,
+        zset_max_listpack_value, "64", LIMITS(0, INT64_MAX)),
+    ROW(INT, "list-max-listpack-size", "list-max-ziplist-size", MUTABLE, list_max_listpack_size,
+        "-2", LIMITS(INT32_MIN, INT32_MAX)),
+    ROW(INT, "list-compress-depth", NULL, MUTABLE, list_compress_depth, "0", LIMITS(0, INT32_MAX)),
+    ROW(MEMORY, "hll-sparse-max-bytes", NULL, MUTABLE, hll_sparse_max_bytes, "3000",
+        LIMITS(0, INT64_MAX)),
+    ROW(MEMORY, "stream-node-max-bytes", NULL, MUTABLE, stream_node_max_bytes, "4096",
+        LIMITS(0, INT64_MAX)),
+    ROW(INT, "stream-node-max-entries", NULL, MUTABLE, stream_node_max_entries, "100",
+        LIMITS(0, INT64_MAX)),
+
+    /* process */
+    ROW(BOOL, "daemonize", NULL, IMMUTABLE, daemonize, "no"),
+    ROW(BOOL, "always-show-logo", NULL, IMMUTABLE, always_show_logo, "no"),
+    ROW(BOOL, "set-proc-title", NULL, IMMUTABLE, set_proc_title, "yes"),
+    ROW(STRING, "proc-title-template", NULL, MUTABLE, proc_title_template,
+        "{title} {listen-addr} {server-mode}", OBJECTION(object_to_template)),
+    ROW(ENUM, "supervised", NULL, IMMUTABLE, supervised, "no", WORDS(supervisors)),
+    ROW(STRING, "pidfile", NULL, IMMUTABLE, pidfile, ""),
+    ROW(STRING, "logfile", NULL, IMMUTABLE, logfile, ""),
+    ROW(ENUM, "loglevel", NULL, MUTABLE, loglevel, "notice", WORDS(loglevels)),
+    ROW(STRING, "dir", NULL, PROTECTED, dir, "."),
+    ROW(FLAGS, "shutdown-on-sigterm", NULL, MULTI, shutdown_on_sigterm, "default",
+        WORDS(shutdowns)),
+    ROW(FLAGS, "shutdown-on-sigint", NULL, MULTI, shutdown_on_sigint, "default", WORDS(shutdowns)),
+    ROW(INT, "shutdown-timeout", NULL, MUTABLE, shutdown_timeout_s, "10", LIMITS(0, INT32_MAX)),
+
+    /* administration */
+    ROW(ENUM, "enable-debug-command", NULL, IMMUTABLE, enable_debug_command, "no", WORDS(guards)),
+    ROW(ENUM, "enable-protected-configs", NULL, IMMUTABLE, enable_protected_configs, "no",
+        WORDS(guards)),
+    ROW(RENAME, "rename-command", NULL, FILE_ONLY | MULTI, rename_command, NULL),
+    ROW(INT, "busy-reply-threshold", "lua-time-limit", MUTABLE, busy_reply_threshold_ms, "5000",
+        LIMITS(0, INT64_MAX)),
+    ROW(INT, "slowlog-log-slower-than", "commandlog-execution-slower-than", MUTABLE,
+        slowlog_slower_than_us, "10000", LIMITS(-1, INT64_MAX)),
+    ROW(INT, "slowlog-max-len", "commandlog-slow-execution-max-len", MUTABLE, slowlog_max_len,
+        "128", LIMITS(0, INT64_MAX)),
+    ROW(INT, "latency-monitor-threshold", NULL, MUTABLE, latency_monitor_threshold_ms, "0",
+        LIMITS(0, INT64_MAX)),
+    ROW(BOOL, "latency-tracking", NULL, MUTABLE, latency_tracking, "yes"),
+    ROW(PERCENTILES, "latency-tracking-info-percentiles", NULL, MULTI, latency_percentiles,
+        "50 99 99.9"),
+
+    /* persistence and replication: accepted where that loses nothing that was asked for */
+    ROW(STRING, "dbfilename", NULL, PROTECTED, dbfilename, "dump.rdb", IGNORED(why_snapshot),
+        OBJECTION(object_to_dbfilename)),
+    ROW(SAVE, "save", NULL, MULTI, save, "3600 1 300 100 60 10000", IGNORED(why_snapshot)),
+    ROW(BOOL, "appendonly", NULL, MUTABLE, appendonly, "no", FIXED(why_aof)),
+    ROW(ENUM, "appendfsync", NULL, MUTABLE, appendfsync, "everysec", WORDS(fsyncs),
+        IGNORED(why_aof)),
+    ROW(INT, "min-replicas-to-write", "min-slaves-to-write", MUTABLE, min_replicas_to_write, "0",
+        LIMITS(0, INT32_MAX), FIXED(why_replication)),
+    ROW(INT, "min-replicas-max-lag", "min-slaves-max-lag", MUTABLE, min_replicas_max_lag_s, "10",
+        LIMITS(0, INT32_MAX), IGNORED(why_replication)),
+};
+/* clang-format on */
+
+const size_t directives_honoured_count = ARRAY_COUNT(directives_honoured);

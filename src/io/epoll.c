@@ -1,0 +1,258 @@
+/* The epoll engine: the body for machines that refuse io_uring, and no poor relation.
+ *
+ * Level-triggered, so that a pass may leave bytes and sockets for the next one without remembering
+ * them: every socket gets one receive per pass, of at most READ_MAX bytes. Received bytes are
+ * packed one after another into one arena, which starts anew each pass: small requests of many
+ * connections stay in a few hot cache lines.
+ *
+ *   arena [ bytes of A | bytes of B | …                    ]  address space, touched as needed
+ *
+ * `pending` holds the interest that epoll was told, 0: it does not know the socket. What is not to
+ * be received is watched with EPOLLET: HUP and ERR cannot be masked, and by level they would be
+ * reported for ever.
+ *
+ * Listeners use EPOLLEXCLUSIVE (one worker wakes per connection), which cannot be modified; they
+ * are taken out and put back.
+ * Thread: owner. */
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine.h"
+#include "splitring/base/mem.h"
+
+#define EVENTS_MAX 512
+#define READ_MAX 32768u
+#define ACCEPTS_MAX 64u /* per listener and pass */
+#define WINDOW_PASSES 4096u
+#define ARENA_KEPT 262144u
+#define WAKE_TAG UINT64_MAX
+
+struct epoll_io {
+    struct io io;
+    /* constant after start */
+    int fd;
+    unsigned events_max;
+    size_t read_max;
+    size_t arena_len;
+    char *arena;
+    /* owner only */
+    size_t used;   /* bytes of this pass */
+    size_t peak;   /* most in a pass of this window */
+    size_t high;   /* touched since the last discard */
+    unsigned passes;
+    bool no_pwait2;
+    struct epoll_event ready[EVENTS_MAX];
+};
+
+static struct epoll_io *epoll_of(struct io *io)
+{
+    return CONTAINER_OF(io, struct epoll_io, io);
+}
+
+/* --- interest --------------------------------------------------------------------------------- */
+
+static uint32_t interest_of(const struct io_sock *sock)
+{
+    uint32_t flags = sock->flags;
+    if (flags & SOCK_LEAVING) return 0;
+    if (flags & SOCK_LISTENER) return flags & SOCK_ACCEPT_PAUSED ? 0 : EPOLLIN | EPOLLEXCLUSIVE;
+    uint32_t in = flags & (SOCK_PAUSED | SOCK_ENDED) ? EPOLLET : EPOLLIN;
+    return flags & SOCK_WANT_WRITE ? in | EPOLLOUT : in;
+}
+
+static int tell(struct epoll_io *e, struct io_sock *sock)
+{
+    uint32_t interest = interest_of(sock);
+    if (interest == sock->pending) return 0;
+    /* close(2) takes the socket out by itself */
+    bool told = interest == 0 && (sock->flags & SOCK_CLOSING) && !(sock->flags & SOCK_LISTENER);
+    if (!told) {
+        int op = sock->pending == 0 ? EPOLL_CTL_ADD : interest ? EPOLL_CTL_MOD : EPOLL_CTL_DEL;
+        struct epoll_event event = {.events = interest};
+        event.data.u64 = (uint64_t)e->io.slots[sock->slot].generation << 32 | sock->slot;
+        e->io.syscalls++;
+        if (epoll_ctl(e->fd, op, sock->fd, &event) < 0) return -errno;
+    }
+    sock->pending = interest;
+    return 0;
+}
+
+static int epoll_add(struct io *io, struct io_sock *sock)
+{
+    return tell(epoll_of(io), sock);
+}
+
+static bool epoll_settle(struct io *io, struct io_sock *sock)
+{
+    return tell(epoll_of(io), sock) == 0;
+}
+
+/* --- the arena -------------------------------------------------------------------------------- */
+
+static void epoll_recycle(struct io *io)
+{
+    struct epoll_io *e = epoll_of(io);
+    if (e->used > e->peak) e->peak = e->used;
+    if (e->used > e->high) e->high = e->used;
+    e->used = 0;
+    if (++e->passes < WINDOW_PASSES) return;
+    size_t keep = e->peak > ARENA_KEPT ? (e->peak + 4095u) & ~(size_t)4095u : ARENA_KEPT;
+    if (e->high / 4 > keep) {
+        mem_discard(e->arena + keep, e->arena_len - keep);
+        e->high = keep;
+    }
+    e->passes = 0;
+    e->peak = 0;
+}
+
+/* --- events ----------------------------------------------------------------------------------- */
+
+/* Room for read_max is certain: a pass takes no more ready sockets than the arena has room for. */
+static unsigned receive(struct epoll_io *e, struct io_sock *sock, struct io_event *event)
+{
+    char *ptr = e->arena + e->used;
+    e->io.syscalls++;
+    ssize_t len = recv(sock->fd, ptr, e->read_max, MSG_DONTWAIT);
+    if (len > 0) {
+        e->used += ((size_t)len + CACHE_LINE - 1) & ~(size_t)(CACHE_LINE - 1);
+        *event = io_event_of(IO_EV_RECEIVED, sock);
+        event->ptr = ptr;
+        event->len = (size_t)len;
+        return 1;
+    }
+    int error = len < 0 ? errno : 0;
+    if (error == EAGAIN || error == EINTR) return 0;
+    sock->flags |= SOCK_ENDED;
+    io_mark_dirty(&e->io, sock);
+    *event = io_event_of(IO_EV_CLOSED, sock);
+    event->error = error;
+    return 1;
+}
+
+static unsigned accept_some(struct epoll_io *e, struct io_sock *sock, struct io_event *events,
+                            unsigned room)
+{
+    unsigned n = 0;
+    while (n < room && n < ACCEPTS_MAX) {
+        e->io.syscalls++;
+        int fd = accept4(sock->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            events[n] = io_event_of(IO_EV_ACCEPTED, sock);
+            events[n++].fd = fd;
+        } else if (errno == EAGAIN) {
+            break;
+        } else if (errno != EINTR && errno != ECONNABORTED) {
+            io_accept_failed(&e->io, sock, errno, &events[n++]);
+            break;
+        }
+    }
+    return n;
+}
+
+/* At most two events, but for a listener. */
+static unsigned on_ready(struct epoll_io *e, const struct epoll_event *ready,
+                         struct io_event *events, unsigned room)
+{
+    uint64_t tag = ready->data.u64;
+    if (tag == WAKE_TAG) {
+        io_wake_seen(&e->io);
+        return 0;
+    }
+    struct io_sock *sock = io_slot_find(&e->io, (uint32_t)tag, (uint32_t)(tag >> 32));
+    if (!sock) return 0;
+    if (sock->flags & SOCK_LISTENER) return accept_some(e, sock, events, room);
+    unsigned n = 0;
+    uint32_t hung = ready->events & (EPOLLHUP | EPOLLERR);
+    if (!(sock->flags & SOCK_ENDED)) {
+        if (!(sock->flags & SOCK_PAUSED) && (hung || (ready->events & EPOLLIN))) {
+            n += receive(e, sock, &events[n]);
+        } else if ((sock->flags & SOCK_PAUSED) && hung) {
+            n += io_hung_up(sock, hung & EPOLLERR, &events[n]);
+            io_mark_dirty(&e->io, sock);
+        }
+    }
+    if ((sock->flags & SOCK_WANT_WRITE) && (hung || (ready->events & EPOLLOUT))) {
+        sock->flags &= ~(uint32_t)SOCK_WANT_WRITE;
+        io_mark_dirty(&e->io, sock);
+        events[n++] = io_event_of(IO_EV_WRITABLE, sock);
+    }
+    return n;
+}
+
+/* epoll_wait counts milliseconds; only shorter waits need its younger sister. */
+static int wait_ready(struct epoll_io *e, int max, int64_t timeout_us)
+{
+    e->io.syscalls++;
+    if (timeout_us > 0 && timeout_us < 10000 && timeout_us % 1000 && !e->no_pwait2) {
+        struct timespec ts = {0, (long)timeout_us * 1000};
+        int rc = epoll_pwait2(e->fd, e->ready, max, &ts, NULL);
+        if (rc >= 0 || (errno != ENOSYS && errno != EPERM)) return rc < 0 ? -errno : rc;
+        e->no_pwait2 = true;
+    }
+    int64_t timeout_ms = timeout_us < 0 ? -1 : (timeout_us + 999) / 1000;
+    int rc = epoll_wait(e->fd, e->ready, max, timeout_ms > 1000000 ? 1000000 : (int)timeout_ms);
+    return rc < 0 ? -errno : rc;
+}
+
+static int epoll_wait_events(struct io *io, struct io_event *events, unsigned cap,
+                             const struct io_wait *wait)
+{
+    struct epoll_io *e = epoll_of(io);
+    unsigned max = cap / 2 < e->events_max ? cap / 2 : e->events_max;
+    if (wait->before) wait->before(wait->ctx);
+    int count = wait_ready(e, (int)max, wait->timeout_us);
+    if (wait->after) wait->after(wait->ctx);
+    if (count < 0) return count == -EINTR ? 0 : count;
+    unsigned n = 0;
+    for (unsigned i = 0; i < (unsigned)count; i++) {
+        unsigned reserved = 2 * ((unsigned)count - i - 1);
+        n += on_ready(e, &e->ready[i], &events[n], cap - n - reserved);
+    }
+    return (int)n;
+}
+
+/* --- start and end ---------------------------------------------------------------------------- */
+
+static void epoll_free(struct io *io)
+{
+    struct epoll_io *e = epoll_of(io);
+    if (e->fd >= 0) close(e->fd);
+    if (e->arena) mem_unreserve(e->arena, e->arena_len);
+    io_deinit(io);
+    mem_free(e);
+}
+
+static const struct io_ops epoll_ops = {
+    .engine = IO_ENGINE_EPOLL,
+    .free = epoll_free,
+    .add = epoll_add,
+    .recycle = epoll_recycle,
+    .settle = epoll_settle,
+    .wait = epoll_wait_events,
+};
+
+int epoll_new(struct io **out, unsigned recv_bufs)
+{
+    struct epoll_io *e = mem_alloc_aligned(sizeof *e, CACHE_LINE);
+    *e = (struct epoll_io){.fd = -1};
+    e->arena_len = (size_t)recv_bufs * IO_BUF_LEN;
+    e->read_max = e->arena_len >= 64 * READ_MAX ? READ_MAX : IO_BUF_LEN;
+    e->events_max = (unsigned)(e->arena_len / e->read_max);
+    if (e->events_max > EVENTS_MAX) e->events_max = EVENTS_MAX;
+    int rc = io_init(&e->io, &epoll_ops);
+    e->arena = mem_reserve(e->arena_len, 4096);
+    if (rc == 0 && !e->arena) rc = -ENOMEM;
+    if (rc == 0 && (e->fd = epoll_create1(EPOLL_CLOEXEC)) < 0) rc = -errno;
+    struct epoll_event wake = {.events = EPOLLIN | EPOLLET};
+    wake.data.u64 = WAKE_TAG;
+    if (rc == 0 && epoll_ctl(e->fd, EPOLL_CTL_ADD, e->io.wake_fd, &wake) < 0) rc = -errno;
+    if (rc < 0) {
+        epoll_free(&e->io);
+        return rc;
+    }
+    *out = &e->io;
+    return 0;
+}

@@ -1,0 +1,102 @@
+/* Expiry in the background: finds keys whose time has come though nobody asks for them.
+ *
+ * The table keeps, per segment, the lowest expiry it was told of. The sweep looks only into segments
+ * that are due, so a keyspace full of TTLs in the far future costs nothing, and a storm of keys that
+ * expire together is worked off in bounded steps: one segment is read, its dead are collected
+ * (SWEEP_BATCH at most), then deleted one by one. What was not collected keeps the segment due.
+ *
+ * Redis draws random samples instead and repeats while many of them are dead; that leaves up to a
+ * quarter of dead keys in memory and reads many that live.
+ *
+ * A key is expired once `now` has passed its instant: at the instant itself it is still there.
+ * Locked keys are passed over; they keep their segment due until they are free.
+ * Thread: holder of the shard. */
+#include "shard.h"
+
+#define SWEEP_BATCH 512u
+
+struct sweep {
+    struct shard *shard;
+    const struct expire_sink *sink;
+    db_id db;
+    instant_ms now;
+    size_t count;
+    struct {
+        struct entry *entry;
+        uint64_t hash;
+    } dead[SWEEP_BATCH];
+};
+
+static int64_t sweep_visit(void *ctx, void *entry)
+{
+    struct sweep *s = ctx;
+    struct entry *e = entry;
+    instant_ms expire = entry_expiry_of(e);
+    if (expire >= s->now || s->count == SWEEP_BATCH) return expire;
+    struct slice key = entry_key(e);
+    uint64_t hash = hash_key(key, s->shard->options.seed);
+    const struct expire_sink *sink = s->sink;
+    if (sink && sink->locked && sink->locked(sink->ctx, s->shard, s->db, key, hash)) return expire;
+    s->dead[s->count].entry = e;
+    s->dead[s->count++].hash = hash;
+    return EXPIRE_NONE;
+}
+
+static void bury(struct sweep *s)
+{
+    struct db *db = shard_db(s->shard, s->db);
+    for (size_t i = 0; i < s->count; i++) {
+        struct place p = {.shard = s->shard,
+                          .db = db,
+                          .table = db->table,
+                          .hash = s->dead[i].hash,
+                          .entry = s->dead[i].entry};
+        p.slot = table_find_slot(p.table, p.hash, entry_key(p.entry));
+        check(p.slot != NULL);
+        place_expire(&p, s->db, s->sink);
+    }
+}
+
+/* One database, from where the last sweep stopped; false: it has been walked to its end. */
+static bool sweep_db(struct sweep *s, size_t budget, size_t *work)
+{
+    struct db *db = shard_db(s->shard, s->db);
+    while (db->table && table_expiry_min(db->table) < s->now) {
+        size_t visited = 0;
+        s->count = 0;
+        db->sweep_cursor =
+            table_sweep(db->table, db->sweep_cursor, s->now - 1, 1, sweep_visit, s, &visited);
+        bury(s);
+        *work += visited + s->count + 1;
+        if (db->sweep_cursor == 0) return false;
+        if (*work >= budget) return true;
+    }
+    return false;
+}
+
+size_t shard_sweep(struct shard *shard, instant_ms now, size_t budget, const struct expire_sink *sink)
+{
+    now = shard_now(shard, now);
+    if (shard_expiry_min(shard) > now) return 0;
+    struct sweep s = {.shard = shard, .sink = sink, .now = now};
+    size_t work = 0;
+    for (uint32_t i = 0; i < shard->dbs_used; i++) {
+        if (shard->sweep_db >= shard->dbs_used) shard->sweep_db = 0;
+        s.db = (db_id)shard->sweep_db;
+        if (sweep_db(&s, budget, &work)) return work;
+        shard->sweep_db++;
+        if (work >= budget) return work;
+    }
+    return work;
+}
+
+instant_ms shard_expiry_min(const struct shard *shard)
+{
+    instant_ms min = EXPIRE_NONE;
+    for (uint32_t i = 0; i < shard->dbs_used; i++) {
+        if (!shard->dbs[i].table) continue;
+        instant_ms lowest = table_expiry_min(shard->dbs[i].table);
+        if (lowest < min) min = lowest;
+    }
+    return min == EXPIRE_NONE ? min : min + 1;
+}

@@ -1,0 +1,133 @@
+/* A shard's own state (private to the keyspace).
+ * Thread: holder of the shard. */
+#ifndef SPLITRING_KEYSPACE_SHARD_H
+#define SPLITRING_KEYSPACE_SHARD_H
+
+#include "entry.h"
+
+/* Sums of instants outgrow 64 bits. */
+__extension__ typedef __int128 instant_sum;
+
+struct db {
+    struct table *table; /* NULL until the first key */
+    size_t expires;      /* keys with a TTL */
+    instant_sum expiry_sum;
+    uint64_t sweep_cursor;
+};
+
+/* Work put off: a big value or a whole table, freed in slices. */
+enum doomed_kind { DOOMED_TABLE, DOOMED_BLOB, DOOMED_OBJECT };
+struct doomed {
+    struct doomed *next;
+    void *what;
+    size_t left;  /* entries of a table, bytes of a blob */
+    size_t bytes; /* a table's own memory when it was put here */
+    enum doomed_kind kind;
+};
+
+struct shard {
+    /* Constant after start. */
+    struct shard_options options;
+    const struct object_ops *objects[16];
+    struct expire_sink lazy_sink;
+    bool lazy_sink_set;
+    void (*modified)(void *ctx, struct shard *, db_id, struct slice key);
+    void *modified_ctx;
+
+    /* Holder only. */
+    struct slab *slab;
+    struct db *dbs;
+    uint32_t dbs_used;  /* databases below this number have had a key */
+    uint32_t sweep_db;
+    uint64_t epoch;     /* grows whenever a table is replaced: hints of before are void */
+    instant_ms clock;   /* highest time by which a TTL has been judged here; never goes back */
+    instant_ms lru_at;  /* the instant that lru_clock was made for */
+    uint32_t lru_clock; /* seconds, 24 bits */
+    size_t big_bytes;   /* memory outside the slab: blobs, objects, long entries */
+    struct doomed *doomed_first, *doomed_last;
+    size_t doomed_bytes; /* of the tables among them */
+    struct rng rng;     /* LFU's dice */
+    struct shard_stats stats;
+    void *tx;
+};
+
+extern const struct table_ops entry_table_ops;
+
+static inline struct db *shard_db(const struct shard *shard, db_id id)
+{
+    dcheck(id < shard->options.databases);
+    return &shard->dbs[id];
+}
+/* The database's table, made on first use; NULL: no memory. */
+struct table *shard_table(struct shard *shard, db_id id);
+
+static inline void shard_touched(struct shard *shard, db_id db, struct slice key)
+{
+    if (unlikely(shard->modified != NULL)) shard->modified(shard->modified_ctx, shard, db, key);
+}
+
+/* A TTL came or went. */
+static inline void db_expiry_added(struct db *db, instant_ms expire)
+{
+    if (expire == EXPIRE_NONE) return;
+    db->expires++;
+    db->expiry_sum += expire;
+}
+static inline void db_expiry_removed(struct db *db, instant_ms expire)
+{
+    if (expire == EXPIRE_NONE) return;
+    db->expires--;
+    db->expiry_sum -= expire;
+}
+
+/* The time by which this call judges TTLs here: its own, or the latest that anybody judged by, so
+ * that nobody sees a key that was already reported gone (DESIGN 6a, "time"). */
+static inline instant_ms shard_now(struct shard *shard, instant_ms now)
+{
+    if (now > shard->clock) shard->clock = now;
+    return shard->clock;
+}
+static inline bool entry_expired(struct shard *shard, const struct entry *e, instant_ms now)
+{
+    return unlikely(entry_has_ttl(e)) && (instant_ms)e->body[0] < shard_now(shard, now);
+}
+
+/* Where a key is or would be. */
+struct place {
+    struct shard *shard;
+    struct db *db;
+    struct table *table; /* NULL: the database has no table */
+    uint64_t hash;
+    uint64_t *slot;      /* NULL: absent */
+    struct entry *entry;
+};
+
+/* The key's slot in the table, or NULL. */
+static inline uint64_t *ks_slot(const struct ks *ks, const struct shard *shard,
+                                const struct table *table, struct slice key, uint64_t *hash)
+{
+    if (unlikely(key.ptr != ks->hash_key || key.ptr == NULL)) {
+        *hash = hash_key(key, shard->options.seed);
+        return table_find_slot(table, *hash, key);
+    }
+    *hash = ks->hash;
+    if (ks->hint.table == table && ks->hint.epoch == shard->epoch) {
+        return table_find_slot_hinted(table, *hash, key, ks->hint.at);
+    }
+    return table_find_slot(table, *hash, key);
+}
+/* The live entry's place. An expired one is deleted on the way, or under KS_LOGICAL left in the
+ * place with *stale set (a writer overwrites it). */
+struct place ks_place(struct ks *ks, struct slice key, bool *stale);
+/* The entry leaves the table; it is the caller's now. */
+struct entry *place_unlink(struct place *p);
+/* An expired entry goes: the sink is told, counters move. */
+void place_expire(struct place *p, db_id db, const struct expire_sink *sink);
+/* Creates or replaces the value. The old one is freed. expire as ks_set_string. NULL: no memory,
+ * nothing has changed (the value is still the caller's). */
+struct entry *ks_put(struct ks *ks, struct slice key, const struct value *v, instant_ms expire);
+
+/* Puts work off (flush.c). */
+void shard_doom(struct shard *shard, enum doomed_kind kind, void *what, size_t left);
+
+#endif

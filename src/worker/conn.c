@@ -1,0 +1,294 @@
+/* A connection: bytes in, replies out, and its end.
+ *
+ *   receive buffer ──▶ window (data, data_used) ──▶ parser ──▶ group.c
+ *                        │ what is left when the pass ends, or while something is in flight
+ *                        ▼
+ *                        in  ── becomes the window later
+ *
+ * Input beyond INPUT_HELD_MAX of a busy connection, or a connection that does not read its replies,
+ * stops the socket being read (back-pressure through TCP), so that a client can neither fill memory
+ * nor block the worker. Output buffers come from a pool of the worker while there is something to
+ * send: an idle connection owns none.
+ *
+ * The struct lives until both the kernel (IO_EV_RELEASED) and what is in flight have let go of it.
+ * Thread: owner. */
+#include "conn.h"
+
+#include <errno.h>
+
+#include "local.h"
+#include "splitring/base/mem.h"
+#include "splitring/io/net.h"
+
+#define OUT_KEEP (16u * 1024u)
+
+struct conn *conn_new(struct worker *w, int fd, bool unix_socket)
+{
+    struct conn *c = mem_try_alloc(sizeof *c);
+    if (!c) return NULL;
+    memset(c, 0, sizeof *c);
+    c->worker = w;
+    c->proto = 2;
+    c->id = counter_next_shared(&w->hub->client_ids);
+    c->created_ms = c->active_ms = w->now;
+    if (unix_socket) c->flags |= CONN_UNIX;
+    if (w->config->requirepass[0] == '\0') c->flags |= CONN_AUTHED;
+    parse_init(&c->parser, &w->parse_pool);
+    list_init(&c->link);
+    list_init(&c->ready_link);
+    list_init(&c->dirty_link);
+    if (io_attach(w->io, &c->sock, fd, c) != 0) {
+        parse_deinit(&c->parser);
+        mem_free(c);
+        return NULL;
+    }
+    list_push_back(&w->conns, &c->link);
+    w->conn_count++;
+    counter_set(&w->pub->clients, w->conn_count);
+    return c;
+}
+
+static void conn_free(struct conn *c)
+{
+    struct worker *w = c->worker;
+    list_remove(&c->link);
+    list_remove(&c->ready_link);
+    list_remove(&c->dirty_link);
+    parse_deinit(&c->parser);
+    buf_deinit(&c->in);
+    buf_deinit(&c->out);
+    mem_free(c->name);
+    mem_free(c->lib_name);
+    mem_free(c->lib_ver);
+    w->conn_count--;
+    counter_set(&w->pub->clients, w->conn_count);
+    counter_drop_shared(&w->hub->clients);
+    mem_free(c);
+}
+
+void conn_maybe_free(struct conn *c)
+{
+    if ((c->flags & CONN_RELEASED) && !c->in_flight) conn_free(c);
+}
+
+void conn_close(struct conn *c)
+{
+    if (c->flags & CONN_CLOSING) return;
+    c->flags |= CONN_CLOSING;
+    list_remove(&c->ready_link);
+    list_remove(&c->dirty_link);
+    c->flags &= ~(uint32_t)(CONN_READY | CONN_DIRTY | CONN_HELD_OP);
+    c->data = NULL;
+    io_close(c->worker->io, &c->sock);
+}
+
+void conn_on_released(struct conn *c)
+{
+    if (c->flags & CONN_MIGRATING) {
+        conn_migrate_send(c);
+        return;
+    }
+    c->flags |= CONN_RELEASED;
+    conn_maybe_free(c);
+}
+
+/* ---- input ---- */
+
+static bool input_over_limit(struct conn *c)
+{
+    size_t held = c->in.len + parse_held(&c->parser);
+    if (held <= (size_t)c->worker->config->client_query_buffer_limit && !c->in.failed) return false;
+    counter_add(&c->worker->pub->query_kills, 1);
+    conn_close(c);
+    return true;
+}
+
+static void input_append(struct conn *c, const char *ptr, size_t len)
+{
+    buf_append(&c->in, ptr, len);
+    if (c->in.len > INPUT_HELD_MAX && !(c->flags & CONN_READ_PAUSED)) {
+        c->flags |= CONN_READ_PAUSED;
+        io_pause(c->worker->io, &c->sock);
+    }
+}
+
+void conn_on_received(struct conn *c, const char *ptr, size_t len)
+{
+    if (c->flags & (CONN_CLOSING | CONN_CLOSE_AFTER)) return;
+    c->bytes_in += len;
+    c->active_ms = c->worker->now;
+    counter_add(&c->worker->pub->bytes_in, len);
+    if (c->data) conn_keep_input(c); /* a second buffer in one pass */
+    bool busy = c->flags & (CONN_WAITING | CONN_PAUSED | CONN_HELD_OP | CONN_MIGRATING);
+    if (busy || c->in.len) {
+        input_append(c, ptr, len);
+        if (input_over_limit(c) || busy) return;
+    } else {
+        c->data = ptr;
+        c->data_len = len;
+        c->data_used = 0;
+    }
+    conn_ready(c);
+}
+
+void conn_keep_input(struct conn *c)
+{
+    if (!c->data) return;
+    if (c->data == c->in.ptr) {
+        buf_consume(&c->in, c->data_used);
+        if (c->in.len == 0) buf_shrink(&c->in, 0);
+    } else if (c->data_used < c->data_len) {
+        input_append(c, c->data + c->data_used, c->data_len - c->data_used);
+    }
+    c->data = NULL;
+    if (parse_held(&c->parser) || c->in.len) input_over_limit(c);
+    if (!(c->flags & CONN_READ_PAUSED) || c->flags & CONN_CLOSING) return;
+    if (c->in.len <= INPUT_HELD_MAX / 2 && c->out.len - c->out_sent < OUTPUT_PAUSE) {
+        c->flags &= ~(uint32_t)CONN_READ_PAUSED;
+        io_resume(c->worker->io, &c->sock);
+    }
+}
+
+void conn_ready(struct conn *c)
+{
+    if (c->flags & (CONN_READY | CONN_WAITING | CONN_CLOSING | CONN_PAUSED | CONN_MIGRATING)) return;
+    c->flags |= CONN_READY;
+    list_push_back(&c->worker->ready, &c->ready_link);
+}
+
+void conn_resume(struct conn *c)
+{
+    c->flags &= ~(uint32_t)CONN_WAITING;
+    c->in_flight = NULL;
+    if (c->flags & CONN_CLOSING) {
+        conn_maybe_free(c);
+        return;
+    }
+    if (c->in.len || c->flags & (CONN_HELD_OP | CONN_PEER_CLOSED)) conn_ready(c);
+    if (c->out.len) conn_dirty(c);
+}
+
+void conn_on_closed(struct conn *c, int error)
+{
+    if (c->flags & CONN_CLOSING) return;
+    /* Half-closed: what was sent still runs and is answered, as in Redis' event order. */
+    c->flags |= CONN_PEER_CLOSED;
+    if (error || !(c->in.len || c->data || c->flags & (CONN_WAITING | CONN_HELD_OP | CONN_READY)))
+        conn_close(c);
+}
+
+/* ---- output ---- */
+
+void conn_dirty(struct conn *c)
+{
+    if (c->flags & (CONN_DIRTY | CONN_CLOSING | CONN_WANT_WRITE)) return;
+    c->flags |= CONN_DIRTY;
+    list_push_back(&c->worker->dirty, &c->dirty_link);
+}
+
+static void output_done(struct conn *c)
+{
+    c->out.len = 0;
+    c->out_sent = 0;
+    c->over_soft_ms = 0;
+    worker_give_buf(c->worker, &c->out);
+    if (c->flags & CONN_CLOSE_AFTER) {
+        conn_close(c);
+        return;
+    }
+    if (c->flags & CONN_PEER_CLOSED &&
+        !(c->in.len || c->data || c->flags & (CONN_WAITING | CONN_HELD_OP | CONN_READY)))
+        conn_close(c);
+}
+
+void conn_flush(struct conn *c)
+{
+    if (c->flags & (CONN_CLOSING | CONN_WANT_WRITE)) return;
+    if (c->out.failed) {
+        counter_add(&c->worker->pub->output_kills, 1);
+        conn_close(c);
+        return;
+    }
+    while (c->out_sent < c->out.len) {
+        ssize_t n = io_send(c->worker->io, &c->sock, c->out.ptr + c->out_sent,
+                            c->out.len - c->out_sent);
+        if (n == -EAGAIN) {
+            c->flags |= CONN_WANT_WRITE;
+            io_want_write(c->worker->io, &c->sock);
+            conn_check_output(c);
+            return;
+        }
+        if (n < 0) {
+            conn_close(c);
+            return;
+        }
+        c->out_sent += (size_t)n;
+        c->bytes_out += (uint64_t)n;
+        counter_add(&c->worker->pub->bytes_out, (uint64_t)n);
+    }
+    output_done(c);
+}
+
+void conn_on_writable(struct conn *c)
+{
+    if (c->flags & CONN_CLOSING) return;
+    c->flags &= ~(uint32_t)CONN_WANT_WRITE;
+    conn_flush(c);
+    if (c->flags & (CONN_CLOSING | CONN_WANT_WRITE)) return;
+    if (c->flags & CONN_READ_PAUSED && c->in.len <= INPUT_HELD_MAX / 2) {
+        c->flags &= ~(uint32_t)CONN_READ_PAUSED;
+        io_resume(c->worker->io, &c->sock);
+    }
+    if (c->in.len || c->flags & CONN_HELD_OP) conn_ready(c);
+}
+
+/* A client that does not read: its socket is not read either, and past its limits it is closed. */
+void conn_check_output(struct conn *c)
+{
+    struct worker *w = c->worker;
+    size_t unsent = c->out.len - c->out_sent;
+    if (c->out_sent > OUT_KEEP && c->out_sent > unsent) {
+        buf_consume(&c->out, c->out_sent);
+        c->out_sent = 0;
+    }
+    if (unsent > OUTPUT_PAUSE && !(c->flags & CONN_READ_PAUSED)) {
+        c->flags |= CONN_READ_PAUSED;
+        io_pause(w->io, &c->sock);
+    }
+    const struct config_output_limit *limit = &w->config->output_limits[c->limit_class];
+    bool over = limit->hard_bytes && unsent > (size_t)limit->hard_bytes;
+    if (limit->soft_bytes && unsent > (size_t)limit->soft_bytes) {
+        if (!c->over_soft_ms)
+            c->over_soft_ms = w->now;
+        else if (w->now - c->over_soft_ms > limit->soft_s * 1000)
+            over = true;
+    } else {
+        c->over_soft_ms = 0;
+    }
+    if (over) {
+        counter_add(&w->pub->output_kills, 1);
+        conn_close(c);
+    }
+}
+
+void conn_append_reply(struct conn *c, struct buf *reply)
+{
+    if (c->flags & (CONN_REPLY_OFF | CONN_REPLY_SKIP | CONN_CLOSING)) return;
+    if (reply->failed) {
+        c->out.failed = true;
+    } else if (c->out.len == 0 && reply->len > OUT_KEEP) {
+        struct buf old = c->out;
+        c->out = *reply; /* large replies change hands instead of being copied */
+        *reply = (struct buf){0};
+        worker_give_buf(c->worker, &old);
+    } else {
+        if (!c->out.ptr) worker_take_buf(c->worker, &c->out);
+        buf_append(&c->out, reply->ptr, reply->len);
+    }
+    conn_dirty(c);
+}
+
+size_t conn_memory(const struct conn *c)
+{
+    return sizeof *c + c->in.cap + c->out.cap + parse_held(&c->parser);
+}

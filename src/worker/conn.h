@@ -1,0 +1,98 @@
+/* A client's connection: parser, unread input, unsent output, and the state that commands like
+ * SELECT, HELLO and CLIENT set.
+ *
+ * At most one thing is in flight for a connection: a batch, a multi-shard command or a fan-out. While
+ * it is (CONN_WAITING) nothing more of its input is run: that is what keeps its commands in order.
+ * Thread: owner. */
+#ifndef SPLITRING_SRC_WORKER_CONN_H
+#define SPLITRING_SRC_WORKER_CONN_H
+
+#include "internal.h"
+
+enum conn_flag {
+    CONN_WAITING = 1u << 0,       /* something is in flight */
+    CONN_CLOSING = 1u << 1,       /* io_close called or due; runs nothing more */
+    CONN_CLOSE_AFTER = 1u << 2,   /* close when the output is sent (QUIT, protocol error) */
+    CONN_READ_PAUSED = 1u << 3,
+    CONN_WANT_WRITE = 1u << 4,
+    CONN_PEER_CLOSED = 1u << 5,   /* EOF seen: what is parsed still runs */
+    CONN_RELEASED = 1u << 6,      /* the kernel has let go */
+    CONN_AUTHED = 1u << 7,
+    CONN_NO_TOUCH = 1u << 8,
+    CONN_NO_EVICT = 1u << 9,
+    CONN_REPLY_OFF = 1u << 10,
+    CONN_REPLY_SKIP_NEXT = 1u << 11, /* CLIENT REPLY SKIP: the next command's reply is dropped */
+    CONN_REPLY_SKIP = 1u << 12,      /* this command's reply is dropped */
+    CONN_UNIX = 1u << 13,
+    CONN_HELD_OP = 1u << 14,      /* the parser's current command has not run yet */
+    CONN_READY = 1u << 15,        /* in worker.ready or worker.stalled */
+    CONN_DIRTY = 1u << 16,        /* in worker.dirty */
+    CONN_KILL_SOFT = 1u << 17,    /* output limit: log reason */
+    CONN_MIGRATING = 1u << 18,    /* detaching, goes to another worker */
+    CONN_PAUSED = 1u << 19        /* CLIENT PAUSE */
+};
+
+struct conn {
+    struct io_sock sock;
+    struct list link;       /* worker.conns */
+    struct list ready_link; /* worker.ready, .stalled or .paused */
+    struct list dirty_link;
+    struct worker *worker;
+    uint64_t id;
+    uint32_t flags;
+    db_id db;
+    uint8_t proto;
+    uint8_t limit_class;    /* client-output-buffer-limit: 0 normal */
+    struct parser parser;
+    struct buf in;          /* input not yet parsed */
+    struct buf out;         /* replies not yet sent */
+    size_t out_sent;        /* of out */
+    /* the input window of this pass: a receive buffer or `in` */
+    const char *data;
+    size_t data_len, data_used;
+    void *in_flight;        /* batch, txn or fanout */
+    instant_ms created_ms, active_ms;
+    instant_ms over_soft_ms; /* since when the output is above the soft limit; 0: it is not */
+    const struct command *last_cmd;
+    uint64_t commands, bytes_in, bytes_out;
+    char *name;             /* CLIENT SETNAME; NULL */
+    char *lib_name, *lib_ver;
+    worker_id migrate_to;
+    uint64_t cut_group;     /* the group in which it was cut: nothing more of it runs there */
+    uint32_t ops_recent;    /* commands since the last balance check */
+};
+
+struct conn *conn_new(struct worker *w, int fd, bool unix_socket);
+/* Stops everything of this connection as soon as nothing refers to it. */
+void conn_close(struct conn *c);
+/* Frees it when the kernel and what is in flight have let go. */
+void conn_maybe_free(struct conn *c);
+void conn_on_received(struct conn *c, const char *ptr, size_t len);
+void conn_on_closed(struct conn *c, int error);
+void conn_on_writable(struct conn *c);
+void conn_on_released(struct conn *c);
+/* There may be input to run: into the ready queue. */
+void conn_ready(struct conn *c);
+/* Output was appended. */
+void conn_dirty(struct conn *c);
+/* Sends what is there; false: the connection is closing. */
+void conn_flush(struct conn *c);
+/* End of a pass: unparsed bytes of the receive buffer are kept. */
+void conn_keep_input(struct conn *c);
+/* Hands a quiet connection to another worker: detaches now, sent when the kernel has let go. */
+void conn_migrate(struct conn *c, worker_id to);
+void conn_migrate_send(struct conn *c);
+void conn_adopt(struct worker *w, struct conn *c);
+/* What was in flight has been answered: goes on. */
+void conn_resume(struct conn *c);
+/* Limits after output grew (client-output-buffer-limit). */
+void conn_check_output(struct conn *c);
+/* Appends replies made elsewhere, honouring CLIENT REPLY. */
+void conn_append_reply(struct conn *c, struct buf *reply);
+size_t conn_memory(const struct conn *c);
+static inline struct reply conn_reply(struct conn *c)
+{
+    return (struct reply){.out = &c->out, .proto = c->proto};
+}
+
+#endif

@@ -1,0 +1,39 @@
+/* One command on shards that are held: the only place where handlers are called.
+ * Thread: holder of the shards named. */
+#ifndef SPLITRING_SRC_WORKER_EXEC_H
+#define SPLITRING_SRC_WORKER_EXEC_H
+
+#include "internal.h"
+
+/* What to run, wherever it came from: a connection's op, a batch, a part of a transaction. */
+struct exec {
+    const struct command *cmd;
+    const struct slice *argv;
+    struct arg *args; /* owned blocks, or NULL */
+    int argc;
+    db_id db;
+    uint8_t proto;
+    uint8_t ks_flags;
+    instant_ms now;
+    const char *key; /* first key and its hash, or NULL */
+    uint64_t hash;
+    struct buf *out;
+};
+
+/* shard: all keys live there. Returns the number of error replies written. */
+uint32_t exec_one(struct worker *w, const struct exec *x, shard_id shard);
+/* All shards of the hub are at hand (their keys' are held). */
+uint32_t exec_many(struct worker *w, const struct exec *x);
+/* On the coordinator's scratch shard. */
+uint32_t exec_scratch(struct worker *w, const struct exec *x);
+/* No keys: the connection's own commands. */
+void exec_local(struct worker *w, struct conn *c, const struct exec *x);
+
+/* No lock of that shard stops the keys of x that live there (whole: every key of the shard). */
+bool exec_free(struct worker *w, const struct exec *x, shard_id shard);
+/* Adds the keys of x that live in `shard` to a lock request. */
+void exec_lock_keys(struct worker *w, const struct exec *x, shard_id shard, struct lock_request *req);
+/* Upper bound of keys, for the request's nodes. */
+size_t exec_key_count(const struct exec *x);
+
+#endif

@@ -1,0 +1,391 @@
+/* Parse → prefetch → run.
+ *
+ * A group is at most GROUP_OPS commands of the ready connections, in the order sent per connection.
+ * Collecting parses and finds each command's shard; nothing is touched yet. Then the shards are
+ * held: the own one (waiting if it is lent), the others by try (lending). Two prefetch passes hide
+ * the cache misses of the tables. Then everything runs in order, replies going straight into the
+ * connections' output.
+ *
+ * What cannot run here and now cuts its connection: the commands from there on become a batch of
+ * messages (batch.c), or a multi-shard transaction (txn.c), and the connection waits. Commands parsed
+ * behind it are forgotten: the window is rewound, they are parsed again later. So the parser never
+ * runs ahead of what is in flight, and order needs no bookkeeping.
+ *
+ * Thread: owner. */
+#include "group.h"
+
+#include "batch.h"
+#include "conn.h"
+#include "exec.h"
+#include "local.h"
+#include "splitring/base/check.h"
+#include "splitring/base/mem.h"
+#include "splitring/cmd/route.h"
+#include "txn.h"
+
+#define CONN_OPS_MAX 64u /* of one connection in one group: fairness */
+
+struct group *group_new(void)
+{
+    return mem_zalloc(sizeof(struct group));
+}
+
+void group_free(struct group *g)
+{
+    mem_free(g->big_args);
+    mem_free(g);
+}
+
+void group_exec_of(const struct worker *w, const struct op *op, struct exec *x)
+{
+    const struct conn *c = op->conn;
+    *x = (struct exec){
+        .cmd = op->cmd,
+        .argv = op->argv,
+        .args = op->args,
+        .argc = op->argc,
+        .db = c->db,
+        .proto = c->proto,
+        .ks_flags = c->flags & CONN_NO_TOUCH ? KS_NO_TOUCH : 0,
+        .now = w->now,
+        .key = op->key,
+        .hash = op->hash,
+        .out = &op->conn->out,
+    };
+}
+
+/* ---- collecting ---- */
+
+/* Room for the argument slices; false: the group is full (big_args serves a group of one). */
+static struct slice *group_args(struct group *g, int argc)
+{
+    size_t need = (size_t)argc;
+    if (g->args_used + need <= GROUP_ARGS) {
+        struct slice *at = &g->args[g->args_used];
+        g->args_used += (unsigned)need;
+        return at;
+    }
+    if (g->count) return NULL;
+    if (g->big_args_cap < need) {
+        mem_free(g->big_args);
+        g->big_args = mem_try_alloc(need * sizeof *g->big_args);
+        g->big_args_cap = g->big_args ? need : 0;
+    }
+    return g->big_args;
+}
+
+static void op_keys(struct worker *w, struct op *op, struct group *g)
+{
+    const struct command *cmd = op->cmd;
+    if (cmd->key_first > 0 && cmd->key_first == cmd->key_last && !cmd->keys) {
+        struct slice key = op->argv[cmd->key_first];
+        op->shard = (int16_t)hub_shard_of(w->hub, key);
+        op->key = key.ptr;
+        op->hash = hash_key(key, w->hub->seed);
+        op->mask = 1u << op->shard;
+        return;
+    }
+    struct key_ref local[64];
+    struct key_ref *refs = op->argc <= 64 ? local : mem_alloc((size_t)op->argc * sizeof *refs);
+    int count = command_keys(cmd, op->argv, op->argc, refs);
+    op->mask = 0;
+    for (int i = 0; i < count; i++)
+        op->mask |= 1u << hub_shard_of(w->hub, op->argv[refs[i].pos]);
+    if (count > 0) {
+        op->key = op->argv[refs[0].pos].ptr;
+        op->hash = hash_key(op->argv[refs[0].pos], w->hub->seed);
+    }
+    if (refs != local) mem_free(refs);
+    if (count <= 0) op->mask = 1u << w->id; /* malformed: the handler says why, anywhere */
+    op->shard = op->mask & (op->mask - 1) ? OP_MANY : (int16_t)__builtin_ctz(op->mask);
+    (void)g;
+}
+
+static void op_route(struct worker *w, struct op *op, struct group *g)
+{
+    const struct command *cmd = op->cmd;
+    op->key = NULL;
+    op->mask = 0;
+    switch ((enum route)cmd->route) {
+    case ROUTE_HERE: op->shard = OP_LOCAL; break;
+    case ROUTE_KEYS: op_keys(w, op, g); break;
+    case ROUTE_SHARD: {
+        int s = cmd_scan_shard(op->argv, op->argc, w->hub->count);
+        op->shard = (int16_t)(s < 0 ? w->id : s);
+        op->mask = 1u << op->shard;
+        break;
+    }
+    case ROUTE_ALL:
+        op->mask = w->hub->count == 32 ? UINT32_MAX : (1u << w->hub->count) - 1;
+        op->shard = w->hub->count == 1 ? 0 : OP_ALL;
+        break;
+    }
+    g->mask |= op->mask;
+    if (cmd->flags & CMD_SLOW) g->slow_mask |= op->mask;
+}
+
+/* Everything that Redis' processCommand refuses before it runs. */
+static void op_judge(struct worker *w, struct op *op, struct group *g)
+{
+    bool sub_missing = false;
+    const struct conn *c = op->conn;
+    op->cmd = command_find(op->argv, op->argc, &sub_missing);
+    op->shard = OP_ERROR;
+    if (!op->cmd)
+        op->error = sub_missing ? OP_UNKNOWN_SUB : OP_UNKNOWN;
+    else if (!command_arity_ok(op->cmd, op->argc))
+        op->error = OP_ARITY;
+    else if (!(c->flags & CONN_AUTHED) && !(op->cmd->flags & CMD_NO_AUTH))
+        op->error = OP_NOAUTH;
+    else
+        op_route(w, op, g);
+}
+
+/* Adds one command of c to the group. False: nothing more of c for this group. */
+static bool collect_one(struct worker *w, struct conn *c, struct group *g)
+{
+    size_t start = c->data_used;
+    if (c->flags & CONN_HELD_OP) {
+        c->flags &= ~(uint32_t)CONN_HELD_OP;
+    } else {
+        struct parse_limits limits = {.bulk_len_max = w->config->proto_max_bulk_len,
+                                      .authenticated = c->flags & CONN_AUTHED};
+        enum parse_status status =
+            c->data ? parse_next(&c->parser, &limits, c->data, c->data_len, &c->data_used)
+                    : PARSE_MORE;
+        if (status == PARSE_MORE) return false;
+        if (status == PARSE_ERROR) {
+            conn_protocol_error(c);
+            return false;
+        }
+    }
+    struct parser *p = &c->parser;
+    struct slice *argv = group_args(g, p->argc);
+    if (!argv) { /* the group is full: next time */
+        if (p->argv == w->parse_pool.argv)
+            c->data_used = start;
+        else
+            c->flags |= CONN_HELD_OP;
+        return false;
+    }
+    struct op *op = &g->ops[g->count++];
+    bool held = p->argv != w->parse_pool.argv;
+    bool blobs = false;
+    for (int i = 0; i < p->argc; i++) {
+        argv[i] = slice_of(p->argv[i].ptr, p->argv[i].len);
+        blobs |= p->argv[i].blob != NULL;
+    }
+    *op = (struct op){.conn = c, .argv = argv, .argc = p->argc, .start = start,
+                      .args = blobs ? p->argv : NULL, .from_held = held || blobs};
+    op_judge(w, op, g);
+    if (op->from_held) return false; /* its arguments live until the next parse */
+    return op->shard != OP_LOCAL || local_is_stateless(op->cmd);
+}
+
+static void collect(struct worker *w, struct group *g)
+{
+    g->count = g->args_used = 0;
+    g->mask = g->slow_mask = 0;
+    struct list *link;
+    while (g->count < GROUP_OPS && (link = list_pop_front(&w->ready)) != NULL) {
+        struct conn *c = CONTAINER_OF(link, struct conn, ready_link);
+        c->flags &= ~(uint32_t)CONN_READY;
+        if (!c->data && c->in.len) {
+            c->data = c->in.ptr;
+            c->data_len = c->in.len;
+            c->data_used = 0;
+        }
+        unsigned before = g->count;
+        while (g->count < GROUP_OPS && g->count - before < CONN_OPS_MAX)
+            if (!collect_one(w, c, g)) break;
+        if (c->flags & CONN_CLOSING) continue;
+        bool more = c->flags & CONN_HELD_OP || (c->data && c->data_used < c->data_len);
+        if (more && !(c->flags & CONN_CLOSE_AFTER)) {
+            conn_ready(c);
+            if (g->count == before) break; /* did not fit: it goes first next time */
+        } else if (g->count == before) {
+            conn_keep_input(c); /* nothing but the start of a command */
+            if (c->flags & CONN_PEER_CLOSED && c->out.len == 0) conn_close(c);
+        }
+        c->ops_recent += g->count - before;
+        c->commands += g->count - before;
+    }
+}
+
+/* ---- holding and prefetching ---- */
+
+static void hold_shards(struct worker *w, struct group *g)
+{
+    uint32_t mask = g->mask & ~w->held;
+    if (mask >> w->id & 1u) worker_hold(w, w->id);
+    if (w->hub->count == 1) return;
+    mask &= ~(1u << w->id) & ~g->slow_mask;
+    while (mask) {
+        shard_id s = (shard_id)__builtin_ctz(mask);
+        mask &= mask - 1;
+        worker_hold(w, s);
+    }
+}
+
+static void prefetch(struct worker *w, const struct group *g)
+{
+    struct shard *const *shards = w->hub->shards;
+    for (unsigned i = 0; i < g->count; i++) {
+        const struct op *op = &g->ops[i];
+        if (op->key && op->shard >= 0 && worker_holds(w, (shard_id)op->shard))
+            shard_prefetch_slot(shards[op->shard], op->conn->db, op->hash);
+    }
+    for (unsigned i = 0; i < g->count; i++) {
+        const struct op *op = &g->ops[i];
+        if (op->key && op->shard >= 0 && worker_holds(w, (shard_id)op->shard))
+            shard_prefetch_entry(shards[op->shard], op->conn->db, op->hash);
+    }
+}
+
+/* ---- running ---- */
+
+/* The connection goes on later from op (not run): its window is rewound to it. */
+static void rewind_to(struct conn *c, const struct op *op)
+{
+    if (op->from_held) {
+        c->flags |= CONN_HELD_OP;
+    } else {
+        c->data_used = op->start;
+        parse_reset(&c->parser); /* whatever it had begun behind op is parsed again */
+    }
+}
+
+/* Cuts the connection at op i. */
+static void cut(struct worker *w, struct group *g, unsigned i)
+{
+    struct op *op = &g->ops[i];
+    struct conn *c = op->conn;
+    unsigned next = i;
+    list_remove(&c->ready_link);
+    c->flags &= ~(uint32_t)CONN_READY;
+    c->cut_group = w->group_seq;
+    if (!worker_has_room(w, op->mask)) {
+        c->flags |= CONN_READY;
+        list_push_back(&w->stalled, &c->ready_link);
+    } else if (op->shard >= 0) {
+        next = batch_start(w, g, i);
+    } else {
+        next = i + 1;
+        txn_start(w, op);
+    }
+    if (c->flags & CONN_CLOSING) return;
+    if (next < g->count && g->ops[next].conn == c) rewind_to(c, &g->ops[next]);
+    conn_keep_input(c);
+    /* Already answered? (every run could be had at once) */
+    if (!(c->flags & (CONN_WAITING | CONN_READY)) && (c->in.len || c->flags & CONN_HELD_OP))
+        conn_ready(c);
+}
+
+/* CLIENT PAUSE: true if the op must wait; the connection is parked before it. */
+static bool paused(struct worker *w, struct op *op)
+{
+    if (w->pause.until <= w->now) return false;
+    if (w->pause.writes_only &&
+        (op->shard == OP_ERROR || !(op->cmd->flags & (CMD_WRITE | CMD_MAY_REPLICATE))))
+        return false;
+    struct conn *c = op->conn;
+    rewind_to(c, op);
+    list_remove(&c->ready_link);
+    c->flags = (c->flags & ~(uint32_t)CONN_READY) | CONN_PAUSED;
+    list_push_back(&w->paused, &c->ready_link);
+    conn_keep_input(c);
+    return true;
+}
+
+static bool run_keys(struct worker *w, struct op *op)
+{
+    struct exec x;
+    if ((op->mask & w->held) != op->mask) return false;
+    group_exec_of(w, op, &x);
+    if (likely(op->shard >= 0)) {
+        if (!exec_free(w, &x, (shard_id)op->shard)) return false;
+        exec_one(w, &x, (shard_id)op->shard);
+        counter_add(op->shard == w->id ? &w->pub->ran_local : &w->pub->ran_borrowed, 1);
+        return true;
+    }
+    for (uint32_t m = op->mask; m; m &= m - 1)
+        if (!exec_free(w, &x, (shard_id)__builtin_ctz(m))) return false;
+    exec_many(w, &x);
+    counter_add(&w->pub->txns_direct, 1);
+    return true;
+}
+
+/* Whatever the command was, CLIENT REPLY decides if its reply is kept. */
+static void reply_rules(struct conn *c, size_t out_before, uint32_t flags_before)
+{
+    if (likely(!((flags_before | c->flags) & (CONN_REPLY_OFF | CONN_REPLY_SKIP_NEXT)))) return;
+    if (flags_before & CONN_REPLY_SKIP_NEXT) c->flags &= ~(uint32_t)CONN_REPLY_SKIP_NEXT;
+    bool drop = flags_before & CONN_REPLY_SKIP_NEXT || c->flags & CONN_REPLY_OFF ||
+                (c->flags & CONN_REPLY_SKIP_NEXT);
+    if (drop) c->out.len = out_before;
+}
+
+static bool blocked(const struct worker *w, const struct conn *c)
+{
+    return c->flags & (CONN_WAITING | CONN_CLOSING | CONN_CLOSE_AFTER | CONN_PAUSED) ||
+           c->cut_group == w->group_seq;
+}
+
+static void run_op(struct worker *w, struct group *g, unsigned i)
+{
+    struct op *op = &g->ops[i];
+    struct conn *c = op->conn;
+    if (unlikely(blocked(w, c))) return;
+    if (unlikely(w->pause.until) && paused(w, op)) return;
+    if (!c->out.ptr) worker_take_buf(w, &c->out);
+    size_t out_before = c->out.len;
+    uint32_t flags_before = c->flags;
+    if (op->shard == OP_LOCAL) {
+        struct exec x;
+        group_exec_of(w, op, &x);
+        c->last_cmd = op->cmd;
+        exec_local(w, c, &x);
+    } else if (op->shard == OP_ERROR) {
+        local_refuse(w, op);
+    } else if (likely(run_keys(w, op))) {
+        c->last_cmd = op->cmd;
+    } else {
+        c->last_cmd = op->cmd;
+        cut(w, g, i);
+        return;
+    }
+    reply_rules(c, out_before, flags_before);
+    conn_dirty(c);
+}
+
+/* Connections whose input is used up keep nothing of the receive buffers. */
+static void settle(struct group *g)
+{
+    struct conn *last = NULL;
+    for (unsigned i = 0; i < g->count; i++) {
+        struct conn *c = g->ops[i].conn;
+        if (c == last) continue;
+        last = c;
+        if (c->flags & (CONN_CLOSING | CONN_READY)) continue;
+        conn_keep_input(c);
+        bool idle = !(c->in.len || c->flags & (CONN_WAITING | CONN_HELD_OP | CONN_PAUSED));
+        if (idle && c->flags & CONN_PEER_CLOSED && c->out.len == 0) conn_close(c);
+    }
+}
+
+bool group_run_all(struct worker *w, unsigned groups_max)
+{
+    struct group *g = w->group;
+    for (unsigned n = 0; n < groups_max && !list_empty(&w->ready); n++) {
+        w->group_seq++;
+        collect(w, g);
+        if (!g->count) continue;
+        hold_shards(w, g);
+        if (g->count > 1 && w->held) prefetch(w, g);
+        for (unsigned i = 0; i < g->count; i++) run_op(w, g, i);
+        settle(g);
+        worker_unhold_all(w);
+        counter_add(&w->pub->groups, 1);
+    }
+    return !list_empty(&w->ready);
+}

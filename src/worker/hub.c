@@ -1,0 +1,136 @@
+/* What all workers share: built before the first starts, freed after the last has gone.
+ * Thread: main, except hub_stop_shared / hub_stopping_shared (any). */
+#include <stdlib.h>
+
+#include "batch.h"
+#include "internal.h"
+#include "splitring/base/check.h"
+#include "splitring/base/mem.h"
+#include "splitring/io/os.h"
+
+static void pause_default(unsigned spins)
+{
+    if (spins < 200)
+        __builtin_ia32_pause();
+    else
+        os_yield();
+}
+
+static void published_init(struct hub *hub)
+{
+    hub->published = mem_alloc_aligned(hub->count * sizeof *hub->published, CACHE_LINE);
+    hub->shard_published = mem_zalloc(hub->count * sizeof *hub->shard_published);
+    memset((void *)hub->published, 0, hub->count * sizeof *hub->published);
+    for (unsigned i = 0; i < hub->count; i++) {
+        struct worker_published *p = &hub->published[i];
+        p->calls = mem_zalloc(command_count() * sizeof(counter));
+        p->calls_failed = mem_zalloc(command_count() * sizeof(counter));
+        p->calls_rejected = mem_zalloc(command_count() * sizeof(counter));
+        p->nsec = mem_zalloc(command_count() * sizeof(counter));
+        hub->shard_published[i].keys = mem_zalloc(hub->databases * sizeof(counter));
+        hub->shard_published[i].expires = mem_zalloc(hub->databases * sizeof(counter));
+    }
+}
+
+static void shards_init(struct hub *hub, const struct hub_options *options)
+{
+    uint32_t n = hub->count;
+    const struct config *config = options->config;
+    hub->shards = mem_zalloc(n * sizeof *hub->shards);
+    hub->locks = mem_zalloc(n * sizeof(struct locks *));
+    hub->active = mem_zalloc(n * sizeof *hub->active);
+    hub->active_count = mem_zalloc(n * sizeof(counter));
+    hub->holders = mem_alloc_aligned(n * sizeof *hub->holders, CACHE_LINE);
+    for (shard_id s = 0; s < n; s++) {
+        struct shard_options shard = {
+            .id = s, .databases = hub->databases, .seed = hub->seed,
+            .lfu_log_factor = (uint32_t)config->lfu_log_factor,
+            .lfu_decay_time = (uint32_t)config->lfu_decay_time_min,
+            .lfu = config->maxmemory_policy == CONFIG_POLICY_ALLKEYS_LFU ||
+                   config->maxmemory_policy == CONFIG_POLICY_VOLATILE_LFU,
+        };
+        hub->shards[s] = shard_new(&shard);
+        hub->locks[s] = locks_new();
+        locks_set_faults(hub->locks[s], options->faults >> FAULT_LOCKS_SHIFT);
+        list_init(&hub->active[s]);
+        holder_init(&hub->holders[s]);
+    }
+    hub->shard_of_slot = mem_alloc(SLOT_COUNT * sizeof *hub->shard_of_slot);
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++)
+        hub->shard_of_slot[slot] = (shard_id)(slot * n / SLOT_COUNT);
+}
+
+struct hub *hub_new(const struct hub_options *options)
+{
+    check(options->workers >= 1 && options->workers <= SHARDS_MAX);
+    struct hub *hub = mem_zalloc(sizeof *hub);
+    uint32_t n = hub->count = options->workers;
+    hub->lending = options->lending;
+    hub->faults = options->faults;
+    hub->lend_percent = options->lend_percent ? options->lend_percent : 100;
+    hub->seed = options->seed;
+    hub->start_ms = options->start_ms;
+    hub->pause = options->pause ? options->pause : pause_default;
+    hub->databases = (uint32_t)options->config->databases;
+    hub->config_start = mem_alloc(sizeof *hub->config_start);
+    config_clone(hub->config_start, options->config);
+    shards_init(hub, options);
+    published_init(hub);
+    hub->mail = mem_alloc_aligned((size_t)n * n * sizeof *hub->mail, CACHE_LINE);
+    for (uint32_t i = 0; i < n * n; i++) mailbox_init(&hub->mail[i], options->mailbox_cap);
+    hub->workers = mem_zalloc(n * sizeof(struct worker *));
+    hub->sleeping = mem_alloc_aligned((size_t)n * CACHE_LINE, CACHE_LINE);
+    memset((void *)hub->sleeping, 0, (size_t)n * CACHE_LINE);
+    struct rng rng;
+    rng_seed(&rng, options->seed ^ (uint64_t)options->start_ms);
+    for (unsigned i = 0; i < 40; i++)
+        hub->run_id[i] = "0123456789abcdef"[rng_below(&rng, 16)];
+    return hub;
+}
+
+void hub_free(struct hub *hub)
+{
+    for (unsigned i = 0; i < hub->count; i++) {
+        mem_free(hub->published[i].calls);
+        mem_free(hub->published[i].calls_failed);
+        mem_free(hub->published[i].calls_rejected);
+        mem_free(hub->published[i].nsec);
+        mem_free(hub->shard_published[i].keys);
+        mem_free(hub->shard_published[i].expires);
+        shard_free(hub->shards[i]);
+        locks_free(hub->locks[i]);
+    }
+    for (uint32_t i = 0; i < hub->count * hub->count; i++) mailbox_deinit(&hub->mail[i]);
+    mem_free((void *)hub->sleeping);
+    mem_free(hub->workers);
+    mem_free(hub->mail);
+    mem_free(hub->published);
+    mem_free(hub->shard_published);
+    mem_free(hub->shards);
+    mem_free(hub->locks);
+    mem_free(hub->active);
+    mem_free((void *)hub->active_count);
+    mem_free(hub->holders);
+    mem_free(hub->shard_of_slot);
+    config_deinit(hub->config_start);
+    mem_free(hub->config_start);
+    mem_free(hub);
+}
+
+void hub_note_io(struct hub *hub, const struct io *io, int refused)
+{
+    counter_set(&hub->io_engine, (uint64_t)io_engine_of(io));
+    counter_set(&hub->io_refused, (uint64_t)refused);
+}
+
+void hub_stop_shared(struct hub *hub)
+{
+    progress_set(&hub->stop, 1);
+    for (worker_id i = 0; i < hub->count; i++)
+        if (hub->workers[i]) io_wake_shared(hub->workers[i]->io);
+}
+
+bool hub_stopping_shared(const struct hub *hub)
+{
+    return progress_get_shared(&hub->stop) != 0;
+}

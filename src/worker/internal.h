@@ -1,0 +1,249 @@
+/* The worker's own rooms: what its files know of each other. Private to src/worker.
+ *
+ *   step.c    one pass: events, inboxes, groups, timers, sends, sleep
+ *   conn.c    a connection's life, its input and output
+ *   group.c   parse → prefetch → run: the hot path
+ *   exec.c    one command on shards that are held
+ *   batch.c   the order rule: runs with one progress counter
+ *   txn.c     the coordinator of a multi-shard command; hop.c its acts at a shard
+ *   fanout.c  an act of every worker, answered after the last
+ *   stats.c   published counters
+ *   local_*.c commands of the connection and the server
+ *
+ * Thread: owner, except what is said to be shared. */
+#ifndef SPLITRING_SRC_WORKER_INTERNAL_H
+#define SPLITRING_SRC_WORKER_INTERNAL_H
+
+#include "splitring/base/counters.h"
+#include "splitring/base/list.h"
+#include "splitring/base/mailbox.h"
+#include "splitring/cmd/call.h"
+#include "splitring/config/config.h"
+#include "splitring/io/io.h"
+#include "splitring/tx/holder.h"
+#include "splitring/tx/locks.h"
+#include "splitring/worker/worker.h"
+
+#define GROUP_OPS 128u       /* commands per holding of a shard (DESIGN section 3.6) */
+#define GROUP_ARGS 2048u     /* argument slices of a group; a longer command runs alone */
+#define EVENTS_MAX 128u
+#define INPUT_HELD_MAX (1024u * 1024u) /* unread input kept for a busy connection before its socket is paused */
+#define OUTPUT_PAUSE (1024u * 1024u)   /* unsent output above which its socket is not read */
+
+struct conn;
+struct batch;
+struct txn;
+struct fanout;
+
+/* ---- shared by all workers ---- */
+
+/* What a holder of the shard publishes for any reader. */
+struct shard_published {
+    counter bytes, hits, misses, expired, lazyfreed, lazyfree_pending;
+    counter lock_waits, lock_active;
+    counter expiry_min;      /* unix ms; what a sleeping owner should wake for */
+    counter owner_wakes_at;  /* unix ms; when it will, by itself (written by the owner) */
+    counter *keys, *expires; /* by db */
+};
+
+struct worker_published {
+    _Alignas(CACHE_LINE) counter commands;
+    counter connections, rejected, clients, bytes_in, bytes_out, error_replies;
+    counter clients_out_bytes, clients_in_bytes, out_max, in_max;
+    counter passes, groups, busy_us, sleeps, wakes;
+    counter ran_local, ran_borrowed, batches, batch_runs, txns, txns_direct, txns_refused;
+    counter messages_out, migrated;
+    counter protocol_errors, output_kills, query_kills, evicted_clients;
+    counter paused; /* CLIENT PAUSE in force */
+    counter dirty;  /* writes done */
+    counter *calls, *calls_failed, *calls_rejected, *nsec; /* by command id; nsec sampled */
+    counter ops_per_s, in_per_s, out_per_s; /* of the last second */
+};
+
+struct hub {
+    /* constant after start */
+    uint32_t count;
+    bool lending;
+    uint32_t faults;
+    uint32_t lend_percent;
+    uint64_t seed;
+    instant_ms start_ms;
+    void (*pause)(unsigned spins);
+    shard_id *shard_of_slot;
+    struct shard **shards;
+    struct locks **locks;       /* by shard */
+    struct list *active;        /* by shard: batch_part.link; touched by the holder */
+    counter *active_count;      /* by shard: parts linked there (written by the holder) */
+    struct holder *holders;
+    struct mailbox *mail;       /* [from * count + to] */
+    struct worker **workers;
+    struct worker_published *published;
+    struct shard_published *shard_published;
+    uint32_t databases;
+    char run_id[41];
+    /* shared counters */
+    counter client_ids;
+    counter clients;            /* against maxclients */
+    progress_word stop;         /* 1: stop asked */
+    sleep_flag *sleeping;       /* by worker, own lines: sleeping[id * 16] */
+    progress_word batch_waits;  /* unused slots keep the line apart */
+    struct config *config_start;
+    counter io_engine, io_refused; /* enum io_engine; errno */
+};
+
+static inline sleep_flag *hub_sleeping(struct hub *hub, worker_id id)
+{
+    return &hub->sleeping[(size_t)id * (CACHE_LINE / sizeof(sleep_flag))];
+}
+static inline struct mailbox *hub_mail(struct hub *hub, worker_id from, worker_id to)
+{
+    return &hub->mail[(size_t)from * hub->count + to];
+}
+static inline shard_id hub_shard_of(const struct hub *hub, struct slice key);
+
+/* ---- messages ---- */
+
+enum message_kind {
+    MSG_BATCH,        /* struct batch_part: runs for this shard */
+    MSG_BATCH_DONE,   /* struct batch: its last run is over */
+    MSG_TXN_TRY,      /* struct txn_part: grant all its keys now or refuse */
+    MSG_TXN_LOCK,     /* …: grant, or wait in the queue */
+    MSG_TXN_WRITE,    /* …: do the writes, then release */
+    MSG_TXN_RELEASE,  /* …: not answered */
+    MSG_TXN_ANSWER,   /* struct txn_part: part->answer */
+    MSG_FANOUT_ORDER, /* struct fanout, to worker 0: send it to all */
+    MSG_FANOUT,       /* struct fanout: do your part */
+    MSG_FANOUT_DONE,  /* struct fanout: one part is done */
+    MSG_CONN          /* struct conn: yours from now on */
+};
+
+/* ---- one worker ---- */
+
+/* One parsed command of the running group. */
+struct op {
+    struct conn *conn;
+    const struct command *cmd;
+    const struct slice *argv;
+    struct arg *args;    /* not NULL: some argument is an owned block */
+    int argc;
+    int16_t shard;       /* >= 0: all keys live there; else enum op_kind */
+    uint8_t error;       /* OP_ERROR: enum op_error */
+    bool from_held;      /* arguments lie in the parser, not in the input window */
+    uint32_t mask;       /* shards it needs */
+    size_t start;        /* offset of the command in conn->data */
+    uint64_t hash;       /* of the first key */
+    const char *key;     /* first key */
+};
+enum op_kind { OP_LOCAL = -1, OP_MANY = -2, OP_ALL = -3, OP_ERROR = -4 };
+enum op_error { OP_UNKNOWN, OP_UNKNOWN_SUB, OP_ARITY, OP_NOAUTH };
+
+struct group {
+    unsigned count;
+    unsigned args_used;
+    uint32_t mask;        /* shards wanted */
+    uint32_t slow_mask;   /* shards wanted by a slow command: not to be borrowed */
+    struct op ops[GROUP_OPS];
+    struct slice args[GROUP_ARGS];
+    struct slice *big_args; /* of a single command that does not fit */
+    size_t big_args_cap;
+};
+
+struct worker {
+    /* constant after start */
+    struct hub *hub;
+    struct io *io;
+    worker_id id;
+    struct shard *shard;
+    struct locks *locks;
+    struct holder *holder;
+    struct worker_published *pub;
+    /* owner only */
+    struct config *config;
+    struct env env;
+    struct rng rng;
+    instant_ms now;       /* read once after the drain of a pass */
+    instant_us now_us;
+    int64_t mono_us;
+    uint32_t held;        /* shards held now, by bit */
+    struct list conns;    /* all, oldest first */
+    struct list ready;    /* with input to run */
+    struct list stalled;  /* ready, but a mailbox had no room */
+    struct list dirty;    /* with output to send */
+    struct list waiting_fanouts;
+    struct list local_hops; /* txn_part.link: acts for the own shard, done in this pass */
+    struct list local_answers; /* …: their answers */
+    struct list local_releases; /* txn_part.release_link */
+    struct shard *scratch;  /* copies of keys of a multi-shard command */
+    struct group *group;
+    struct parse_pool parse_pool;
+    uint64_t group_seq;
+    uint32_t conn_count;
+    uint32_t touched_dbs;  /* dbs written since the last publish (bit min(db, 31)) */
+    uint32_t touched_shards;
+    int64_t next_cron_mono_us;
+    uint32_t cron_ticks;
+    uint32_t sweep_credits;   /* steps of expiry left in this tick */
+    uint64_t sweep_cursor;
+    uint32_t quiet_ticks;
+    uint64_t seen_commands;
+    bool active_expire;       /* DEBUG SET-ACTIVE-EXPIRE */
+    struct expire_sink expire_sink;
+    unsigned stop_listeners;
+    bool quiet;               /* nothing has happened for some ticks: no more of them */
+    struct io_sock listeners[16];
+    bool listener_unix[16];
+    unsigned listener_count;
+    uint64_t sample;       /* which command is timed next */
+    unsigned recent_ready; /* running average × 16 of connections per pass (adaptive wait) */
+    bool stopping;
+    bool stopped;
+    uint64_t last_commands, last_in, last_out;
+    struct {
+        instant_ms until;  /* CLIENT PAUSE; 0: none */
+        bool writes_only;
+    } pause;
+    struct list paused;    /* connections held back by CLIENT PAUSE */
+    struct buf spare_bufs[64];
+    unsigned spare_count;
+    struct io_event events[EVENTS_MAX];
+};
+
+static inline shard_id hub_shard_of_slot(const struct hub *hub, uint16_t slot)
+{
+    return hub->shard_of_slot[slot];
+}
+
+/* Output buffers in use by few connections at a time: last given, first taken (warm, and few). */
+void worker_take_buf(struct worker *w, struct buf *out);
+void worker_give_buf(struct worker *w, struct buf *buf);
+void worker_send(struct worker *w, worker_id to, uint32_t kind, void *ptr);
+/* Room in the mailboxes to start work on those shards. */
+bool worker_has_room(struct worker *w, uint32_t mask);
+/* Wakes a worker that has announced its sleep. */
+void worker_wake(struct worker *w, worker_id to);
+/* Own shard: waits for a borrower; another: may refuse. held bits are kept. */
+bool worker_hold(struct worker *w, shard_id s);
+/* Never waits, the own shard included: for use while others are held. */
+bool worker_hold_try(struct worker *w, shard_id s);
+void worker_unhold(struct worker *w, shard_id s); /* publishes its counters first */
+void worker_unhold_all(struct worker *w);
+static inline bool worker_holds(const struct worker *w, shard_id s) { return w->held >> s & 1u; }
+void worker_publish_shard(struct worker *w, shard_id s);
+static inline bool worker_owns_listener(const struct worker *w, const void *owner)
+{
+    return (const char *)owner >= (const char *)w->listeners &&
+           (const char *)owner < (const char *)(w->listeners + ARRAY_COUNT(w->listeners));
+}
+bool worker_listener_is_unix(const struct worker *w, const void *owner);
+/* Stopping: closes connections whose output is out; true once nothing is left. */
+bool worker_stop_step(struct worker *w);
+/* The config has been replaced (start, CONFIG SET). */
+void worker_config_changed(struct worker *w);
+
+#include "splitring/base/hash.h"
+static inline shard_id hub_shard_of(const struct hub *hub, struct slice key)
+{
+    return hub->count == 1 ? 0 : hub->shard_of_slot[hash_slot(key)];
+}
+
+#endif

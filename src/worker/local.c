@@ -1,0 +1,86 @@
+/* What every connection meets before any command: admission, and the refusals of processCommand.
+ * Thread: owner. */
+#include "local.h"
+
+#include <stdio.h>
+
+#include "conn.h"
+#include "splitring/io/net.h"
+
+bool local_is_stateless(const struct command *cmd)
+{
+    return cmd->route == ROUTE_HERE && cmd->flags & CMD_FAST &&
+           (strcmp(cmd->name, "ping") == 0 || strcmp(cmd->name, "echo") == 0 ||
+            strcmp(cmd->name, "time") == 0);
+}
+
+/* "unknown command 'x', with args beginning with: 'a' 'b' ": each argument and the whole are cut as
+ * Redis does (128 bytes). */
+static void refuse_unknown(struct reply *reply, const struct op *op)
+{
+    char args[160];
+    int used = 0;
+    args[0] = '\0';
+    for (int i = 1; i < op->argc && used < 128; i++) {
+        int room = 128 - used;
+        int len = (int)(op->argv[i].len < (size_t)room ? op->argv[i].len : (size_t)room);
+        used += snprintf(args + used, sizeof args - (size_t)used, "'%.*s' ", len, op->argv[i].ptr);
+    }
+    int name_len = (int)(op->argv[0].len < 128 ? op->argv[0].len : 128);
+    reply_errorf(reply, ERR_UNKNOWN_COMMAND, name_len, op->argv[0].ptr, args);
+}
+
+static void refuse_sub(struct reply *reply, const struct op *op)
+{
+    char name[129];
+    size_t sub_len = op->argv[1].len < 128 ? op->argv[1].len : 128;
+    size_t name_len = op->argv[0].len < 128 ? op->argv[0].len : 128;
+    for (size_t i = 0; i < name_len; i++) {
+        char ch = op->argv[0].ptr[i];
+        name[i] = (char)(ch >= 'a' && ch <= 'z' ? ch - 32 : ch);
+    }
+    name[name_len] = '\0';
+    reply_errorf(reply, ERR_UNKNOWN_SUBCOMMAND, (int)sub_len, op->argv[1].ptr, name);
+}
+
+void local_refuse(struct worker *w, const struct op *op)
+{
+    struct reply reply = conn_reply(op->conn);
+    switch ((enum op_error)op->error) {
+    case OP_UNKNOWN: refuse_unknown(&reply, op); break;
+    case OP_UNKNOWN_SUB: refuse_sub(&reply, op); break;
+    case OP_ARITY: reply_errorf(&reply, ERR_WRONG_ARITY, op->cmd->name); break;
+    case OP_NOAUTH: reply_error(&reply, ERR_NOAUTH); break;
+    }
+    if (op->cmd) counter_add(&w->pub->calls_rejected[op->cmd->id], 1);
+    counter_add(&w->pub->error_replies, 1);
+}
+
+void conn_protocol_error(struct conn *c)
+{
+    if (!c->out.ptr) worker_take_buf(c->worker, &c->out);
+    struct reply reply = conn_reply(c);
+    parse_reply_error(&c->parser, &reply);
+    counter_add(&c->worker->pub->protocol_errors, 1);
+    c->flags |= CONN_CLOSE_AFTER;
+    c->data = NULL;
+    c->in.len = 0;
+    conn_dirty(c);
+}
+
+void local_accept(struct worker *w, int fd, bool unix_socket)
+{
+    const struct config *config = w->config;
+    if (counter_next_shared(&w->hub->clients) > (uint64_t)config->maxclients) {
+        counter_drop_shared(&w->hub->clients);
+        counter_add(&w->pub->rejected, 1);
+        net_refuse(fd, SLICE("-ERR max number of clients reached\r\n"));
+        return;
+    }
+    if (net_prepare(fd, (unsigned)config->tcp_keepalive_s) != 0 || !conn_new(w, fd, unix_socket)) {
+        counter_drop_shared(&w->hub->clients);
+        net_close(fd);
+        return;
+    }
+    counter_add(&w->pub->connections, 1);
+}

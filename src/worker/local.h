@@ -1,0 +1,22 @@
+/* Commands without keys, refusals, and what else speaks to one connection: the handlers themselves
+ * are found by the command table (cmd_ping, cmd_client_list …); a handler reaches its connection by
+ * call->conn.
+ * Thread: owner. */
+#ifndef SPLITRING_SRC_WORKER_LOCAL_H
+#define SPLITRING_SRC_WORKER_LOCAL_H
+
+#include "internal.h"
+
+/* The Redis whose behaviour we promise; clients and tools decide by it. */
+#define REDIS_VERSION_SHOWN "7.2.4"
+
+/* Changes nothing that a later command of the pipeline could depend on (PING, ECHO, TIME). */
+bool local_is_stateless(const struct command *cmd);
+/* Unknown command, wrong arity, not authenticated: the error reply. */
+void local_refuse(struct worker *w, const struct op *op);
+/* The parser's error is answered and the connection closed after it. */
+void conn_protocol_error(struct conn *c);
+/* A new socket: limits, protected mode, then a connection. */
+void local_accept(struct worker *w, int fd, bool unix_socket);
+
+#endif

@@ -1,0 +1,210 @@
+/* CONFIG GET, SET, REWRITE, RESETSTAT. The language is config's; here is what a changed setting means
+ * to a running server.
+ *
+ * CONFIG SET: validated on a clone by the connection's worker, then handed to every worker by way of
+ * worker 0 (all apply in one order), answered after the last has applied. Each worker replaces its own
+ * copy: no setting is shared while it changes. Settings that belong to the process (log level,
+ * directory) are applied by worker 0 alone.
+ * Source: https://redis.io/docs/latest/commands/config-set/
+ * Thread: parts: each worker; the rest: the connection's worker. */
+#include <errno.h>
+
+#include "conn.h"
+#include "fanout.h"
+#include "local.h"
+#include "splitring/base/mem.h"
+#include "splitring/cmd/handlers.h"
+#include "splitring/io/log.h"
+#include "splitring/io/net.h"
+#include "splitring/io/os.h"
+
+/* ---- GET ---- */
+
+static void reply_pair(void *ctx, struct slice name, struct slice value)
+{
+    struct reply *reply = ctx;
+    reply_bulk_slice(reply, name);
+    reply_bulk_slice(reply, value);
+}
+
+void cmd_config_get(struct call *c)
+{
+    const struct config *config = c->conn->worker->config;
+    size_t patterns = (size_t)c->argc - 2;
+    reply_map(&c->reply, config_get(config, c->argv + 2, patterns, NULL, NULL));
+    config_get(config, c->argv + 2, patterns, reply_pair, &c->reply);
+}
+
+/* ---- SET ---- */
+
+struct set_request {
+    struct buf args;      /* pairs' bytes */
+    struct slice *argv;
+    size_t count;
+    bool client_is_local;
+    struct buf error;     /* of the trial */
+};
+
+static void set_request_free(void *arg)
+{
+    struct set_request *r = arg;
+    buf_deinit(&r->args);
+    buf_deinit(&r->error);
+    mem_free(r->argv);
+    mem_free(r);
+}
+
+/* What the process as a whole must do; false: the outside world refused, *error says so. */
+static bool apply_to_process(const struct config *before, const struct config *after,
+                             struct buf *error)
+{
+    if (strcmp(before->dir, after->dir) != 0) {
+        int rc = os_chdir(after->dir);
+        if (rc != 0) {
+            config_set_failed(error, "dir", os_error_text(rc));
+            return false;
+        }
+    }
+    log_set_level((enum log_level)after->loglevel);
+    return true;
+}
+
+/* Each worker: its own copy, changed and put in place as a whole. The outcome is the same everywhere,
+ * because all apply the same pairs in the same order to equal copies. */
+static void set_part(struct worker *w, struct fanout *f)
+{
+    struct set_request *r = f->arg;
+    struct config *next = mem_alloc(sizeof *next);
+    struct buf error = {0};
+    config_clone(next, w->config);
+    bool ok = config_set(next, r->argv, r->count, r->client_is_local, &error);
+    if (ok && w == f->home) ok = apply_to_process(w->config, next, &error);
+    struct config *drop = ok ? w->config : next;
+    if (ok) {
+        w->config = next;
+        worker_config_changed(w);
+    }
+    config_deinit(drop);
+    mem_free(drop);
+    f->number[w->id] = ok;
+    f->out[w->id] = error;
+}
+
+static void set_done(struct worker *w, struct fanout *f, struct conn *c, struct reply *reply)
+{
+    (void)c;
+    if (!reply) return;
+    const struct buf *error = &f->out[w->id];
+    if (f->number[w->id])
+        reply_ok(reply);
+    else
+        reply_error_text(reply, error->ptr, error->len);
+}
+
+static struct set_request *set_request_new(struct call *c)
+{
+    struct set_request *r = mem_zalloc(sizeof *r);
+    size_t len = 0;
+    r->count = (size_t)c->argc - 2;
+    r->argv = mem_alloc(r->count * sizeof *r->argv);
+    r->client_is_local = net_peer_is_loopback(c->conn->sock.fd);
+    for (size_t i = 0; i < r->count; i++) len += c->argv[i + 2].len;
+    buf_reserve(&r->args, len + 1);
+    for (size_t i = 0; i < r->count && !r->args.failed; i++) {
+        r->argv[i] = slice_of(r->args.ptr + r->args.len, c->argv[i + 2].len);
+        buf_append_slice(&r->args, c->argv[i + 2]);
+    }
+    return r;
+}
+
+void cmd_config_set(struct call *c)
+{
+    struct worker *w = c->conn->worker;
+    struct set_request *r = set_request_new(c);
+    struct config trial;
+    config_clone(&trial, w->config);
+    bool ok = !r->args.failed && config_set(&trial, r->argv, r->count, r->client_is_local, &r->error);
+    config_deinit(&trial);
+    if (!ok) {
+        reply_error_text(&c->reply, r->error.ptr, r->error.len);
+        set_request_free(r);
+        return;
+    }
+    struct fanout *f = fanout_new(w, c->conn, set_part, set_done, r);
+    f->free_arg = set_request_free;
+    fanout_start(f, true);
+}
+
+/* ---- REWRITE ---- */
+
+void cmd_config_rewrite(struct call *c)
+{
+    const struct config *config = c->conn->worker->config;
+    struct buf old = {0}, text = {0};
+    if (config->config_file[0] == '\0') {
+        reply_error(&c->reply, ERR_CONFIG_NO_FILE);
+        return;
+    }
+    int rc = os_file_read(config->config_file, 16u << 20, &old);
+    if (rc == 0 || rc == -ENOENT) {
+        config_rewrite(config, buf_slice(&old), &text);
+        rc = text.failed ? -ENOMEM : os_file_replace(config->config_file, buf_slice(&text));
+    }
+    if (rc == 0) {
+        log_line(LOG_LEVEL_NOTICE, "CONFIG REWRITE executed with success.");
+        reply_ok(&c->reply);
+    } else {
+        log_line(LOG_LEVEL_WARNING, "CONFIG REWRITE failed: %s", os_error_text(rc));
+        reply_errorf(&c->reply, ERR_CONFIG_REWRITE_FAILED, os_error_text(rc));
+    }
+    buf_deinit(&old);
+    buf_deinit(&text);
+}
+
+/* ---- RESETSTAT ---- */
+
+/* Counters have one writer each: every worker resets its own, and its shard's under its hold. */
+static void resetstat_part(struct worker *w, struct fanout *f)
+{
+    struct worker_published *p = w->pub;
+    (void)f;
+    counter *own[] = {&p->commands, &p->connections, &p->rejected, &p->bytes_in, &p->bytes_out,
+                      &p->error_replies, &p->passes, &p->groups, &p->sleeps, &p->wakes,
+                      &p->ran_local, &p->ran_borrowed, &p->batches, &p->batch_runs, &p->txns,
+                      &p->txns_direct, &p->txns_refused, &p->messages_out, &p->migrated,
+                      &p->protocol_errors, &p->output_kills, &p->query_kills};
+    for (size_t i = 0; i < ARRAY_COUNT(own); i++) counter_set(own[i], 0);
+    for (size_t id = 0; id < command_count(); id++) {
+        counter_set(&p->calls[id], 0);
+        counter_set(&p->calls_failed[id], 0);
+        counter_set(&p->calls_rejected[id], 0);
+        counter_set(&p->nsec[id], 0);
+    }
+    w->last_commands = w->last_in = w->last_out = w->seen_commands = 0;
+    worker_hold(w, w->id);
+    shard_stats_reset(w->shard);
+    worker_publish_shard(w, w->id);
+}
+
+static void resetstat_done(struct worker *w, struct fanout *f, struct conn *c, struct reply *reply)
+{
+    (void)w;
+    (void)f;
+    (void)c;
+    if (reply) reply_ok(reply);
+}
+
+void cmd_config_resetstat(struct call *c)
+{
+    fanout_start(fanout_new(c->conn->worker, c->conn, resetstat_part, resetstat_done, NULL), true);
+}
+
+void cmd_config_help(struct call *c)
+{
+    static const char *const lines[] = {
+        "GET <pattern>", "    Return parameters matching the glob-like <pattern> and their values.",
+        "SET <directive> <value>", "    Set the configuration <directive> to <value>.",
+        "RESETSTAT", "    Reset statistics reported by the INFO command.",
+        "REWRITE", "    Rewrite the configuration file.", NULL};
+    call_help(c, lines);
+}

@@ -1,0 +1,328 @@
+/* One pass of a worker:
+ *
+ *   events (bytes into windows) → inboxes → batches due → groups of commands → timers
+ *   → replies out → mailboxes published, sleepers woken → sleep
+ *
+ * Shards are held only between "inboxes" and "timers", never across a system call: while this worker
+ * sends or sleeps, others may borrow its shard. Before it sleeps it says so, and then looks at its
+ * inboxes and batches once more; a sender publishes first and then looks at the announcement. One of
+ * the two sees the other.
+ *
+ * Thread: owner. */
+#include <errno.h>
+
+#include "batch.h"
+#include "conn.h"
+#include "fanout.h"
+#include "group.h"
+#include "local.h"
+#include "splitring/base/check.h"
+#include "splitring/base/mem.h"
+#include "timer.h"
+#include "txn.h"
+
+#define GROUPS_PER_PASS 8u
+#define MESSAGES_PER_LOOK 64u
+#define SPARE_CAP_MAX (32u * 1024u)
+#define OUT_CAP_MIN (4u * 1024u)
+
+/* ---- buffers ---- */
+
+void worker_take_buf(struct worker *w, struct buf *out)
+{
+    if (w->spare_count)
+        *out = w->spare_bufs[--w->spare_count];
+    else
+        buf_reserve(out, OUT_CAP_MIN);
+}
+
+void worker_give_buf(struct worker *w, struct buf *buf)
+{
+    buf->len = 0;
+    if (buf->cap && buf->cap <= SPARE_CAP_MAX && w->spare_count < ARRAY_COUNT(w->spare_bufs)) {
+        w->spare_bufs[w->spare_count++] = *buf;
+        *buf = (struct buf){0};
+    } else {
+        buf_deinit(buf);
+    }
+}
+
+/* ---- shards ---- */
+
+static bool lend_dice(struct worker *w)
+{
+    return likely(w->hub->lend_percent >= 100) || rng_below(&w->rng, 100) < w->hub->lend_percent;
+}
+
+bool worker_hold_try(struct worker *w, shard_id s)
+{
+    if (worker_holds(w, s)) return true;
+    struct holder *h = &w->hub->holders[s];
+    if (s == w->id ? !holder_try_own(h) : !(lend_dice(w) && holder_try(h))) return false;
+    w->held |= 1u << s;
+    return true;
+}
+
+bool worker_hold(struct worker *w, shard_id s)
+{
+    if (worker_holds(w, s)) return true;
+    if (s != w->id) return w->hub->lending && worker_hold_try(w, s);
+    if (w->held) { /* others are held: waiting could close a circle */
+        if (holder_try_own(w->holder)) {
+            w->held |= 1u << s;
+            return true;
+        }
+        worker_unhold_all(w);
+    }
+    holder_take(w->holder, w->hub->pause);
+    w->held |= 1u << s;
+    return true;
+}
+
+void worker_publish_shard(struct worker *w, shard_id s)
+{
+    struct shard *shard = w->hub->shards[s];
+    struct shard_published *pub = &w->hub->shard_published[s];
+    const struct shard_stats *stats = shard_stats_of(shard);
+    counter_set(&pub->bytes, stats->bytes);
+    counter_set(&pub->hits, stats->hits);
+    counter_set(&pub->misses, stats->misses);
+    counter_set(&pub->expired, stats->expired);
+    counter_set(&pub->lazyfreed, stats->lazyfreed);
+    counter_set(&pub->lazyfree_pending, stats->lazyfree_pending);
+    counter_set(&pub->expiry_min, (uint64_t)shard_expiry_min(shard));
+    if (s != w->id && counter_get(&pub->expiry_min) < counter_get(&pub->owner_wakes_at))
+        worker_wake(w, s);
+    for (db_id db = 0; db < w->hub->databases; db++) {
+        counter_set(&pub->keys[db], shard_db_keys(shard, db));
+        counter_set(&pub->expires[db], shard_db_expires(shard, db));
+    }
+}
+
+void worker_unhold(struct worker *w, shard_id s)
+{
+    if (!worker_holds(w, s)) return;
+    struct locks *locks = w->hub->locks[s];
+    if (unlikely(locks_active(locks))) {
+        locks_run_granted(locks, w);
+        if (w->hub->faults == 0) locks_audit_in_debug(locks);
+    }
+    if (w->touched_shards >> s & 1u) {
+        worker_publish_shard(w, s);
+        w->touched_shards &= ~(1u << s);
+    }
+    w->held &= ~(1u << s);
+    if (s == w->id)
+        holder_offer(w->holder);
+    else
+        holder_return(&w->hub->holders[s]);
+}
+
+void worker_unhold_all(struct worker *w)
+{
+    while (w->held) worker_unhold(w, (shard_id)__builtin_ctz(w->held));
+}
+
+/* ---- messages ---- */
+
+void worker_send(struct worker *w, worker_id to, uint32_t kind, void *ptr)
+{
+    mailbox_send(hub_mail(w->hub, w->id, to), (struct message){kind, w->id, ptr});
+    counter_add(&w->pub->messages_out, 1);
+}
+
+bool worker_has_room(struct worker *w, uint32_t mask)
+{
+    if (unlikely(w->hub->faults & FAULT_FULL_BLOCKS)) return true;
+    for (mask &= ~(1u << w->id); mask; mask &= mask - 1)
+        if (!mailbox_has_room(hub_mail(w->hub, w->id, (worker_id)__builtin_ctz(mask)))) return false;
+    return true;
+}
+
+void worker_wake(struct worker *w, worker_id to)
+{
+    if (!sleep_wants_wake_shared(hub_sleeping(w->hub, to))) return;
+    counter_add(&w->pub->wakes, 1);
+    io_wake_shared(w->hub->workers[to]->io);
+}
+
+static void handle(struct worker *w, struct message m)
+{
+    switch ((enum message_kind)m.kind) {
+    case MSG_BATCH: batch_arrived(w, m.ptr); break;
+    case MSG_BATCH_DONE: batch_done(w, m.ptr); break;
+    case MSG_TXN_TRY:
+    case MSG_TXN_LOCK:
+    case MSG_TXN_WRITE:
+    case MSG_TXN_RELEASE:
+        worker_hold(w, w->id);
+        txn_hop(w, m.kind, m.ptr);
+        break;
+    case MSG_TXN_ANSWER: txn_answered(w, m.ptr); break;
+    case MSG_FANOUT_ORDER: fanout_order(w, m.ptr); break;
+    case MSG_FANOUT: fanout_part(w, m.ptr); break;
+    case MSG_FANOUT_DONE: fanout_part_done(w, m.ptr); break;
+    case MSG_CONN: conn_adopt(w, m.ptr); break;
+    default: check(false);
+    }
+}
+
+/* Lock traffic and answers are taken as they come: inboxes are FIFO, one after another. */
+static bool drain(struct worker *w)
+{
+    bool any = false;
+    for (worker_id from = 0; from < w->hub->count; from++) {
+        struct message m;
+        struct mailbox *box = hub_mail(w->hub, from, w->id);
+        for (unsigned n = 0; n < MESSAGES_PER_LOOK && mailbox_receive(box, &m); n++) {
+            handle(w, m);
+            any = true;
+        }
+    }
+    return any;
+}
+
+static bool inbox_empty(const struct worker *w)
+{
+    for (worker_id from = 0; from < w->hub->count; from++)
+        if (!mailbox_empty(hub_mail(w->hub, from, w->id))) return false;
+    return true;
+}
+
+/* True while something could not be published yet. */
+static bool publish(struct worker *w)
+{
+    bool pending = false;
+    for (worker_id to = 0; to < w->hub->count; to++) {
+        struct mailbox *box = hub_mail(w->hub, w->id, to);
+        if (mailbox_publish(box)) worker_wake(w, to);
+        pending |= mailbox_pending(box);
+    }
+    return pending;
+}
+
+/* ---- events ---- */
+
+static void on_event(struct worker *w, const struct io_event *ev)
+{
+    switch (ev->kind) {
+    case IO_EV_ACCEPTED: local_accept(w, ev->fd, worker_listener_is_unix(w, ev->owner)); break;
+    case IO_EV_RECEIVED: conn_on_received(ev->owner, ev->ptr, ev->len); break;
+    case IO_EV_CLOSED: conn_on_closed(ev->owner, ev->error); break;
+    case IO_EV_WRITABLE: conn_on_writable(ev->owner); break;
+    case IO_EV_RELEASED:
+        if (worker_owns_listener(w, ev->owner))
+            w->stop_listeners--;
+        else
+            conn_on_released(ev->owner);
+        break;
+    case IO_EV_ACCEPT_FAILED: break;
+    }
+}
+
+static void unstall(struct worker *w)
+{
+    struct list *link;
+    while ((link = list_pop_front(&w->stalled)) != NULL) list_push_back(&w->ready, link);
+}
+
+/* What is left of receive buffers when the pass ends. */
+static void keep_inputs(struct worker *w)
+{
+    LIST_FOREACH_SAFE(link, next, &w->ready)
+        conn_keep_input(CONTAINER_OF(link, struct conn, ready_link));
+}
+
+static void flush_all(struct worker *w)
+{
+    struct list *link;
+    while ((link = list_pop_front(&w->dirty)) != NULL) {
+        struct conn *c = CONTAINER_OF(link, struct conn, dirty_link);
+        c->flags &= ~(uint32_t)CONN_DIRTY;
+        conn_flush(c);
+    }
+}
+
+/* ---- the pass ---- */
+
+/* Work of a pass; true if there is more that waits for nothing. */
+static bool work(struct worker *w)
+{
+    bool more = drain(w);
+    more |= batch_poll(w);
+    more |= txn_run_local(w);
+    worker_unhold_all(w);
+    if (!list_empty(&w->stalled)) unstall(w);
+    more |= group_run_all(w, GROUPS_PER_PASS);
+    more |= txn_run_local(w);
+    worker_unhold_all(w);
+    more |= timer_run(w);
+    worker_unhold_all(w);
+    keep_inputs(w);
+    flush_all(w);
+    more |= !list_empty(&w->local_answers) || !list_empty(&w->local_hops);
+    return publish(w) || more;
+}
+
+/* After announcing: is there anything after all? */
+static bool must_not_sleep(struct worker *w)
+{
+    if (w->hub->faults & FAULT_NO_WAKE_CHECK) return false;
+    bool due = !inbox_empty(w) || batch_due(w) || hub_stopping_shared(w->hub);
+    worker_unhold_all(w);
+    return due;
+}
+
+static int64_t sleep_us(struct worker *w, int64_t sleep_us_max)
+{
+    int64_t until = timer_next_us(w);
+    if (!list_empty(&w->stalled) && until > 1000) until = 1000;
+    return sleep_us_max >= 0 && until > sleep_us_max ? sleep_us_max : until;
+}
+
+/* Many connections at pipeline 1: waiting a little for more of them saves passes (FIGURES section 2).
+ * Only when recent passes carried many; one or few connections never wait. */
+static void batch_wait(struct worker *w, struct io_wait *wait)
+{
+    if (w->recent_ready < 8 * 16) return;
+    wait->batch = w->recent_ready / 16 < 64 ? w->recent_ready / 16 : 64;
+    wait->min_wait_us = 50;
+}
+
+bool worker_step(struct worker *w, instant_us unix_us, int64_t mono_us, int64_t sleep_us_max)
+{
+    if (w->stopped) return false;
+    if (unlikely(w->hub->faults & FAULT_FULL_BLOCKS) && publish(w)) return true;
+    w->now_us = unix_us;
+    w->now = unix_us / 1000;
+    w->mono_us = mono_us;
+    if (work(w)) sleep_us_max = 0;
+    if (hub_stopping_shared(w->hub) && worker_stop_step(w)) return false;
+    struct io_wait wait = {.timeout_us = sleep_us_max == 0 ? 0 : sleep_us(w, sleep_us_max)};
+    bool announced = false;
+    if (wait.timeout_us != 0 && w->hub->count > 1) {
+        announced = true;
+        sleep_announce(hub_sleeping(w->hub, w->id));
+        if (must_not_sleep(w)) wait.timeout_us = 0;
+    }
+    if (wait.timeout_us != 0) {
+        batch_wait(w, &wait);
+        counter_add(&w->pub->sleeps, 1);
+    }
+    int count = io_wait(w->io, w->events, EVENTS_MAX, &wait);
+    if (announced) sleep_over(hub_sleeping(w->hub, w->id));
+    check(count >= 0);
+    for (int i = 0; i < count; i++) on_event(w, &w->events[i]);
+    w->recent_ready = (w->recent_ready * 7 + (unsigned)count * 16) / 8;
+    counter_add(&w->pub->passes, 1);
+    return true;
+}
+
+bool worker_idle(const struct worker *w)
+{
+    for (worker_id to = 0; to < w->hub->count; to++)
+        if (mailbox_pending(hub_mail(w->hub, w->id, to))) return false;
+    return inbox_empty(w) && list_empty(&w->ready) && list_empty(&w->stalled) &&
+           list_empty(&w->dirty) && list_empty(&w->local_hops) && list_empty(&w->local_answers) &&
+           list_empty(&w->local_releases);
+}

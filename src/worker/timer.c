@@ -1,0 +1,154 @@
+/* Ten ticks a second while something happens; none when nothing does.
+ *
+ * A quiet worker has no ticks: it sleeps until a client, a message, or the lowest expiry of its
+ * shard. A worker that borrows the shard and sets a nearer expiry wakes the owner for it
+ * (worker_publish_shard). Background work comes in steps of a pass: expiry may use at most
+ * SWEEP_STEPS of them per tick, freeing goes on while there is something to free.
+ * Thread: owner. */
+#include "timer.h"
+
+#include "conn.h"
+#include "fanout.h"
+
+#define TICK_US 100000
+#define SWEEP_STEPS 40u
+#define SWEEP_BUDGET 2000u /* slots looked at per step */
+#define FREE_BUDGET 500u   /* entries freed per step */
+#define QUIET_TICKS 30u
+
+/* ---- clients ---- */
+
+static void client_ticks(struct worker *w)
+{
+    int64_t timeout_ms = (int64_t)w->config->timeout_s * 1000;
+    uint64_t out = 0, in = 0;
+    LIST_FOREACH_SAFE(link, next, &w->conns) {
+        struct conn *c = CONTAINER_OF(link, struct conn, link);
+        if (c->flags & CONN_CLOSING) continue;
+        out += c->out.cap;
+        in += c->in.cap + parse_held(&c->parser);
+        if (timeout_ms && w->now - c->active_ms > timeout_ms && !(c->flags & CONN_WAITING))
+            conn_close(c);
+        else if (c->out.len)
+            conn_check_output(c);
+    }
+    counter_set(&w->pub->clients_out_bytes, out);
+    counter_set(&w->pub->clients_in_bytes, in);
+}
+
+/* Idle memory: parsers' spare room, spare output buffers beyond a few. */
+static void trim(struct worker *w)
+{
+    LIST_FOREACH_SAFE(link, next, &w->conns) {
+        struct conn *c = CONTAINER_OF(link, struct conn, link);
+        if (w->now - c->active_ms > 2000 && !(c->flags & (CONN_WAITING | CONN_HELD_OP)))
+            parse_trim(&c->parser);
+    }
+    while (w->spare_count > 4) buf_deinit(&w->spare_bufs[--w->spare_count]);
+}
+
+static void rates(struct worker *w)
+{
+    uint64_t commands = counter_get(&w->pub->commands), in = counter_get(&w->pub->bytes_in),
+             out = counter_get(&w->pub->bytes_out);
+    counter_set(&w->pub->ops_per_s, commands - w->last_commands);
+    counter_set(&w->pub->in_per_s, in - w->last_in);
+    counter_set(&w->pub->out_per_s, out - w->last_out);
+    w->last_commands = commands;
+    w->last_in = in;
+    w->last_out = out;
+}
+
+static void pause_over(struct worker *w)
+{
+    if (!w->pause.until || w->pause.until > w->now) return;
+    w->pause.until = 0;
+    counter_set(&w->pub->paused, 0);
+    struct list *link;
+    while ((link = list_pop_front(&w->paused)) != NULL) {
+        struct conn *c = CONTAINER_OF(link, struct conn, ready_link);
+        c->flags &= ~(uint32_t)CONN_PAUSED;
+        conn_ready(c);
+    }
+}
+
+void timer_unpause(struct worker *w)
+{
+    if (!w->pause.until) return;
+    w->pause.until = w->now;
+    pause_over(w);
+}
+
+/* ---- the tick ---- */
+
+static void tick(struct worker *w)
+{
+    w->cron_ticks++;
+    w->sweep_credits = SWEEP_STEPS;
+    if (w->cron_ticks % 10 == 0) {
+        bool was_idle = counter_get(&w->pub->commands) == w->last_commands;
+        rates(w);
+        client_ticks(w);
+        if (w->cron_ticks % 20 == 0) trim(w);
+        w->quiet_ticks = was_idle ? w->quiet_ticks + 10 : 0;
+    }
+    /* Clients with a timeout need the tick to go on. */
+    w->quiet = w->quiet_ticks >= QUIET_TICKS && !(w->config->timeout_s && w->conn_count) &&
+               !w->pause.until;
+}
+
+static bool sweep(struct worker *w)
+{
+    uint64_t due = counter_get(&w->hub->shard_published[w->id].expiry_min);
+    if (due > (uint64_t)w->now || !w->sweep_credits || !w->active_expire) return false;
+    if (w->pause.until) return false;
+    w->sweep_credits--;
+    worker_hold(w, w->id);
+    size_t done = shard_sweep(w->shard, w->now, SWEEP_BUDGET, &w->expire_sink);
+    w->touched_shards |= 1u << w->id;
+    return done != 0;
+}
+
+static bool free_some(struct worker *w)
+{
+    if (!counter_get(&w->hub->shard_published[w->id].lazyfree_pending)) return false;
+    worker_hold(w, w->id);
+    size_t done = shard_free_step(w->shard, FREE_BUDGET);
+    w->touched_shards |= 1u << w->id;
+    return done != 0;
+}
+
+bool timer_run(struct worker *w)
+{
+    if (counter_get(&w->pub->commands) != w->seen_commands) {
+        w->seen_commands = counter_get(&w->pub->commands);
+        w->quiet_ticks = 0;
+        if (w->quiet) w->next_cron_mono_us = w->mono_us + TICK_US;
+        w->quiet = false;
+    }
+    if (w->mono_us >= w->next_cron_mono_us) {
+        w->next_cron_mono_us = w->mono_us + TICK_US;
+        tick(w);
+    }
+    pause_over(w);
+    bool more = sweep(w);
+    more |= free_some(w);
+    return more;
+}
+
+int64_t timer_next_us(struct worker *w)
+{
+    uint64_t due = counter_get(&w->hub->shard_published[w->id].expiry_min);
+    int64_t next = w->quiet ? INT64_MAX : w->next_cron_mono_us - w->mono_us;
+    if (due < (uint64_t)EXPIRE_NONE && w->active_expire) {
+        int64_t left = ((int64_t)due - w->now + 1) * 1000;
+        if (left < TICK_US) left = TICK_US; /* what is due now had its share of this tick */
+        if (left < next) next = left;
+        if (w->quiet && w->next_cron_mono_us < w->mono_us + left)
+            w->next_cron_mono_us = w->mono_us + left;
+    }
+    counter_set(&w->hub->shard_published[w->id].owner_wakes_at,
+                next == INT64_MAX ? UINT64_MAX : (uint64_t)(w->now + next / 1000 + 1));
+    if (next == INT64_MAX) return -1;
+    return next > 0 ? next : 1;
+}

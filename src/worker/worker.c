@@ -1,0 +1,162 @@
+/* A worker's beginning and end, and connections changing hands.
+ *
+ * Stopping: no new connections, replies that are ready go out, then sockets are closed; the worker
+ * has stopped when the kernel has let go of all of them and nothing is in flight.
+ * Thread: the worker's own. */
+#include <errno.h>
+
+#include "conn.h"
+#include "group.h"
+#include "splitring/base/check.h"
+#include "splitring/base/mem.h"
+#include "splitring/io/net.h"
+
+static bool sink_locked(void *ctx, struct shard *shard, db_id db, struct slice key, uint64_t hash)
+{
+    struct hub *hub = ctx;
+    const struct locks *locks = hub->locks[shard_id_of(shard)];
+    (void)db;
+    (void)key;
+    return locks_active(locks) && !locks_key_free(locks, lock_key_id(0, hash), LOCK_EXCLUSIVE);
+}
+
+static void lists_init(struct worker *w)
+{
+    list_init(&w->conns);
+    list_init(&w->ready);
+    list_init(&w->stalled);
+    list_init(&w->dirty);
+    list_init(&w->paused);
+    list_init(&w->local_hops);
+    list_init(&w->local_answers);
+    list_init(&w->local_releases);
+}
+
+void worker_config_changed(struct worker *w)
+{
+    const struct config *c = w->config;
+    w->env = (struct env){
+        .proto_max_bulk_len = c->proto_max_bulk_len,
+        .databases = (uint32_t)c->databases,
+        .lazyfree_user_del = c->lazyfree_user_del,
+        .lazyfree_user_flush = c->lazyfree_user_flush,
+        .shard_count = w->hub->count,
+    };
+}
+
+struct worker *worker_new(struct hub *hub, worker_id id, struct io *io)
+{
+    struct worker *w = mem_alloc_aligned(sizeof *w, CACHE_LINE);
+    memset(w, 0, sizeof *w);
+    w->hub = hub;
+    w->io = io;
+    w->id = id;
+    w->shard = hub->shards[id];
+    w->locks = hub->locks[id];
+    w->holder = &hub->holders[id];
+    w->pub = &hub->published[id];
+    w->held = 1u << id; /* holder_init: HELD */
+    w->config = mem_alloc(sizeof *w->config);
+    config_clone(w->config, hub->config_start);
+    worker_config_changed(w);
+    rng_seed(&w->rng, hub->seed + id * 0x9E3779B97F4A7C15u);
+    lists_init(w);
+    w->expire_sink = (struct expire_sink){.locked = sink_locked, .ctx = hub};
+    w->active_expire = true;
+    struct shard_options scratch = {.id = id, .databases = hub->databases, .seed = hub->seed};
+    w->scratch = shard_new(&scratch);
+    w->group = group_new();
+    parse_pool_init(&w->parse_pool);
+    worker_publish_shard(w, id);
+    hub->workers[id] = w;
+    return w;
+}
+
+void worker_free(struct worker *w)
+{
+    while (w->spare_count) buf_deinit(&w->spare_bufs[--w->spare_count]);
+    group_free(w->group);
+    parse_pool_deinit(&w->parse_pool);
+    shard_free(w->scratch);
+    config_deinit(w->config);
+    mem_free(w->config);
+    w->hub->workers[w->id] = NULL;
+    mem_free(w);
+}
+
+int worker_listen(struct worker *w, int fd, bool unix_socket)
+{
+    if (w->listener_count == ARRAY_COUNT(w->listeners)) return -ENOSPC;
+    struct io_sock *listener = &w->listeners[w->listener_count];
+    w->listener_unix[w->listener_count++] = unix_socket;
+    return io_listen(w->io, listener, fd, listener);
+}
+
+bool worker_listener_is_unix(const struct worker *w, const void *owner)
+{
+    const struct io_sock *listener = owner;
+    return w->listener_unix[listener - w->listeners];
+}
+
+bool worker_stop_step(struct worker *w)
+{
+    if (!w->stopping) {
+        w->stopping = true;
+        for (unsigned i = 0; i < w->listener_count; i++) io_detach(w->io, &w->listeners[i]);
+        w->stop_listeners = w->listener_count;
+    }
+    LIST_FOREACH_SAFE(link, next, &w->conns) {
+        struct conn *c = CONTAINER_OF(link, struct conn, link);
+        bool busy = c->flags & (CONN_WAITING | CONN_READY);
+        bool unsent = c->out.len != 0 && !(c->flags & CONN_WANT_WRITE);
+        if (!busy && !unsent) conn_close(c);
+    }
+    if (w->conn_count || w->stop_listeners) return false;
+    w->stopped = true;
+    worker_unhold_all(w);
+    return true;
+}
+
+/* ---- a connection changes hands ---- */
+
+/* Only a quiet one: nothing in flight, nothing unsent, nothing half read. */
+void conn_migrate(struct conn *c, worker_id to)
+{
+    uint32_t busy = CONN_WAITING | CONN_CLOSING | CONN_READY | CONN_DIRTY | CONN_WANT_WRITE |
+                    CONN_HELD_OP | CONN_PAUSED | CONN_READ_PAUSED | CONN_PEER_CLOSED |
+                    CONN_MIGRATING;
+    if (c->flags & busy || c->in.len || c->out.len || c->data || parse_held(&c->parser)) return;
+    c->flags |= CONN_MIGRATING;
+    c->migrate_to = to;
+    io_detach(c->worker->io, &c->sock);
+}
+
+void conn_migrate_send(struct conn *c)
+{
+    struct worker *w = c->worker;
+    parse_deinit(&c->parser);
+    list_remove(&c->link);
+    w->conn_count--;
+    counter_set(&w->pub->clients, w->conn_count);
+    counter_add(&w->pub->migrated, 1);
+    worker_send(w, c->migrate_to, MSG_CONN, c);
+}
+
+void conn_adopt(struct worker *w, struct conn *c)
+{
+    int fd = c->sock.fd;
+    c->worker = w;
+    parse_init(&c->parser, &w->parse_pool);
+    c->flags &= ~(uint32_t)CONN_MIGRATING;
+    list_push_back(&w->conns, &c->link);
+    w->conn_count++;
+    counter_set(&w->pub->clients, w->conn_count);
+    memset(&c->sock, 0, sizeof c->sock);
+    if (io_attach(w->io, &c->sock, fd, c) != 0) {
+        net_close(fd);
+        c->flags |= CONN_CLOSING | CONN_RELEASED;
+        conn_maybe_free(c);
+        return;
+    }
+    if (c->in.len) conn_ready(c); /* bytes that came in while it was on its way */
+}
