@@ -39,6 +39,11 @@ class Failure(Exception):
     """Something that the user can mend: shown without a traceback."""
 
 
+def end_on_sigterm():
+    """Lets the servers be ended and their folders removed when this program is."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

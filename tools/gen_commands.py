@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The command table: src/cmd/(group).toml → commands_table.h, .c, commands_stubs.c, commands_list.json.
+"""The command table: src/cmd/(group).toml → commands_table.h and .c, commands_stubs.c,
+commands_list.json.
 
 usage: gen_commands.py OUTPUT_FOLDER GROUP.toml...
 
@@ -46,7 +47,8 @@ IMPLIED = {"write": ["write"], "readonly": ["read"], "admin": ["admin", "dangero
            "pubsub": ["pubsub"], "fast": ["fast"], "blocking": ["blocking"]}
 KEY_FLAGS = ["RO", "RW", "OW", "RM", "access", "update", "insert", "delete", "not_key",
              "incomplete", "variable_flags"]
-TYPES = ["string", "integer", "double", "key", "pattern", "unix-time", "pure-token", "oneof", "block"]
+TYPES = ["string", "integer", "double", "key", "pattern", "unix-time", "pure-token", "oneof",
+         "block"]
 DOC_FLAGS = ["deprecated", "syscmd"]
 ARG_FIELDS = {"name", "type", "oneof", "block", "token", "optional", "multiple", "multiple_token",
               "spec", "since", "deprecated_since", "summary"}
@@ -182,7 +184,7 @@ def load(paths):
 
 
 def name_hash(name):
-    """As name_hash() of src/cmd/command.c: first and last eight bytes, little endian, and length."""
+    """As name_hash() of src/cmd/command.c: first and last eight bytes, little endian; length."""
     raw = name.encode()
     head = int.from_bytes(raw[:8], "little")
     tail = int.from_bytes(raw[-8:], "little") if len(raw) > 8 else 0
@@ -233,7 +235,8 @@ class Writer:
         known(c.name, entry.get("doc_flags", []), DOC_FLAGS)
         history = self.array("struct command_history", f"history_{name}", [
             f"{{{c_string(v)}, {c_string(t)}}}" for v, t in entry.get("history", [])])
-        tips = self.array("char *const", f"tips_{name}", [c_string(t) for t in entry.get("tips", [])])
+        tips = self.array("char *const", f"tips_{name}",
+                          [c_string(t) for t in entry.get("tips", [])])
         args = self.args(c.name, f"args_{name}", entry.get("args", []), c.specs)
         self.lines += [
             f"static const struct command_docs docs_{name} = {{",
@@ -312,10 +315,11 @@ def main():
     out, paths = pathlib.Path(sys.argv[1]), sys.argv[2:]
     commands = load(paths)
     handlers = sorted({c.handler() for c in commands if c.handler()})
-    note = "/* Written by tools/gen_commands.py from src/cmd/(group).toml. Thread: any (constant). */\n"
+    note = "/* Written by tools/gen_commands.py. Thread: any (constant). */\n"
 
     header = [note + "#ifndef SPLITRING_COMMANDS_TABLE_H", "#define SPLITRING_COMMANDS_TABLE_H", "",
-              "struct call;", "", *[f"void {h}(struct call *call);" for h in handlers], "", "#endif"]
+              "struct call;", "", *[f"void {h}(struct call *call);" for h in handlers], "",
+              "#endif"]
     body = [note + '#include "docs.h"', '#include "commands_table.h"', ""] + table_c(commands)
     body.insert(1, f"static_assert(COMMAND_SLOTS == {HASH_SLOTS}, \"tools/gen_commands.py\");")
     stubs = [note + "/* For tests that want the table without the handlers. */",

@@ -38,7 +38,7 @@ def main():
                 raise SystemExit(f"errors.toml: {name} is there twice")
             names[name] = (group, text)
 
-    note = "/* Written by tools/gen_errors.py from src/resp/errors.toml. Thread: any (constant). */\n"
+    note = "/* Written by tools/gen_errors.py. Thread: any (constant). */\n"
     with open(header, "w", encoding="ascii") as f:
         f.write(note + "#ifndef SPLITRING_ERRORS_TABLE_H\n#define SPLITRING_ERRORS_TABLE_H\n\n")
         f.write("enum error_id {\n")

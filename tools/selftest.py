@@ -206,6 +206,11 @@ class Outcomes(unittest.TestCase):
 
 
 class Matrix(unittest.TestCase):
+    def test_which_files_hold_tests(self):
+        self.assertTrue(run_tests.holds_tests("class A(B):\n    def test_x(self): pass\n"))
+        self.assertFalse(run_tests.holds_tests('"""\n    def test_x(self): pass\n"""\n'))
+        self.assertFalse(run_tests.holds_tests("def test_x(): pass\n"))
+
     def test_words(self):
         self.assertEqual(run_tests.matrix_words("import x\n# matrix: once, alone\n"),
                          {"once", "alone"})

@@ -31,6 +31,7 @@
 #define IN_LEN (256u << 10)
 #define EVENTS_MAX 256
 #define WORKER_TRIES 200
+#define SERVER_SLEEPS_NS 50000
 #define PHASE_LOOK_NS 20000000u /* how often a thread without events looks at the phase */
 
 struct conn {
@@ -253,12 +254,16 @@ static void conn_next(struct client_thread *t, struct conn *c, uint64_t now_ns)
     }
 }
 
-/* What the server worked since the last request. If it is still at work after its reply, the rest
- * counts for the next request: nothing is lost. */
-static void server_time_add(struct client_thread *t, uint64_t replies, uint64_t done)
+/* What the server worked since the last batch. Its clock stands still while it runs, so it gets a
+ * moment to fall asleep; should it work on, the rest counts for the next batch: nothing is lost. */
+static void server_time_add(struct client_thread *t, uint64_t done, bool measure)
 {
+    struct timespec moment = {.tv_nsec = SERVER_SLEEPS_NS};
+    nanosleep(&moment, NULL);
     uint64_t reading_ns = server_clock_ns(&t->server_clock);
-    histogram_add(&t->server_time, reading_ns - t->server_clock_ns, replies, done);
+    if (measure) {
+        histogram_add(&t->server_time, reading_ns - t->server_clock_ns, 1, done);
+    }
     t->server_clock_ns = reading_ns;
 }
 
@@ -276,8 +281,8 @@ static void conn_on_replies(struct client_thread *t, struct conn *c, uint64_t re
     if (measure && replies != 0) {
         histogram_add(&t->latency, now_ns - c->start_ns, replies, done);
     }
-    if (t->server_clock.count != 0) {
-        server_time_add(t, replies, done);
+    if (c->outstanding == 0 && t->server_clock.count != 0) {
+        server_time_add(t, done + replies, measure);
     }
     if (c->outstanding == 0 && c->rest == NULL) {
         conn_next(t, c, now_ns);
@@ -481,10 +486,7 @@ int client_thread_start(struct client_thread *thread, struct load *load, unsigne
     return 0;
 }
 
-void client_thread_join(struct client_thread *thread)
-{
-    pthread_join(thread->thread, NULL);
-}
+void client_thread_join(struct client_thread *thread) { pthread_join(thread->thread, NULL); }
 
 void client_thread_deinit(struct client_thread *thread)
 {

@@ -29,8 +29,8 @@ struct load {
     struct zipf zipf;
     struct shuffle shuffle;
 
-    atomic_int phase;              /* main writes */
-    atomic_uint threads_at_work;   /* each thread counts itself out */
+    atomic_int phase;            /* main writes */
+    atomic_uint threads_at_work; /* each thread counts itself out */
 };
 
 struct client_totals {

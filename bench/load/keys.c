@@ -4,9 +4,9 @@
  * sequence, 50 connections would ask for each key 50 times in a row and measure the CPU's caches.
  *
  * Zipf is drawn by rejection-inversion (W. Hörmann, G. Derflinger, "Rejection-inversion to generate
- * variates from monotone discrete distributions", ACM TOMACS 6(3), 1996): exact for every exponent,
- * no table, two logarithms per draw. The well-known formula of YCSB is an approximation, breaks down
- * at exponent 1 and needs a sum over all keys first.
+ * variates from monotone discrete distributions", ACM TOMACS 6(3), 1996): exact for every
+ * exponent, no table, two logarithms per draw. The well-known formula of YCSB is an approximation,
+ * breaks down at exponent 1 and needs a sum over all keys first.
  *
  * Tags of a shard are found by trying short strings until each shard has enough of them. */
 #include "keys.h"
@@ -22,10 +22,7 @@ static uint64_t mix(uint64_t x)
     return x ^ (x >> 31);
 }
 
-void rng_init(struct rng *rng, uint64_t seed)
-{
-    rng->state = mix(seed + 0x632be59bd9b4e019u);
-}
+void rng_init(struct rng *rng, uint64_t seed) { rng->state = mix(seed + 0x632be59bd9b4e019u); }
 
 uint64_t rng_next(struct rng *rng)
 {
@@ -33,10 +30,7 @@ uint64_t rng_next(struct rng *rng)
     return mix(rng->state);
 }
 
-double rng_unit(struct rng *rng)
-{
-    return (double)(rng_next(rng) >> 11) * 0x1p-53;
-}
+double rng_unit(struct rng *rng) { return (double)(rng_next(rng) >> 11) * 0x1p-53; }
 
 uint64_t rng_below(struct rng *rng, uint64_t bound)
 {
@@ -44,15 +38,9 @@ uint64_t rng_below(struct rng *rng, uint64_t bound)
 }
 
 /* (e^x - 1) / x and log(1 + x) / x without cancellation near 0: exponents near 1 come here. */
-static double expm1_over(double x)
-{
-    return fabs(x) > 1e-8 ? expm1(x) / x : 1 + x / 2;
-}
+static double expm1_over(double x) { return fabs(x) > 1e-8 ? expm1(x) / x : 1 + x / 2; }
 
-static double log1p_over(double x)
-{
-    return fabs(x) > 1e-8 ? log1p(x) / x : 1 - x / 2;
-}
+static double log1p_over(double x) { return fabs(x) > 1e-8 ? log1p(x) / x : 1 - x / 2; }
 
 /* The weight's antiderivative, its inverse, and the weight. */
 static double zipf_h(const struct zipf *zipf, double x)

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #define SLOT_COUNT 16384u
-#define SHARD_TAG_LEN 4u    /* characters between the braces */
+#define SHARD_TAG_LEN 4u     /* characters between the braces */
 #define SHARD_TAG_COUNT 128u /* per shard, so that its keys spread over many of its slots */
 
 struct rng {

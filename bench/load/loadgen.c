@@ -240,13 +240,13 @@ static void text_histogram(const char *name, const struct histogram *h)
 
 static void report_text(const struct report *report, const struct options *o)
 {
-    printf("%" PRIu64 " requests in %.3f s: %.0f/s, %" PRIu64 " SETs, %" PRIu64
-           " nulls, %" PRIu64 " errors\n",
+    printf("%" PRIu64 " requests in %.3f s: %.0f/s, %" PRIu64 " SETs, %" PRIu64 " nulls, %" PRIu64
+           " errors\n",
            report->requests, report->seconds, (double)report->requests / report->seconds,
            report->sets, report->counts.nulls, report->counts.errors);
     text_histogram("latency", &report->latency);
     if (o->server_time) {
-        text_histogram("server's time for a request", &report->server_time);
+        text_histogram("server's time for a batch", &report->server_time);
     }
     if (o->server_pid != 0) {
         printf("server CPU us per request: %.3f (user %.3f, system %.3f), %.2f CPUs busy\n",
@@ -255,8 +255,7 @@ static void report_text(const struct report *report, const struct options *o)
                per_request_us(report->server.system_s, report),
                (report->server.user_s + report->server.system_s) / report->seconds);
     }
-    printf("load: %.2f CPUs busy\n",
-           (report->own.user_s + report->own.system_s) / report->seconds);
+    printf("load: %.2f CPUs busy\n", (report->own.user_s + report->own.system_s) / report->seconds);
     for (unsigned i = 0; i < o->shards; i++) {
         printf("shard %u: %u connections%s\n", i, report->per_shard[i],
                report->workers_told ? "" : " (worker not told, by number)");

@@ -1,7 +1,7 @@
 /* The load generator's command line: memtier's knobs under similar names.
  *
  * One table of long options, one switch that stores them, one function that refuses combinations
- * which would silently measure something else. Numbers are taken whole: "10k" is an error, not 10. */
+ * which would silently measure something else. Numbers are taken whole: "10k" is an error. */
 #include "options.h"
 
 #include <errno.h>
@@ -32,17 +32,43 @@ static const char usage[] =
     "  --seed N                 another sequence of keys (1)\n"
     "  --cpus A,B               thread i runs on CPU i of the list\n"
     "  --server-pid PID         report the CPU time of this process too\n"
-    "  --server-time            how long the server worked for each request, too; needs one\n"
-    "                           connection without pipeline and --server-pid\n"
+    "  --server-time            how long the server worked for each batch, too; needs --clients 1\n"
+    "                           and --server-pid\n"
     "  --slowest N              list the N slowest requests and when they came (at most 32)\n"
     "  --json                   one JSON object on one line\n"
     "Exit: 0, 1 for a wrong option or no connection, 2 for error replies or a broken stream.\n";
 
 enum {
-    OPT_HOST = 256, OPT_PORT, OPT_UNIX, OPT_THREADS, OPT_CLIENTS, OPT_PIPELINE, OPT_RATIO, OPT_DATA,
-    OPT_TTL, OPT_KEYS, OPT_KEY_SIZE, OPT_PREFIX, OPT_PATTERN, OPT_TAGS, OPT_SHARDS, OPT_LOCALITY,
-    OPT_WORKER, OPT_WALK, OPT_PRELOAD, OPT_DURATION, OPT_WARMUP, OPT_REQUESTS, OPT_RATE, OPT_SEED, OPT_CPUS,
-    OPT_SERVER_PID, OPT_SERVER_TIME, OPT_SLOWEST, OPT_JSON, OPT_HELP,
+    OPT_HOST = 256,
+    OPT_PORT,
+    OPT_UNIX,
+    OPT_THREADS,
+    OPT_CLIENTS,
+    OPT_PIPELINE,
+    OPT_RATIO,
+    OPT_DATA,
+    OPT_TTL,
+    OPT_KEYS,
+    OPT_KEY_SIZE,
+    OPT_PREFIX,
+    OPT_PATTERN,
+    OPT_TAGS,
+    OPT_SHARDS,
+    OPT_LOCALITY,
+    OPT_WORKER,
+    OPT_WALK,
+    OPT_PRELOAD,
+    OPT_DURATION,
+    OPT_WARMUP,
+    OPT_REQUESTS,
+    OPT_RATE,
+    OPT_SEED,
+    OPT_CPUS,
+    OPT_SERVER_PID,
+    OPT_SERVER_TIME,
+    OPT_SLOWEST,
+    OPT_JSON,
+    OPT_HELP,
 };
 
 static const struct option long_options[] = {
@@ -241,9 +267,8 @@ static void combinations_check(struct options *options)
     if (options->walk != WALK_NONE && options->tag_count > options->clients) {
         refuse("a walk needs a connection for each tag");
     }
-    if (options->server_time &&
-        (options->clients != 1 || options->pipeline != 1 || options->server_pid == 0)) {
-        refuse("--server-time needs --clients 1, --pipeline 1 and --server-pid");
+    if (options->server_time && (options->clients != 1 || options->server_pid == 0)) {
+        refuse("--server-time needs --clients 1 and --server-pid");
     }
     if (options->shards == 1 && options->locality == LOCALITY_OTHER) {
         refuse("with one shard there is no other");

@@ -59,7 +59,7 @@ struct options {
     unsigned cpus[OPTIONS_CPUS_MAX];
     unsigned cpu_count;
     pid_t server_pid; /* 0: do not measure the server's CPU time */
-    bool server_time; /* time each request on the server's CPU clock too */
+    bool server_time; /* time each batch on the server's CPU clock too */
     unsigned slowest;
     bool json;
 };

@@ -2,7 +2,7 @@
  *
  * A load generator needs no values, only to know how many replies have come, how many of them were
  * errors or nulls. One counter, `need`, replaces a stack: an array of n elements takes the place of
- * one element and brings n, so the reply ends when the count is back at zero, however deep it nests.
+ * one element and brings n, so the reply ends when the count is back at zero, at whatever depth.
  *
  *     state TYPE     the next byte says what comes
  *           LINE     up to LF; the text is kept if it is the first error
@@ -24,12 +24,13 @@ static void element_done(struct reply_parser *parser, struct reply_counts *count
     if (--parser->need == 0) {
         counts->replies += !parser->push;
         parser->push = false;
+        parser->inside = false;
     }
 }
 
 static void null_done(struct reply_parser *parser, struct reply_counts *counts)
 {
-    counts->nulls += parser->need == 1;
+    counts->nulls += !parser->inside;
     element_done(parser, counts);
 }
 
@@ -51,19 +52,15 @@ static void length_done(struct reply_parser *parser, struct reply_counts *counts
         parser->skip = number + 2;
         parser->state = SKIP;
         return;
-    case '%':
-        number *= 2;
-        break;
+    case '%': number *= 2; break;
     case '|': /* attributes stand before the element they describe */
         parser->need += 2 * number;
         parser->state = TYPE;
         return;
-    case '>':
-        parser->push = parser->push || parser->need == 1;
-        break;
-    default:
-        break;
+    case '>': parser->push = parser->push || !parser->inside; break;
+    default: break;
     }
+    parser->inside = true;
     parser->need += number;
     element_done(parser, counts);
 }
@@ -83,9 +80,7 @@ static int type_read(struct reply_parser *parser, char type, struct reply_counts
     case '_':
     case '#':
     case ',':
-    case '(':
-        parser->state = LINE;
-        return 0;
+    case '(': parser->state = LINE; return 0;
     case '$':
     case '*':
     case '=':
@@ -93,11 +88,8 @@ static int type_read(struct reply_parser *parser, char type, struct reply_counts
     case '%':
     case '~':
     case '>':
-    case '|':
-        parser->state = NUMBER;
-        return 0;
-    default:
-        return -1;
+    case '|': parser->state = NUMBER; return 0;
+    default: return -1;
     }
 }
 
@@ -115,7 +107,7 @@ static size_t line_read(struct reply_parser *parser, const char *data, size_t le
         memcpy(counts->error + counts->error_len, data, text);
         counts->error_len += (unsigned)text;
         while (counts->error_len > 0 && counts->error[counts->error_len - 1] == '\r') {
-            counts->error_len--;
+            counts->error[--counts->error_len] = '\0';
         }
     }
     if (end != NULL) {
@@ -179,9 +171,7 @@ int reply_parse(struct reply_parser *parser, const char *data, size_t len,
                 return -1;
             }
             break;
-        case LINE:
-            at += line_read(parser, data + at, len - at, counts);
-            break;
+        case LINE: at += line_read(parser, data + at, len - at, counts); break;
         case NUMBER:
             if (number_read(parser, data[at++]) != 0) {
                 return -1;

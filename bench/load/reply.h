@@ -16,7 +16,8 @@ struct reply_parser {
     uint8_t state;
     char type;
     bool negative;
-    bool push; /* the elements under way belong to a push message, which is no reply */
+    bool inside; /* the elements under way belong to an aggregate */
+    bool push;   /* the elements under way belong to a push message, which is no reply */
 };
 
 struct reply_counts {

@@ -35,8 +35,8 @@ static int shape_init(struct request_shape *shape, enum verb verb, const struct 
     if (bytes == NULL) {
         return -1;
     }
-    size_t at = (size_t)snprintf(bytes, room, "*%d\r\n$3\r\n%s\r\n$%zu\r\n", parts, names[verb],
-                                 key_len);
+    size_t at =
+        (size_t)snprintf(bytes, room, "*%d\r\n$3\r\n%s\r\n$%zu\r\n", parts, names[verb], key_len);
     shape->tag_at = at + tag_in_key;
     shape->digits_at = at + key_before_digits;
     at += (size_t)snprintf(bytes + at, room - at, "%s\r\n", key);

@@ -388,6 +388,7 @@ def arguments_parse():
 
 def main():
     arguments = arguments_parse()
+    lib.end_on_sigterm()
     try:
         lib.finish_server_options(arguments)
         with lib.Programs(arguments.loadgen) as programs:

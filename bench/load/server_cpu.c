@@ -2,9 +2,10 @@
  *
  * /proc/PID/stat splits user from system and moves in ticks: right for seconds of load.
  * /proc/PID/task/TID/schedstat counts nanoseconds on a CPU and is brought up to date whenever the
- * thread goes to sleep: right for a single request, if only one is under way and the server sleeps
- * after it. Unlike a latency it knows nothing of other programs on the same CPU, so on a busy
- * machine it still tells a server that worked for a millisecond from one that was not let in. */
+ * thread goes to sleep, and else only with the timer's tick (4 ms): right for a single batch, if
+ * only one is under way and it is read when the server sleeps. Unlike a latency it knows nothing of
+ * other programs on the same CPU, so on a busy machine it still tells a server that worked for a
+ * millisecond from one that was not let in. (It does count interrupts that fall on the server.) */
 #include "server_cpu.h"
 
 #include <dirent.h>
@@ -32,9 +33,9 @@ struct cpu_time server_cpu_get(pid_t pid)
     const char *after_name = strrchr(text, ')'); /* the name may hold blanks and brackets */
     unsigned long user;
     unsigned long system;
-    if (after_name != NULL && sscanf(after_name + 1,
-                                     " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
-                                     &system) == 2) {
+    if (after_name != NULL &&
+        sscanf(after_name + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
+               &system) == 2) {
         double tick_s = 1.0 / (double)sysconf(_SC_CLK_TCK);
         time.user_s = (double)user * tick_s;
         time.system_s = (double)system * tick_s;

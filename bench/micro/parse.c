@@ -1,11 +1,11 @@
-/* Times the request parser: ns per command for the shapes that matter, parsed out of a receive buffer
- * of 16 KiB that is full of them, as under pipelining.
+/* Times the request parser: ns per command for the shapes that matter, parsed out of a receive
+ * buffer of 16 KiB that is full of them, as under pipelining.
  *
  *   bench_parse [rounds]       20000
  *
- * "cut" feeds the same bytes in pieces of 1460, so that a command in every piece is finished from held
- * memory; "bytes" is the worst client there is, one byte at a time. Best of five, since other work
- * shares the machine. */
+ * "cut" feeds the same bytes in pieces of 1460, so that a command in every piece is finished from
+ * held memory; "bytes" is the worst client there is, one byte at a time. Best of five, since other
+ * work shares the machine. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +40,8 @@ static uint64_t run(struct parser *p, const char *data, size_t len, size_t piece
     return commands;
 }
 
-static void bench(const char *name, const char *command, size_t command_len, size_t piece, int rounds)
+static void bench(const char *name, const char *command, size_t command_len, size_t piece,
+                  int rounds)
 {
     struct parse_pool pool;
     struct parser p;
@@ -71,8 +72,9 @@ int main(int argc, char **argv)
 {
     int rounds = argc > 1 ? atoi(argv[1]) : 20000;
     static const char get[] = "*2\r\n$3\r\nGET\r\n$16\r\nkey:000000000042\r\n";
-    static const char set[] = "*3\r\n$3\r\nSET\r\n$16\r\nkey:000000000042\r\n$64\r\n"
-                              "0123456789012345678901234567890123456789012345678901234567890123\r\n";
+    static const char set[] =
+        "*3\r\n$3\r\nSET\r\n$16\r\nkey:000000000042\r\n$64\r\n"
+        "0123456789012345678901234567890123456789012345678901234567890123\r\n";
     static const char ping[] = "PING\r\n";
     char mset[4096];
     int len = sprintf(mset, "*21\r\n$4\r\nMSET\r\n");

@@ -1,5 +1,5 @@
-/* Times the keyspace's table against a plain chained one: insert (mean and worst), lookups one after
- * another, lookups in batches of 16 with prefetch, and resident memory per key.
+/* Times the keyspace's table against a plain chained one: insert (mean and worst), lookups one
+ * after another, lookups in batches of 16 with prefetch, and resident memory per key.
  *
  *   bench_table [keys] [segments|chained|both]       10M keys, both
  *
@@ -7,7 +7,7 @@
  * table takes it from a slab, the chained one from the allocator with a link in front, as a plain
  * dictionary would. Each variant runs in a child of its own, so that memory is counted clean. Keys
  * are visited in random order; "serialized" makes each lookup wait for the one before, as the
- * dependent loads of single commands do. Absolute times drift on a shared machine: compare ratios. */
+ * dependent loads of single commands do. Times drift on a shared machine: compare ratios. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,10 +33,10 @@ struct entry {
     char bytes[KEY_LEN + VALUE_LEN];
 };
 
-static uint64_t now_ns(void)
+static uint64_t now_ns(clockid_t clock)
 {
     struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
+    clock_gettime(clock, &ts);
     return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
@@ -151,6 +151,17 @@ static struct entry *get(const struct subject *s, uint64_t i)
     return s->table ? table_find(s->table, hash, k) : chained_find(&s->chained, hash, k);
 }
 
+static void drop(struct subject *s, uint64_t i)
+{
+    char key[KEY_LEN];
+    make_key(key, i);
+    struct slice k = slice_of(key, KEY_LEN);
+    uint64_t hash = hash_key(k, SEED);
+    uint64_t *slot = table_find_slot(s->table, hash, k);
+    slab_free(s->slab, table_slot_entry(slot), sizeof(struct entry));
+    table_slot_remove(s->table, hash, slot);
+}
+
 static uint64_t get_batch(const struct subject *s, const uint64_t *numbers)
 {
     char keys[BATCH][KEY_LEN];
@@ -187,18 +198,50 @@ static uint64_t get_batch(const struct subject *s, const uint64_t *numbers)
     return sum;
 }
 
-static void time_inserts(struct subject *s, uint64_t keys)
+/* Steps are timed one by one by the thread's processor time, which is blind to other programs but
+ * costs a system call: so the mean comes from another run. */
+struct steps {
+    uint64_t before, worst, over_100us, over_300us;
+};
+
+static void steps_start(struct steps *steps)
 {
-    uint64_t start = now_ns(), before = start, worst = 0, over = 0;
+    *steps = (struct steps){.before = now_ns(CLOCK_THREAD_CPUTIME_ID)};
+}
+
+static void steps_note(struct steps *steps)
+{
+    uint64_t after = now_ns(CLOCK_THREAD_CPUTIME_ID), took = after - steps->before;
+    if (took > steps->worst) steps->worst = took;
+    steps->over_100us += took > 100000;
+    steps->over_300us += took > 300000;
+    steps->before = after;
+}
+
+static void steps_print(const struct steps *steps, const char *name)
+{
+    printf("  %-18s worst %.0f us, %" PRIu64 " over 100 us, %" PRIu64 " over 300 us\n", name,
+           (double)steps->worst / 1000, steps->over_100us, steps->over_300us);
+}
+
+/* All but every hundredth are removed again. */
+static void time_steps(struct subject *s, uint64_t keys)
+{
+    struct steps steps;
+    steps_start(&steps);
     for (uint64_t i = 0; i < keys; i++) {
         put(s, i);
-        uint64_t after = now_ns();
-        if (after - before > worst) worst = after - before;
-        over += after - before > 300000;
-        before = after;
+        steps_note(&steps);
     }
-    printf("  insert             %8.1f ns, worst %.0f us, %" PRIu64 " over 300 us\n",
-           (double)(before - start) / (double)keys, (double)worst / 1000, over);
+    steps_print(&steps, "insert");
+    if (s->table == NULL) return;
+    steps_start(&steps);
+    for (uint64_t i = 0; i < keys; i++) {
+        if (i % 100 == 0) continue;
+        drop(s, i);
+        steps_note(&steps);
+    }
+    steps_print(&steps, "remove");
 }
 
 static void time_lookups(const struct subject *s, uint64_t keys)
@@ -210,19 +253,19 @@ static void time_lookups(const struct subject *s, uint64_t keys)
     for (uint64_t i = 0; i < lookups; i++) numbers[i] = rng_below(&rng, keys);
 
     for (int round = 0; round < 3; round++) {
-        uint64_t start = now_ns(), last = 0;
+        uint64_t start = now_ns(CLOCK_MONOTONIC), last = 0;
         for (uint64_t i = 0; i < lookups; i++) {
             /* 'v' - 'v', which the processor does not know before the entry is there. */
             const struct entry *e = get(s, numbers[i] + last);
             last = (uint64_t)(e->bytes[KEY_LEN + VALUE_LEN - 1] - 'v');
         }
-        uint64_t serialized = now_ns() - start;
-        start = now_ns();
+        uint64_t serialized = now_ns(CLOCK_MONOTONIC) - start;
+        start = now_ns(CLOCK_MONOTONIC);
         for (uint64_t i = 0; i + BATCH <= lookups; i += BATCH) sum += get_batch(s, numbers + i);
-        uint64_t batched = now_ns() - start;
-        start = now_ns();
+        uint64_t batched = now_ns(CLOCK_MONOTONIC) - start;
+        start = now_ns(CLOCK_MONOTONIC);
         for (uint64_t i = 0; i < lookups; i++) missing += get(s, keys + numbers[i]) == NULL;
-        uint64_t absent = now_ns() - start;
+        uint64_t absent = now_ns(CLOCK_MONOTONIC) - start;
         printf("  lookup serialized  %8.1f ns   batches of 16  %6.1f ns   absent %6.1f ns\n",
                (double)serialized / (double)lookups, (double)batched / (double)lookups,
                (double)absent / (double)lookups);
@@ -231,47 +274,45 @@ static void time_lookups(const struct subject *s, uint64_t keys)
     mem_free(numbers);
 }
 
-static void time_removes(struct subject *s, uint64_t keys, double base)
+static void time_all(struct subject *s, uint64_t keys)
 {
-    if (s->table == NULL) return;
-    uint64_t start = now_ns(), before = start, worst = 0;
-    for (uint64_t i = 0; i < keys; i++) {
-        if (i % 100 == 0) continue;
-        char key[KEY_LEN];
-        make_key(key, i);
-        struct slice k = slice_of(key, KEY_LEN);
-        uint64_t hash = hash_key(k, SEED);
-        uint64_t *slot = table_find_slot(s->table, hash, k);
-        slab_free(s->slab, table_slot_entry(slot), sizeof(struct entry));
-        table_slot_remove(s->table, hash, slot);
-        uint64_t after = now_ns();
-        if (after - before > worst) worst = after - before;
-        before = after;
+    double base = resident_bytes();
+    uint64_t start = now_ns(CLOCK_MONOTONIC);
+    for (uint64_t i = 0; i < keys; i++) put(s, i);
+    printf("  insert             %8.1f ns\n",
+           (double)(now_ns(CLOCK_MONOTONIC) - start) / (double)keys);
+    printf("  resident           %8.2f bytes per key", (resident_bytes() - base) / (double)keys);
+    if (s->table) {
+        printf(" (table %.2f, slab %.2f)", (double)table_bytes(s->table) / (double)keys,
+               (double)slab_bytes_held(s->slab) / (double)keys);
     }
-    printf("  remove 99 %%        %8.1f ns, worst %.0f us; table %.2f MB left, resident %.2f MB\n",
-           (double)(before - start) / (double)keys, (double)worst / 1000,
-           (double)table_bytes(s->table) / 1e6, (resident_bytes() - base) / 1e6);
+    printf("\n");
+    time_lookups(s, keys);
+    if (s->table == NULL) return;
+    start = now_ns(CLOCK_MONOTONIC);
+    for (uint64_t i = 0; i < keys; i++) {
+        if (i % 100) drop(s, i);
+    }
+    printf("  remove 99 of 100   %8.1f ns, then table %.2f MB, slab %.2f MB, resident %.2f MB\n",
+           (double)(now_ns(CLOCK_MONOTONIC) - start) / (double)keys,
+           (double)table_bytes(s->table) / 1e6, (double)slab_bytes_held(s->slab) / 1e6,
+           (resident_bytes() - base) / 1e6);
 }
 
-static void run(bool chained, uint64_t keys)
+static void run(bool chained, bool steps, uint64_t keys)
 {
     static const struct table_ops ops = {entry_key};
     struct subject s = {0};
-    double base = resident_bytes();
     if (!chained) {
         s.slab = slab_new();
         s.table = table_new(&ops, SEED);
     }
-    printf("%s, %" PRIu64 " keys\n", chained ? "chained" : "segments", keys);
-    time_inserts(&s, keys);
-    printf("  resident           %8.2f bytes per key", (resident_bytes() - base) / (double)keys);
-    if (s.table) {
-        printf(" (table %.2f, slab %.2f)", (double)table_bytes(s.table) / (double)keys,
-               (double)slab_bytes_held(s.slab) / (double)keys);
+    if (!steps) {
+        printf("%s, %" PRIu64 " keys\n", chained ? "chained" : "segments", keys);
+        time_all(&s, keys);
+    } else {
+        time_steps(&s, keys);
     }
-    printf("\n");
-    time_lookups(&s, keys);
-    time_removes(&s, keys, base);
     fflush(stdout);
 }
 
@@ -279,12 +320,13 @@ int main(int argc, char **argv)
 {
     uint64_t keys = argc > 1 ? strtoull(argv[1], NULL, 10) : 10000000;
     const char *which = argc > 2 ? argv[2] : "both";
-    for (int chained = 0; chained < 2; chained++) {
+    for (int part = 0; part < 4; part++) {
+        bool chained = part >= 2, steps = part % 2;
         if (strcmp(which, chained ? "segments" : "chained") == 0) continue;
         pid_t child = fork();
         check(child >= 0);
         if (child == 0) {
-            run(chained, keys);
+            run(chained, steps, keys);
             _exit(0);
         }
         int status;

@@ -70,6 +70,12 @@ void *mem_try_alloc(size_t len)
     return raw_alloc(at_least_one(len));
 }
 
+void *mem_try_zalloc(size_t len)
+{
+    if (len > PTRDIFF_MAX / 2) return NULL;
+    return raw_zalloc(at_least_one(len));
+}
+
 void *mem_try_realloc(void *ptr, size_t len)
 {
     if (len > PTRDIFF_MAX / 2) return NULL;

@@ -191,7 +191,6 @@ static bool bitop_parse(struct call *c, enum bits_op *out)
     return false;
 }
 
-
 /* Stores the result under the target. 0 or -ENOMEM. */
 static int bitop_store(struct call *c, enum bits_op op, size_t len, const struct slice *sources,
                        size_t count)

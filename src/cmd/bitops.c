@@ -17,8 +17,8 @@
 
 #include "splitring/base/check.h"
 
-#define BLOCK 4096u       /* bytes of BITOP's block: two of them and a source fit 32 KiB */
-#define COUNT_WORDS 31u   /* 31 words of bytes with at most 8 bits: 248 */
+#define BLOCK 4096u     /* bytes of BITOP's block: two of them and a source fit 32 KiB */
+#define COUNT_WORDS 31u /* 31 words of bytes with at most 8 bits: 248 */
 
 static inline uint64_t load(const char *p)
 {
@@ -158,6 +158,7 @@ static const char *source_block(struct slice s, size_t at, size_t len, char pad[
 
 typedef void fold_fn(char *restrict any, const char *restrict from, size_t len);
 
+/* clang-format off */
 /* Folds a word x of `from` into the word a of `any`, for all words. */
 #define FOLD(name, expression) \
     static void name(char *restrict any, const char *restrict from, size_t len) \
@@ -177,6 +178,7 @@ FOLD(fold_and_not, a & ~x)
 /* Here `from` is the first source, `any` the union of the others. */
 FOLD(fold_diff, x & ~a)
 FOLD(fold_diff1, ~x & a)
+/* clang-format on */
 
 static void fold_seen(char *restrict any, char *restrict more, const char *restrict from,
                       size_t len)
@@ -194,15 +196,20 @@ static void fold_seen(char *restrict any, char *restrict more, const char *restr
 static void combine_block(enum bits_op op, char any[BLOCK], size_t at, size_t len,
                           const struct slice *sources, size_t count)
 {
-    static fold_fn *const each[] = {
-        [BITS_AND] = fold_and, [BITS_OR] = fold_or,   [BITS_XOR] = fold_xor,
-        [BITS_NOT] = NULL,     [BITS_DIFF] = fold_or, [BITS_DIFF1] = fold_or,
-        [BITS_ANDOR] = fold_or};
+    /* clang-format off */
+    static fold_fn *const each[] = {[BITS_AND] = fold_and,
+                                    [BITS_OR] = fold_or,
+                                    [BITS_XOR] = fold_xor,
+                                    [BITS_NOT] = NULL,
+                                    [BITS_DIFF] = fold_or,
+                                    [BITS_DIFF1] = fold_or,
+                                    [BITS_ANDOR] = fold_or};
     static fold_fn *const last[] = {[BITS_NOT] = fold_nor,
                                     [BITS_DIFF] = fold_diff,
                                     [BITS_DIFF1] = fold_diff1,
                                     [BITS_ANDOR] = fold_and,
                                     [BITS_ONE] = fold_and_not};
+    /* clang-format on */
     char pad[BLOCK], more[BLOCK];
     size_t words = (len + 7) & ~(size_t)7;
     if (op == BITS_ONE) {

@@ -27,6 +27,7 @@ enum bits_op {
     BITS_ONE    /* in exactly one source */
 };
 /* Combines count >= 1 sources (zero-padded on the right) into out[0..len). */
-void bits_combine(enum bits_op op, char *out, size_t len, const struct slice *sources, size_t count);
+void bits_combine(enum bits_op op, char *out, size_t len, const struct slice *sources,
+                  size_t count);
 
 #endif

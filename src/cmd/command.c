@@ -18,8 +18,8 @@
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "name_hash() as in tools/gen_commands.py");
 static_assert((COMMAND_SLOTS & (COMMAND_SLOTS - 1)) == 0, "a mask is used");
 
-/* ASCII upper case to lower in eight bytes at once: a byte is a capital when it is below 0x80, adding
- * 0x3f reaches 0x80 (>= 'A') and adding 0x25 does not (<= 'Z'). */
+/* ASCII upper case to lower in eight bytes at once: a byte is a capital when it is below 0x80,
+ * adding 0x3f reaches 0x80 (>= 'A') and adding 0x25 does not (<= 'Z'). */
 static inline uint64_t fold8(uint64_t x)
 {
     const uint64_t ones = 0x0101010101010101u;
@@ -135,8 +135,8 @@ void command_reply_unknown(struct reply *r, const struct slice *argv, int argc, 
 const char *acl_category_name(int bit)
 {
     static const char *const names[ACL_CATEGORY_COUNT] = {
-        "keyspace", "read",   "write", "set",         "sortedset", "list",      "hash",
-        "string",   "bitmap", "hyperloglog", "geo",   "stream",    "pubsub",    "admin",
+        "keyspace", "read",   "write",       "set",       "sortedset",  "list",        "hash",
+        "string",   "bitmap", "hyperloglog", "geo",       "stream",     "pubsub",      "admin",
         "fast",     "slow",   "blocking",    "dangerous", "connection", "transaction", "scripting",
     };
     return names[bit];

@@ -1,6 +1,6 @@
 /* COMMAND and its subcommands: the table as clients ask for it. They need no shard and no worker.
- * Only COMMAND LIST and names like "config|get" show subcommands by themselves; the others count and
- * list top-level commands, which carry their subcommands inside.
+ * Only COMMAND LIST and names like "config|get" show subcommands by themselves; the others count
+ * and list top-level commands, which carry their subcommands inside.
  * Thread: any. */
 #include "command_docs.h"
 #include "splitring/base/mem.h"
@@ -87,7 +87,8 @@ void cmd_command_list(struct call *c)
         const struct command *cmd = command_at(id);
         if (filter == FILTER_MODULE) break; /* there are no modules */
         if (filter == FILTER_CATEGORY && !in_category(cmd, c->argv[4])) continue;
-        if (filter == FILTER_PATTERN && !slice_glob(c->argv[4], slice_str(cmd->name), true)) continue;
+        if (filter == FILTER_PATTERN && !slice_glob(c->argv[4], slice_str(cmd->name), true))
+            continue;
         reply_bulk_str(&c->reply, cmd->name);
         count++;
     }

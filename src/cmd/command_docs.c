@@ -1,9 +1,9 @@
 /* COMMAND INFO and COMMAND DOCS: the generated table as replies.
  *
- * The shapes are those of Redis 7: redis-cli builds its hints from the argument trees, cluster clients
- * route by first key, key specs and tips. Maps and sets become arrays under RESP2 by themselves
- * (reply.h). Fields without a value are left out of maps, so their size is counted first.
- * Source: https://redis.io/docs/latest/commands/command-docs/ and command-info.
+ * The shapes are those of Redis 7: redis-cli builds its hints from the argument trees, cluster
+ * clients route by first key, key specs and tips. Maps and sets become arrays under RESP2 by
+ * themselves (reply.h). Fields without a value are left out of maps, so their size is counted
+ * first. Source: https://redis.io/docs/latest/commands/command-docs/ and command-info.
  * Thread: any. */
 #include "command_docs.h"
 

@@ -92,25 +92,13 @@ static void expire(struct call *c, instant_ms base, int64_t unit_ms)
     apply(c, when);
 }
 
-void cmd_expire(struct call *c)
-{
-    expire(c, c->ks.now, 1000);
-}
+void cmd_expire(struct call *c) { expire(c, c->ks.now, 1000); }
 
-void cmd_pexpire(struct call *c)
-{
-    expire(c, c->ks.now, 1);
-}
+void cmd_pexpire(struct call *c) { expire(c, c->ks.now, 1); }
 
-void cmd_expireat(struct call *c)
-{
-    expire(c, 0, 1000);
-}
+void cmd_expireat(struct call *c) { expire(c, 0, 1000); }
 
-void cmd_pexpireat(struct call *c)
-{
-    expire(c, 0, 1);
-}
+void cmd_pexpireat(struct call *c) { expire(c, 0, 1); }
 
 /* ---- reading ---- */
 
@@ -136,25 +124,13 @@ static void ttl(struct call *c, enum ttl_form form)
     reply_int(&c->reply, seconds ? ms / 1000 + (ms % 1000 >= 500) : ms);
 }
 
-void cmd_ttl(struct call *c)
-{
-    ttl(c, TTL_LEFT_S);
-}
+void cmd_ttl(struct call *c) { ttl(c, TTL_LEFT_S); }
 
-void cmd_pttl(struct call *c)
-{
-    ttl(c, TTL_LEFT_MS);
-}
+void cmd_pttl(struct call *c) { ttl(c, TTL_LEFT_MS); }
 
-void cmd_expiretime(struct call *c)
-{
-    ttl(c, TTL_AT_S);
-}
+void cmd_expiretime(struct call *c) { ttl(c, TTL_AT_S); }
 
-void cmd_pexpiretime(struct call *c)
-{
-    ttl(c, TTL_AT_MS);
-}
+void cmd_pexpiretime(struct call *c) { ttl(c, TTL_AT_MS); }
 
 void cmd_persist(struct call *c)
 {

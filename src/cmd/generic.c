@@ -1,4 +1,5 @@
-/* Commands on keys whatever their values: DEL, EXISTS, RENAME, COPY, MOVE, TYPE, OBJECT, MEMORY USAGE.
+/* Commands on keys whatever their values: DEL, EXISTS, RENAME, COPY, MOVE, TYPE, OBJECT and MEMORY
+ * USAGE.
  *
  * Nobody here asks where a key lives. A handler sees one shard, or all of them, or a scratch shard
  * with copies of its keys; DEL and its like run once per shard with that shard's keys only.
@@ -67,15 +68,9 @@ static void delete_keys(struct call *c, bool async)
     reply_int(&c->reply, count);
 }
 
-void cmd_del(struct call *c)
-{
-    delete_keys(c, c->env->lazyfree_user_del);
-}
+void cmd_del(struct call *c) { delete_keys(c, c->env->lazyfree_user_del); }
 
-void cmd_unlink(struct call *c)
-{
-    delete_keys(c, true);
-}
+void cmd_unlink(struct call *c) { delete_keys(c, true); }
 
 void cmd_exists(struct call *c)
 {
@@ -130,15 +125,9 @@ static void rename_key(struct call *c, bool only_if_free)
     else reply_ok(&c->reply);
 }
 
-void cmd_rename(struct call *c)
-{
-    rename_key(c, false);
-}
+void cmd_rename(struct call *c) { rename_key(c, false); }
 
-void cmd_renamenx(struct call *c)
-{
-    rename_key(c, true);
-}
+void cmd_renamenx(struct call *c) { rename_key(c, true); }
 
 /* Argument i as the number of a database. False: the error is written. */
 static bool arg_db(struct call *c, int i, db_id *db)

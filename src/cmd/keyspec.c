@@ -1,10 +1,10 @@
 /* Where the keys of a call are, and what it does with each.
  *
- * Most commands have their keys in a plain range of arguments, used in one way: command_keys() reads
- * that from the table row. The others name an extractor: keys_by_specs() follows the key specs that
- * clients see as well (numkeys; commands that read one key and write another), the rest look at
- * options. An extractor answers for exactly these arguments: what it calls read-only is taken with a
- * shared lock.
+ * Most commands have their keys in a plain range of arguments, used in one way: command_keys()
+ * reads that from the table row. The others name an extractor: keys_by_specs() follows the key
+ * specs that clients see as well (numkeys; commands that read one key and write another), the rest
+ * look at options. An extractor answers for exactly these arguments: what it calls read-only is
+ * taken with a shared lock.
  *
  * Malformed arguments (numkeys beyond the arguments) give -1: the handler is run without keys and
  * finds the words for it.
@@ -25,7 +25,8 @@ static int add_range(int first, int last, int step, uint32_t flags, int argc, st
     return count;
 }
 
-int command_keys(const struct command *cmd, const struct slice *argv, int argc, struct key_ref *refs)
+int command_keys(const struct command *cmd, const struct slice *argv, int argc,
+                 struct key_ref *refs)
 {
     if (cmd->keys) return cmd->keys(cmd, argv, argc, refs);
     if (cmd->key_first == 0) return 0;

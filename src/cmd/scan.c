@@ -1,7 +1,7 @@
 /* Commands on whole databases: SCAN, KEYS, RANDOMKEY, DBSIZE, FLUSHDB, FLUSHALL, SWAPDB.
  *
- * A SCAN cursor is a position in hash order and a shard: position × shards + shard. Every call walks
- * one shard; at a shard's end it answers the start of the next one, and 0 after the last. Positions
+ * A SCAN cursor is a position in hash order and a shard: position × shards + shard. Every call
+ * walks one shard; at its end it answers the start of the next one, and 0 after the last. Positions
  * survive growth and shrinking of the table, so every key that is there from the first call to the
  * last is seen at least once. A page may be empty, as in Redis.
  * The other commands act on the shards of their view, one or all.
@@ -125,10 +125,7 @@ void cmd_randomkey(struct call *c)
     else reply_null(&c->reply);
 }
 
-void cmd_dbsize(struct call *c)
-{
-    reply_int(&c->reply, (int64_t)ks_db_keys(&c->ks, c->ks.db));
-}
+void cmd_dbsize(struct call *c) { reply_int(&c->reply, (int64_t)ks_db_keys(&c->ks, c->ks.db)); }
 
 /* ---- FLUSHDB, FLUSHALL, SWAPDB ---- */
 

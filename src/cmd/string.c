@@ -43,10 +43,7 @@ static bool reply_value(struct call *c, const struct entry *e)
     return true;
 }
 
-void cmd_get(struct call *c)
-{
-    reply_value(c, ks_read(&c->ks, c->argv[1]));
-}
+void cmd_get(struct call *c) { reply_value(c, ks_read(&c->ks, c->argv[1])); }
 
 void cmd_mget(struct call *c)
 {
@@ -88,10 +85,7 @@ void cmd_getrange(struct call *c)
     else reply_bulk(&c->reply, value.ptr + start, (size_t)(end - start + 1));
 }
 
-void cmd_substr(struct call *c)
-{
-    cmd_getrange(c);
-}
+void cmd_substr(struct call *c) { cmd_getrange(c); }
 
 /* ---- reading that also changes ---- */
 
@@ -218,15 +212,9 @@ static void add_int(struct call *c, int64_t by)
     }
 }
 
-void cmd_incr(struct call *c)
-{
-    add_int(c, 1);
-}
+void cmd_incr(struct call *c) { add_int(c, 1); }
 
-void cmd_decr(struct call *c)
-{
-    add_int(c, -1);
-}
+void cmd_decr(struct call *c) { add_int(c, -1); }
 
 void cmd_incrby(struct call *c)
 {

@@ -28,10 +28,10 @@ enum string_option {
 #define OPT_EXPIRIES (OPT_TIMES | OPT_KEEPTTL | OPT_PERSIST)
 
 struct string_options {
-    uint32_t given;  /* string_option */
-    int match_arg;   /* of OPT_MATCHES */
+    uint32_t given;    /* string_option */
+    int match_arg;     /* of OPT_MATCHES */
     instant_ms expire; /* for ks_set_*: an instant, EXPIRE_NONE or EXPIRE_KEEP */
-    int time_arg;    /* of OPT_TIMES; 0: none */
+    int time_arg;      /* of OPT_TIMES; 0: none */
 };
 
 /* Reads the options from argument `from` to the end; those not in `allowed` are syntax errors.

@@ -49,7 +49,9 @@ struct option {
     uint32_t excludes; /* others of its group */
     bool has_arg;
 };
+/* clang-format off */
 #define OPTION(name, bit, group, has_arg) {name, sizeof(name) - 1, (bit), (group) & ~(bit), has_arg}
+/* clang-format on */
 
 /* Repeating an option is fine and the last one counts, as in Redis. */
 static const struct option options[] = {
@@ -158,8 +160,8 @@ static void set_with_options(struct call *c)
     size_t mark = c->reply.out->len;
     bool wants_old = given.given & OPT_GET;
     if (wants_old || (given.given & OPT_CONDITIONS)) {
-        const struct entry *e = wants_old ? ks_read(&c->ks, c->argv[1])
-                                          : ks_find(&c->ks, c->argv[1]);
+        const struct entry *e =
+            wants_old ? ks_read(&c->ks, c->argv[1]) : ks_find(&c->ks, c->argv[1]);
         if (wants_old && !string_type_ok(c, e)) return;
         enum verdict verdict = set_condition(c, &given, e);
         if (verdict == VERDICT_ERROR) return;
@@ -171,8 +173,8 @@ static void set_with_options(struct call *c)
         }
         if (verdict == VERDICT_NO) return;
     }
-    bool verbatim = (given.given == OPT_PXAT && c->argc == 5) ||
-                    (given.given == OPT_KEEPTTL && c->argc == 4);
+    bool verbatim =
+        (given.given == OPT_PXAT && c->argc == 5) || (given.given == OPT_KEEPTTL && c->argc == 4);
     if (set_value(c, 2, given.expire, verbatim, mark) && !wants_old) reply_ok(&c->reply);
 }
 

@@ -141,24 +141,22 @@ static bool named_before(const struct slice *args, size_t at)
     return false;
 }
 
-/* All names are known, before anything else is looked at; then each may be set, once. */
+/* Every name is known, may be set, and comes once; the first that does not is reported. */
 static bool set_allowed(const struct config *cfg, const struct slice *args, size_t count,
                         bool client_is_local, struct buf *error)
 {
-    for (size_t i = 0; i < count; i += 2) {
-        const struct directive *d = directive_find(args[i], NULL);
-        if (d && !(d->flags & FLAG_FILE_ONLY)) continue;
-        buf_append_slice(error,
-                         SLICE("ERR Unknown option or number of arguments for CONFIG SET - '"));
-        append_name(error, args[i]);
-        buf_append_char(error, '\'');
-        return false;
-    }
     enum config_guard guard = cfg->enable_protected_configs;
     bool unlocked = guard == CONFIG_GUARD_YES || (guard == CONFIG_GUARD_LOCAL && client_is_local);
     for (size_t i = 0; i < count; i += 2) {
         const struct directive *d = directive_find(args[i], NULL);
         const char *reason = NULL;
+        if (!d || (d->flags & FLAG_FILE_ONLY)) {
+            buf_append_slice(error,
+                             SLICE("ERR Unknown option or number of arguments for CONFIG SET - '"));
+            append_name(error, args[i]);
+            buf_append_char(error, '\'');
+            return false;
+        }
         if (d->flags & FLAG_IMMUTABLE) reason = "can't set immutable config";
         else if ((d->flags & FLAG_PROTECTED) && !unlocked) reason = "can't set protected config";
         else if (named_before(args, i)) reason = "duplicate parameter";
@@ -174,6 +172,8 @@ static bool set_value(struct config *cfg, const struct directive *d, struct slic
                       struct buf *why)
 {
     if (!(d->flags & FLAG_MULTI)) return directive_set(cfg, d, &value, 1, false, why);
+    if (value.len == 0) return directive_set(cfg, d, NULL, 0, false, why);
+    if (value.len > ARGUMENT_LEN_MAX) return directive_set(cfg, d, &value, 1, false, why);
     size_t count = 1;
     for (size_t i = 0; i < value.len; i++) count += value.ptr[i] == ' ';
     struct slice *args = mem_try_alloc(count * sizeof *args);

@@ -12,8 +12,6 @@
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
 
-#define ARGUMENT_LEN_MAX (1024u * 1024u) /* a client's CONFIG SET may not ask for more memory */
-
 size_t directive_count(void) { return directives_honoured_count + directives_plain_count; }
 
 const struct directive *directive_at(size_t index)
@@ -114,23 +112,18 @@ bool directive_set(struct config *cfg, const struct directive *d, const struct s
         return value_parse(d, field_of(cfg, d), d->width, args, count, more, why);
     if (d->preset) return set_text(cfg, d, args, count, why);
     if (d->type == DIRECTIVE_STRING && count == 1) return true; /* deprecated, without a value */
-    bool never = d->type == DIRECTIVE_NEVER && count > 0;
-    buf_append_slice(why, never ? slice_str(d->why)
-                                : SLICE("Bad directive or wrong number of arguments"));
+    bool refused = d->class == CLASS_FIXED && count > 0;
+    buf_append_slice(why, refused ? slice_str(d->why)
+                                  : SLICE("Bad directive or wrong number of arguments"));
     return false;
 }
 
 bool directive_set_line(struct config *cfg, const struct directive *d, const struct slice *args,
                         size_t count, bool more, struct buf *why)
 {
-    if (count == 0) {
-        bool known = !(d->flags & FLAG_FILE_ONLY);
-        buf_append_slice(why, known ? SLICE("wrong number of arguments")
-                                    : SLICE("Bad directive or wrong number of arguments"));
-        return false;
-    }
-    bool whole = !(d->flags & FLAG_MULTI) || (d->flags & FLAG_FILE_ONLY) || args[0].len == 0;
-    if (whole || count != 1) return directive_set(cfg, d, args, count, more, why);
+    bool splits = (d->flags & FLAG_MULTI) && !(d->flags & FLAG_FILE_ONLY);
+    if (!splits || count != 1 || args[0].len == 0)
+        return directive_set(cfg, d, args, count, more, why);
     struct line_args split;
     if (!line_split(&split, args[0])) {
         buf_append_slice(why, SLICE("Unbalanced quotes in configuration line"));

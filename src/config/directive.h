@@ -5,7 +5,8 @@
 
 #include "splitring/config/config.h"
 
-#define DIRECTIVES_MAX 320u /* bits of config.included */
+#define DIRECTIVES_MAX 320u              /* bits of config.included */
+#define ARGUMENT_LEN_MAX (1024u * 1024u) /* a client's CONFIG SET may not ask for more memory */
 
 enum directive_type {
     DIRECTIVE_BOOL,

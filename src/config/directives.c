@@ -1,4 +1,4 @@
-/* The directives that the server acts upon: each has a field in struct config.
+/* The directives that the server acts upon, or will soon: each has a field in struct config.
  *
  * Names, defaults and limits are those of Redis 7.2 and 8.0 (where they differ, 7.2's, which is
  * what an existing redis.conf was written for); sources are the commented redis.conf of those
@@ -56,6 +56,13 @@ static const char why_aof[] =
 static const char why_replication[] =
     "replication is not available yet in this version of Splitring";
 
+/* Rows marked so have a field that nothing reads yet; whoever starts to read it takes the mark off
+ * (tests/integration/config_commands.py finds rows that claim too much). */
+static const char why_soon[] = "is not acted upon yet in this version of Splitring";
+#define SOON IGNORED(why_soon)
+static const char why_rename[] =
+    "renaming commands is not available yet in this version of Splitring";
+
 static const char *object_to_dbfilename(struct slice text)
 {
     if (text.len && memchr(text.ptr, '/', text.len))
@@ -99,7 +106,7 @@ const struct directive directives_honoured[] = {
     ROW(INT, "tcp-backlog", NULL, IMMUTABLE, tcp_backlog, "511", LIMITS(0, INT32_MAX)),
     ROW(STRING, "unixsocket", NULL, IMMUTABLE, unixsocket, ""),
     ROW(OCTAL, "unixsocketperm", NULL, IMMUTABLE, unixsocketperm, "0", LIMITS(0, 0777)),
-    ROW(BOOL, "protected-mode", NULL, MUTABLE, protected_mode, "yes"),
+    ROW(BOOL, "protected-mode", NULL, MUTABLE, protected_mode, "yes", SOON),
 
     /* clients */
     ROW(INT, "maxclients", NULL, MUTABLE, maxclients, "10000", LIMITS(1, UINT32_MAX)),
@@ -110,90 +117,97 @@ const struct directive directives_honoured[] = {
     ROW(MEMORY, "client-query-buffer-limit", NULL, MUTABLE, client_query_buffer_limit, "1gb",
         LIMITS(MIB, INT64_MAX)),
     ROW(PERCENT, "maxmemory-clients", NULL, MUTABLE, maxmemory_clients, "0",
-        LIMITS(-100, INT64_MAX)),
+        LIMITS(-100, INT64_MAX), SOON),
     ROW(LIMITS, "client-output-buffer-limit", NULL, MULTI, output_limits,
         "normal 0 0 0 slave 256mb 64mb 60 pubsub 32mb 8mb 60"),
     ROW(STRING, "requirepass", NULL, SENSITIVE, requirepass, ""),
     ROW(ENUM, "acl-pubsub-default", NULL, MUTABLE, acl_pubsub_default, "resetchannels",
-        WORDS(pubsub_presets)),
-    ROW(INT, "acllog-max-len", NULL, MUTABLE, acllog_max_len, "128", LIMITS(0, INT64_MAX)),
+        WORDS(pubsub_presets), SOON),
+    ROW(INT, "acllog-max-len", NULL, MUTABLE, acllog_max_len, "128", LIMITS(0, INT64_MAX), SOON),
     ROW(INT, "tracking-table-max-keys", NULL, MUTABLE, tracking_table_max_keys, "1000000",
-        LIMITS(0, INT64_MAX)),
+        LIMITS(0, INT64_MAX), SOON),
 
     /* keyspace and memory */
     ROW(INT, "databases", NULL, IMMUTABLE, databases, "16", LIMITS(1, INT32_MAX)),
-    ROW(MEMORY, "maxmemory", NULL, MUTABLE, maxmemory, "0", LIMITS(0, INT64_MAX)),
+    ROW(MEMORY, "maxmemory", NULL, MUTABLE, maxmemory, "0", LIMITS(0, INT64_MAX), SOON),
     ROW(ENUM, "maxmemory-policy", NULL, MUTABLE, maxmemory_policy, "noeviction", WORDS(policies)),
-    ROW(INT, "maxmemory-samples", NULL, MUTABLE, maxmemory_samples, "5", LIMITS(1, 64)),
+    ROW(INT, "maxmemory-samples", NULL, MUTABLE, maxmemory_samples, "5", LIMITS(1, INT32_MAX),
+        SOON),
     ROW(INT, "maxmemory-eviction-tenacity", NULL, MUTABLE, maxmemory_eviction_tenacity, "10",
-        LIMITS(0, 100)),
+        LIMITS(0, 100), SOON),
     ROW(INT, "lfu-log-factor", NULL, MUTABLE, lfu_log_factor, "10", LIMITS(0, INT32_MAX)),
     ROW(INT, "lfu-decay-time", NULL, MUTABLE, lfu_decay_time_min, "1", LIMITS(0, INT32_MAX)),
-    ROW(INT, "active-expire-effort", NULL, MUTABLE, active_expire_effort, "1", LIMITS(1, 10)),
-    ROW(BOOL, "lazyfree-lazy-eviction", NULL, MUTABLE, lazyfree_eviction, "no"),
-    ROW(BOOL, "lazyfree-lazy-expire", NULL, MUTABLE, lazyfree_expire, "no"),
-    ROW(BOOL, "lazyfree-lazy-server-del", NULL, MUTABLE, lazyfree_server_del, "no"),
+    ROW(INT, "active-expire-effort", NULL, MUTABLE, active_expire_effort, "1", LIMITS(1, 10),
+        SOON),
+    ROW(BOOL, "lazyfree-lazy-eviction", NULL, MUTABLE, lazyfree_eviction, "no", SOON),
+    ROW(BOOL, "lazyfree-lazy-expire", NULL, MUTABLE, lazyfree_expire, "no", SOON),
+    ROW(BOOL, "lazyfree-lazy-server-del", NULL, MUTABLE, lazyfree_server_del, "no", SOON),
     ROW(BOOL, "lazyfree-lazy-user-del", NULL, MUTABLE, lazyfree_user_del, "no"),
     ROW(BOOL, "lazyfree-lazy-user-flush", NULL, MUTABLE, lazyfree_user_flush, "no"),
-    ROW(EVENTS, "notify-keyspace-events", NULL, MUTABLE, notify_events, ""),
+    ROW(EVENTS, "notify-keyspace-events", NULL, MUTABLE, notify_events, "", SOON),
 
     /* encodings */
     ROW(INT, "hash-max-listpack-entries", "hash-max-ziplist-entries", MUTABLE,
-        hash_max_listpack_entries, "512", LIMITS(0, INT64_MAX)),
+        hash_max_listpack_entries, "512", LIMITS(0, INT64_MAX), SOON),
     ROW(MEMORY, "hash-max-listpack-value", "hash-max-ziplist-value", MUTABLE,
-        hash_max_listpack_value, "64", LIMITS(0, INT64_MAX)),
+        hash_max_listpack_value, "64", LIMITS(0, INT64_MAX), SOON),
     ROW(INT, "set-max-intset-entries", NULL, MUTABLE, set_max_intset_entries, "512",
-        LIMITS(0, INT64_MAX)),
+        LIMITS(0, INT64_MAX), SOON),
     ROW(INT, "set-max-listpack-entries", NULL, MUTABLE, set_max_listpack_entries, "128",
-        LIMITS(0, INT64_MAX)),
+        LIMITS(0, INT64_MAX), SOON),
     ROW(INT, "set-max-listpack-value", NULL, MUTABLE, set_max_listpack_value, "64",
-        LIMITS(0, INT64_MAX)),
+        LIMITS(0, INT64_MAX), SOON),
     ROW(INT, "zset-max-listpack-entries", "zset-max-ziplist-entries", MUTABLE,
-        zset_max_listpack_entries, "128", LIMITS(0, INT64_MAX)),
+        zset_max_listpack_entries, "128", LIMITS(0, INT64_MAX), SOON),
     ROW(MEMORY, "zset-max-listpack-value", "zset-max-ziplist-value", MUTABLE,
-        zset_max_listpack_value, "64", LIMITS(0, INT64_MAX)),
+        zset_max_listpack_value, "64", LIMITS(0, INT64_MAX), SOON),
     ROW(INT, "list-max-listpack-size", "list-max-ziplist-size", MUTABLE, list_max_listpack_size,
-        "-2", LIMITS(INT32_MIN, INT32_MAX)),
-    ROW(INT, "list-compress-depth", NULL, MUTABLE, list_compress_depth, "0", LIMITS(0, INT32_MAX)),
+        "-2", LIMITS(INT32_MIN, INT32_MAX), SOON),
+    ROW(INT, "list-compress-depth", NULL, MUTABLE, list_compress_depth, "0", LIMITS(0, INT32_MAX),
+        SOON),
     ROW(MEMORY, "hll-sparse-max-bytes", NULL, MUTABLE, hll_sparse_max_bytes, "3000",
-        LIMITS(0, INT64_MAX)),
+        LIMITS(0, INT64_MAX), SOON),
     ROW(MEMORY, "stream-node-max-bytes", NULL, MUTABLE, stream_node_max_bytes, "4096",
-        LIMITS(0, INT64_MAX)),
+        LIMITS(0, INT64_MAX), SOON),
     ROW(INT, "stream-node-max-entries", NULL, MUTABLE, stream_node_max_entries, "100",
-        LIMITS(0, INT64_MAX)),
+        LIMITS(0, INT64_MAX), SOON),
 
     /* process */
     ROW(BOOL, "daemonize", NULL, IMMUTABLE, daemonize, "no"),
-    ROW(BOOL, "always-show-logo", NULL, IMMUTABLE, always_show_logo, "no"),
-    ROW(BOOL, "set-proc-title", NULL, IMMUTABLE, set_proc_title, "yes"),
+    ROW(BOOL, "always-show-logo", NULL, IMMUTABLE, always_show_logo, "no", SOON),
+    ROW(BOOL, "set-proc-title", NULL, IMMUTABLE, set_proc_title, "yes", SOON),
     ROW(STRING, "proc-title-template", NULL, MUTABLE, proc_title_template,
-        "{title} {listen-addr} {server-mode}", OBJECTION(object_to_template)),
-    ROW(ENUM, "supervised", NULL, IMMUTABLE, supervised, "no", WORDS(supervisors)),
+        "{title} {listen-addr} {server-mode}", OBJECTION(object_to_template), SOON),
+    ROW(ENUM, "supervised", NULL, IMMUTABLE, supervised, "no", WORDS(supervisors), SOON),
     ROW(STRING, "pidfile", NULL, IMMUTABLE, pidfile, ""),
     ROW(STRING, "logfile", NULL, IMMUTABLE, logfile, ""),
     ROW(ENUM, "loglevel", NULL, MUTABLE, loglevel, "notice", WORDS(loglevels)),
     ROW(STRING, "dir", NULL, PROTECTED, dir, "."),
     ROW(FLAGS, "shutdown-on-sigterm", NULL, MULTI, shutdown_on_sigterm, "default",
-        WORDS(shutdowns)),
-    ROW(FLAGS, "shutdown-on-sigint", NULL, MULTI, shutdown_on_sigint, "default", WORDS(shutdowns)),
-    ROW(INT, "shutdown-timeout", NULL, MUTABLE, shutdown_timeout_s, "10", LIMITS(0, INT32_MAX)),
+        WORDS(shutdowns), SOON),
+    ROW(FLAGS, "shutdown-on-sigint", NULL, MULTI, shutdown_on_sigint, "default", WORDS(shutdowns),
+        SOON),
+    ROW(INT, "shutdown-timeout", NULL, MUTABLE, shutdown_timeout_s, "10", LIMITS(0, INT32_MAX),
+        SOON),
 
     /* administration */
-    ROW(ENUM, "enable-debug-command", NULL, IMMUTABLE, enable_debug_command, "no", WORDS(guards)),
+    ROW(ENUM, "enable-debug-command", NULL, IMMUTABLE, enable_debug_command, "no", WORDS(guards),
+        SOON),
     ROW(ENUM, "enable-protected-configs", NULL, IMMUTABLE, enable_protected_configs, "no",
         WORDS(guards)),
-    ROW(RENAME, "rename-command", NULL, FILE_ONLY | MULTI, rename_command, NULL),
+    ROW(RENAME, "rename-command", NULL, FILE_ONLY | MULTI, rename_command, NULL,
+        FIXED(why_rename)),
     ROW(INT, "busy-reply-threshold", "lua-time-limit", MUTABLE, busy_reply_threshold_ms, "5000",
-        LIMITS(0, INT64_MAX)),
+        LIMITS(0, INT64_MAX), SOON),
     ROW(INT, "slowlog-log-slower-than", "commandlog-execution-slower-than", MUTABLE,
-        slowlog_slower_than_us, "10000", LIMITS(-1, INT64_MAX)),
+        slowlog_slower_than_us, "10000", LIMITS(-1, INT64_MAX), SOON),
     ROW(INT, "slowlog-max-len", "commandlog-slow-execution-max-len", MUTABLE, slowlog_max_len,
-        "128", LIMITS(0, INT64_MAX)),
+        "128", LIMITS(0, INT64_MAX), SOON),
     ROW(INT, "latency-monitor-threshold", NULL, MUTABLE, latency_monitor_threshold_ms, "0",
-        LIMITS(0, INT64_MAX)),
-    ROW(BOOL, "latency-tracking", NULL, MUTABLE, latency_tracking, "yes"),
+        LIMITS(0, INT64_MAX), SOON),
+    ROW(BOOL, "latency-tracking", NULL, MUTABLE, latency_tracking, "yes", SOON),
     ROW(PERCENTILES, "latency-tracking-info-percentiles", NULL, MULTI, latency_percentiles,
-        "50 99 99.9"),
+        "50 99 99.9", SOON),
 
     /* persistence and replication: accepted where that loses nothing that was asked for */
     ROW(STRING, "dbfilename", NULL, PROTECTED, dbfilename, "dump.rdb", IGNORED(why_snapshot),

@@ -151,6 +151,7 @@ static bool parse_flags(const struct directive *d, const struct slice *args, siz
                         int64_t *out, struct buf *why)
 {
     int64_t set = 0;
+    if (count == 0) return parse_enum(d, SLICE(""), out, why); /* says which words there are */
     for (size_t i = 0; i < count; i++) {
         int64_t flag;
         if (!parse_enum(d, args[i], &flag, why)) return false;

@@ -5,10 +5,11 @@
  *
  *   depth 2:   00 ─┐   01 ─┘ both to A (depth 1)    10 ─ B (depth 2)    11 ─ C (depth 2)
  *
- * Growth is always local. A segment grows by pages (table_segment.c) until it is full at 4096 slots;
- * then it splits in two of depth d + 1 by its next hash bit. Tags move one bit on, and that bit is
- * not in the slot: a split is the only step that looks into entries, at most 3600 of them, with
- * prefetch: about 0.1 ms. The directory doubles when a segment of its own depth splits.
+ * Growth is always local. A segment grows by pages (table_segment.c) until it is full at 4096
+ * slots; then it splits in two of depth d + 1 by its next hash bit. Tags move one bit on, and the
+ * bit that comes in is not in the slot: a split is the only step that looks into entries, at most
+ * 3600 of them, with prefetch: about 0.1 ms. The directory doubles when a segment of its own depth
+ * splits.
  *
  * Shrinking is the reverse, with room between the thresholds: a segment that loses entries gives
  * back pages at 3/4 of what would make it grow again, buddies merge when both together would fill
@@ -29,7 +30,7 @@
 #define MERGE_MAX (SEGMENT_SLOTS_MAX * 7 / 8 * 2 / 5)
 #define WORDS_PER_SEGMENT_MAX 16u
 #define WORDS_ALWAYS 64u
-#define PREFETCH_AHEAD 12u
+#define PREFETCH_AHEAD 16u
 
 /* Where a search goes when there is no segment. */
 static _Alignas(CACHE_LINE) const uint64_t empty_slots[CACHE_LINE / sizeof(uint64_t)];
@@ -166,6 +167,7 @@ static uint32_t advance_tags(const struct table *t, unsigned depth, const uint64
         if (i + PREFETCH_AHEAD < count) {
             const char *ahead = slot_entry(from[i + PREFETCH_AHEAD]);
             __builtin_prefetch(ahead);
+            __builtin_prefetch(ahead + 24); /* the end of a short key */
         }
         uint64_t hash = hash_key(t->ops->key(slot_entry(from[i])), t->seed);
         out[i] = slot_with_tag(from[i], (unsigned)((hash << (depth + 1)) >> 48));

@@ -1,4 +1,5 @@
-/* The table's own struct, shared by table.c (use) and table_grow.c (growth). Inner header of src/data.
+/* The table's own struct, shared by table.c (use) and table_grow.c (growth). Inner header of
+ * src/data.
  * Thread: holder of the shard. */
 #ifndef SPLITRING_DATA_TABLE_IMPL_H
 #define SPLITRING_DATA_TABLE_IMPL_H

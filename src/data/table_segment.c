@@ -17,8 +17,8 @@
  * address space, so what is not used takes no memory. Below a page it is an ordinary block.
  *
  * Equal or crowded tags (bad luck, or somebody who can aim) do not fit where their home is near the
- * end. `homes` is then halved until they do; with homes = 1 the array is simply sorted. Slow, but it
- * works up to the last slot.
+ * end. `homes` is then halved until they do; with homes = 1 the array is simply sorted. Slow, but
+ * it works up to the last slot.
  * Thread: holder of the shard. */
 #include "table_segment.h"
 

@@ -11,6 +11,9 @@
  * be received is watched with EPOLLET: HUP and ERR cannot be masked, and by level they would be
  * reported for ever.
  *
+ * Waiting for a batch is not imitated: sleeping min_wait and looking again was measured and gains
+ * nothing here, since receives are system calls of their own whatever the wait brings.
+ *
  * Listeners use EPOLLEXCLUSIVE (one worker wakes per connection), which cannot be modified; they
  * are taken out and put back.
  * Thread: owner. */

@@ -1,6 +1,6 @@
 /* Receive buffers for multishot receives.
  *
- *   base ─▶ [ 20 KiB: colour | 16 KiB of bytes | rest ] × count      address space, not memory
+ *   base ─▶ [ 16 KiB ] × count      address space, not memory
  *   ring ─▶ ids of the buffers that the kernel may fill, first in, first out
  *   used[]  ids handed out since the last recycle      idle[] ids that the ring has not
  *
@@ -9,8 +9,8 @@
  * more than half or found none (which ends the multishot receive with ENOBUFS and costs a re-arm),
  * halved after a long time in which a quarter was enough; what leaves gives its pages back.
  *
- * Small requests touch only the first lines of a buffer. At 16 KiB steps these would all fall into
- * the same few cache sets, so every buffer begins at another line of its page (its colour).
+ * Starting every buffer at another cache line, because the first lines of all of them fall into the
+ * same few sets, was measured and gains nothing.
  *
  * liburing 2.3 can register such a ring but not set it up: that is done here.
  * Thread: owner. */
@@ -21,17 +21,17 @@
 #include "engine.h"
 #include "splitring/base/mem.h"
 
-#define BUF_STEP 20480u
-#define COLOUR_LINES 17u /* odd: successive buffers walk through all 64 lines of a page */
 #define CIRCULATING_MIN 32u
 #define WINDOW_PASSES 4096u
 
-static_assert(IO_BUF_LEN + 4096u - CACHE_LINE < BUF_STEP, "colour fits");
-
 static char *buf_at(const struct uring_bufs *bufs, unsigned id)
 {
-    unsigned colour = (id * COLOUR_LINES % (4096u / CACHE_LINE)) * CACHE_LINE;
-    return bufs->base + (size_t)id * BUF_STEP + colour;
+    return bufs->base + (size_t)id * IO_BUF_LEN;
+}
+
+static size_t ring_len(unsigned count)
+{
+    return (count * sizeof(struct io_uring_buf) + 4095u) & ~(size_t)4095u;
 }
 
 /* Writes an entry behind the ring's tail; visible with the next publish. */
@@ -61,9 +61,9 @@ static unsigned grow(struct uring_bufs *bufs, unsigned at, unsigned by)
 int uring_bufs_init(struct uring_bufs *bufs, struct io_uring *ring, unsigned count)
 {
     *bufs = (struct uring_bufs){.count = count};
-    bufs->base = mem_reserve((size_t)count * BUF_STEP, 4096);
+    bufs->base = mem_reserve((size_t)count * IO_BUF_LEN, 4096);
     if (!bufs->base) return -ENOMEM;
-    bufs->ring = mem_reserve((count * sizeof(struct io_uring_buf) + 4095u) & ~4095u, 4096);
+    bufs->ring = mem_reserve(ring_len(count), 4096);
     if (!bufs->ring) {
         uring_bufs_deinit(bufs);
         return -ENOMEM;
@@ -87,9 +87,8 @@ int uring_bufs_init(struct uring_bufs *bufs, struct io_uring *ring, unsigned cou
 
 void uring_bufs_deinit(struct uring_bufs *bufs)
 {
-    if (bufs->base) mem_unreserve(bufs->base, (size_t)bufs->count * BUF_STEP);
-    if (bufs->ring)
-        mem_unreserve(bufs->ring, (bufs->count * sizeof(struct io_uring_buf) + 4095u) & ~4095u);
+    if (bufs->base) mem_unreserve(bufs->base, (size_t)bufs->count * IO_BUF_LEN);
+    if (bufs->ring) mem_unreserve(bufs->ring, ring_len(bufs->count));
     mem_free(bufs->used);
     mem_free(bufs->idle);
     *bufs = (struct uring_bufs){0};
@@ -126,7 +125,7 @@ void uring_bufs_recycle(struct uring_bufs *bufs)
             bufs->withhold--;
             bufs->circulating--;
             bufs->idle[bufs->idle_count++] = id;
-            mem_discard(bufs->base + (size_t)id * BUF_STEP, BUF_STEP);
+            mem_discard(buf_at(bufs, id), IO_BUF_LEN);
         } else {
             put(bufs, put_count++, id);
         }

@@ -133,46 +133,10 @@ struct value entry_value(const struct entry *e)
     return v;
 }
 
-bool entry_value_fits(const struct entry *e, const struct value *v)
-{
-    return slab_class_len(entry_head(e) + v->len) == entry_len(e);
-}
-
-void entry_value_store(struct entry *e, const struct value *v)
-{
-    size_t head = entry_head(e);
-    e->kind = v->kind;
-    e->flags = (uint8_t)((e->flags & (ENTRY_TTL | ENTRY_LONG_KEY)) | v->flags);
-    if (!(v->flags & ENTRY_WORD)) {
-        e->value_len = (uint16_t)v->len;
-        if (v->len) memmove((char *)e + head, v->text, v->len);
-        return;
-    }
-    /* A word takes what the size class has to spare, up to eight bytes. */
-    size_t room = slab_class_len(head + v->len) - head;
-    size_t width = room < 8 ? room : 8;
-    e->value_len = (uint16_t)width;
-    char bytes[8];
-    memcpy(bytes, &v->word, sizeof(bytes));
-    memcpy((char *)e + head + room - width, bytes, width);
-}
-
 /* ---- access ---- */
 
-static uint32_t lru_clock(struct shard *shard, instant_ms now)
-{
-    if (now != shard->lru_at) {
-        shard->lru_at = now;
-        shard->lru_clock = (uint32_t)(now / 1000) & 0xffffffu;
-    }
-    return shard->lru_clock;
-}
-
 #define LFU_INIT 5u
-static uint32_t lfu_minutes(instant_ms now)
-{
-    return (uint32_t)(now / 60000) & 0xffffu;
-}
+static uint32_t lfu_minutes(instant_ms now) { return (uint32_t)(now / 60000) & 0xffffu; }
 
 /* The counter as of now: one less for every decay period that has passed. */
 static uint32_t lfu_decayed(const struct shard *shard, uint32_t access, instant_ms now)
@@ -183,7 +147,7 @@ static uint32_t lfu_decayed(const struct shard *shard, uint32_t access, instant_
     return periods > counter ? 0 : counter - periods;
 }
 
-static uint32_t lfu_touched(struct shard *shard, uint32_t access, instant_ms now)
+uint32_t lfu_access_touched(struct shard *shard, uint32_t access, instant_ms now)
 {
     uint32_t counter = lfu_decayed(shard, access, now);
     if (counter < 255) {
@@ -193,31 +157,14 @@ static uint32_t lfu_touched(struct shard *shard, uint32_t access, instant_ms now
     return lfu_minutes(now) << 8 | counter;
 }
 
-uint32_t entry_access_new(struct shard *shard, const struct ks *ks)
-{
-    if (unlikely(shard->options.lfu)) return lfu_minutes(ks->now) << 8 | LFU_INIT;
-    return lru_clock(shard, ks->now);
-}
-
-void entry_touch(struct shard *shard, const struct ks *ks, struct entry *e)
-{
-    if (ks->flags & KS_NO_TOUCH) return;
-    if (unlikely(shard->options.lfu)) {
-        e->access = lfu_touched(shard, e->access, ks->now) & 0xffffffu;
-        return;
-    }
-    e->access = lru_clock(shard, ks->now) & 0xffffffu;
-}
+uint32_t lfu_access_new(instant_ms now) { return lfu_minutes(now) << 8 | LFU_INIT; }
 
 static const struct shard *view_shard(const struct ks *ks)
 {
     return ks->shard ? ks->shard : ks->shards[0];
 }
 
-bool ks_lfu(const struct ks *ks)
-{
-    return view_shard(ks)->options.lfu;
-}
+bool ks_lfu(const struct ks *ks) { return view_shard(ks)->options.lfu; }
 
 uint32_t entry_idle_s(const struct ks *ks, const struct entry *e)
 {
@@ -231,10 +178,7 @@ uint8_t entry_freq(const struct ks *ks, const struct entry *e)
 
 /* ---- what an entry is ---- */
 
-enum value_type entry_type(const struct entry *e)
-{
-    return (enum value_type)entry_type_of(e);
-}
+enum value_type entry_type(const struct entry *e) { return (enum value_type)entry_type_of(e); }
 
 const char *type_name(enum value_type type)
 {
@@ -249,15 +193,9 @@ const char *type_name(enum value_type type)
     return "unknown";
 }
 
-struct slice entry_key(const struct entry *e)
-{
-    return table_key(e);
-}
+struct slice entry_key(const struct entry *e) { return table_key(e); }
 
-instant_ms entry_expiry(const struct entry *e)
-{
-    return entry_expiry_of(e);
-}
+instant_ms entry_expiry(const struct entry *e) { return entry_expiry_of(e); }
 
 const char *entry_encoding(const struct entry *e)
 {

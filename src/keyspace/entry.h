@@ -23,10 +23,10 @@
 #include "splitring/resp/parse.h"
 
 enum entry_flag {
-    ENTRY_POINTER = 1u << 0,  /* the word is a pointer: struct blob (strings), struct object */
-    ENTRY_WORD = 1u << 1,     /* the value is one word at the block's end */
-    ENTRY_TTL = 1u << 3,      /* an expiry follows the header; the value 8 is its size */
-    ENTRY_LONG_KEY = 1u << 4  /* the key's length is a word of its own; twice the word's size */
+    ENTRY_POINTER = 1u << 0, /* the word is a pointer: struct blob (strings), struct object */
+    ENTRY_WORD = 1u << 1,    /* the value is one word at the block's end */
+    ENTRY_TTL = 1u << 3,     /* an expiry follows the header; the value 8 is its size */
+    ENTRY_LONG_KEY = 1u << 4 /* the key's length is a word of its own; twice the word's size */
 };
 
 /* How a string is held; shares the kind byte with the type. Other types bring their own numbers. */
@@ -38,8 +38,8 @@ enum string_encoding { STRING_TEXT = 0, STRING_INT = 1, STRING_RAW = 2 };
 #define ENTRY_VALUE_SHORT 64u /* stays inline even where a long key has left the slab's classes */
 
 struct entry {
-    uint8_t kind;  /* ENTRY_KIND */
-    uint8_t flags; /* entry_flag */
+    uint8_t kind;       /* ENTRY_KIND */
+    uint8_t flags;      /* entry_flag */
     uint16_t value_len; /* bytes of text, or of the word that are in use (1..8) */
     uint32_t key_len : 8;
     uint32_t access : 24; /* LRU: seconds; LFU: minutes (16 bits) and logarithmic counter (8) */
@@ -51,8 +51,8 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "words are read from th
 /* A value outside an entry: what is to be stored, or a view of what is. */
 struct value {
     uint8_t kind;
-    uint8_t flags;  /* ENTRY_POINTER, ENTRY_WORD */
-    size_t len;     /* text, or bytes needed of the word */
+    uint8_t flags; /* ENTRY_POINTER, ENTRY_WORD */
+    size_t len;    /* text, or bytes needed of the word */
     const char *text;
     int64_t word;
 };
@@ -123,8 +123,8 @@ static inline bool entry_inline_fits(size_t head, size_t value_len)
 
 /* A block with header, key and expiry (EXPIRE_NONE: no room for one); the value is not yet there.
  * NULL: no memory. */
-struct entry *entry_new(struct shard *shard, struct slice key, instant_ms expire, size_t value_len)
-    WARN_UNUSED;
+struct entry *entry_new(struct shard *shard, struct slice key, instant_ms expire,
+                        size_t value_len) WARN_UNUSED;
 /* Only the block; what a pointer leads to stays. */
 void entry_free_shell(struct shard *shard, struct entry *e);
 /* Block and value; values that take long go to the shard's pending work. */
@@ -133,16 +133,33 @@ void entry_free(struct shard *shard, struct entry *e, bool async);
 void value_free(struct shard *shard, const struct value *v, bool async);
 
 /* Does the value fit into this block as it is (same size class, same header)? */
-bool entry_value_fits(const struct entry *e, const struct value *v);
-void entry_value_store(struct entry *e, const struct value *v);
+static inline bool entry_value_fits(const struct entry *e, const struct value *v)
+{
+    return slab_class_len(entry_head(e) + v->len) == entry_len(e);
+}
+
+static inline void entry_value_store(struct entry *e, const struct value *v)
+{
+    size_t head = entry_head(e);
+    e->kind = v->kind;
+    e->flags = (uint8_t)((e->flags & (ENTRY_TTL | ENTRY_LONG_KEY)) | v->flags);
+    if (!(v->flags & ENTRY_WORD)) {
+        e->value_len = (uint16_t)v->len;
+        if (v->len) memmove((char *)e + head, v->text, v->len);
+        return;
+    }
+    /* A word takes what the size class has to spare, up to eight bytes. */
+    size_t room = slab_class_len(head + v->len) - head;
+    size_t width = room < 8 ? room : 8;
+    e->value_len = (uint16_t)width;
+    char bytes[8];
+    memcpy(bytes, &v->word, sizeof(bytes));
+    memcpy((char *)e + head + room - width, bytes, width);
+}
 struct value entry_value(const struct entry *e);
 struct value value_of_int(int64_t number);
 /* Text that may lie inside (entry_inline_fits); longer ones are blobs: see string.c. */
 struct value value_of_text(struct slice text, unsigned encoding);
 struct value value_of_blob(struct blob *blob);
-
-/* Recency and frequency. */
-void entry_touch(struct shard *shard, const struct ks *ks, struct entry *e);
-uint32_t entry_access_new(struct shard *shard, const struct ks *ks);
 
 #endif

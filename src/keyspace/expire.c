@@ -1,9 +1,9 @@
 /* Expiry in the background: finds keys whose time has come though nobody asks for them.
  *
- * The table keeps, per segment, the lowest expiry it was told of. The sweep looks only into segments
- * that are due, so a keyspace full of TTLs in the far future costs nothing, and a storm of keys that
- * expire together is worked off in bounded steps: one segment is read, its dead are collected
- * (SWEEP_BATCH at most), then deleted one by one. What was not collected keeps the segment due.
+ * The table keeps, per segment, the lowest expiry it was told of. The sweep looks only into
+ * segments that are due, so a keyspace full of TTLs in the far future costs nothing, and a storm of
+ * keys that expire together is worked off in bounded steps: one segment is read, its dead are
+ * collected (SWEEP_BATCH at most), then deleted. What was not collected keeps the segment due.
  *
  * Redis draws random samples instead and repeats while many of them are dead; that leaves up to a
  * quarter of dead keys in memory and reads many that live.
@@ -74,7 +74,8 @@ static bool sweep_db(struct sweep *s, size_t budget, size_t *work)
     return false;
 }
 
-size_t shard_sweep(struct shard *shard, instant_ms now, size_t budget, const struct expire_sink *sink)
+size_t shard_sweep(struct shard *shard, instant_ms now, size_t budget,
+                   const struct expire_sink *sink)
 {
     now = shard_now(shard, now);
     if (shard_expiry_min(shard) > now) return 0;

@@ -11,9 +11,9 @@
  * Thread: holder of the shard. */
 #include "shard.h"
 
-#define SYNC_ENTRIES 4096u             /* freed on the spot by FLUSHALL SYNC */
+#define SYNC_ENTRIES 4096u              /* freed on the spot by FLUSHALL SYNC */
 #define BLOB_SLICE (2u * 1024u * 1024u) /* pages given back per step */
-#define BLOB_SLICE_COST 256u           /* what that is worth in entries */
+#define BLOB_SLICE_COST 256u            /* what that is worth in entries */
 
 void shard_doom(struct shard *shard, enum doomed_kind kind, void *what, size_t left)
 {
@@ -138,7 +138,8 @@ size_t ks_flush_db(struct ks *ks, db_id db, bool async)
 {
     if (ks->shard) return flush_shard_db(ks->shard, db, async);
     size_t count = 0;
-    for (uint32_t i = 0; i < ks->shard_count; i++) count += flush_shard_db(ks->shards[i], db, async);
+    for (uint32_t i = 0; i < ks->shard_count; i++)
+        count += flush_shard_db(ks->shards[i], db, async);
     return count;
 }
 

@@ -47,7 +47,8 @@ static __attribute__((noinline)) bool met_expired(const struct ks *ks, struct pl
     return false;
 }
 
-struct place ks_place(struct ks *ks, struct slice key, bool *stale)
+static inline __attribute__((always_inline)) struct place place_of(struct ks *ks, struct slice key,
+                                                                   bool *stale)
 {
     struct place p;
     p.shard = ks_shard_of(ks, key);
@@ -63,6 +64,11 @@ struct place ks_place(struct ks *ks, struct slice key, bool *stale)
     *stale = false;
     if (p.entry && entry_expired(p.shard, p.entry, ks->now)) *stale = met_expired(ks, &p);
     return p;
+}
+
+struct place ks_place(struct ks *ks, struct slice key, bool *stale)
+{
+    return place_of(ks, key, stale);
 }
 
 /* ---- finding ---- */
@@ -131,7 +137,7 @@ static struct entry *put_new(const struct ks *ks, const struct place *p, struct 
 static void overwrite_expiry(struct place *p, instant_ms expire)
 {
     struct entry *e = p->entry;
-    if (!entry_has_ttl(e) || (instant_ms)e->body[0] == expire) return;
+    if ((instant_ms)e->body[0] == expire) return;
     db_expiry_removed(p->db, (instant_ms)e->body[0]);
     e->body[0] = (uint64_t)expire;
     db_expiry_added(p->db, expire);
@@ -163,9 +169,10 @@ static struct entry *put_over(const struct ks *ks, struct place *p, const struct
     struct entry *e = p->entry;
     if (likely((expire != EXPIRE_NONE) == entry_has_ttl(e) && entry_value_fits(e, v))) {
         /* The new value may be a part of the old one, so that goes last. */
-        struct value old = entry_value(e);
+        struct value old = {0};
+        if (unlikely(e->flags & ENTRY_POINTER)) old = entry_value(e);
         entry_value_store(e, v);
-        overwrite_expiry(p, expire);
+        if (entry_has_ttl(e)) overwrite_expiry(p, expire);
         value_free(p->shard, &old, true);
     } else {
         struct entry *old = e;
@@ -181,7 +188,7 @@ static struct entry *put_over(const struct ks *ks, struct place *p, const struct
 struct entry *ks_put(struct ks *ks, struct slice key, const struct value *v, instant_ms expire)
 {
     bool stale;
-    struct place p = ks_place(ks, key, &stale);
+    struct place p = place_of(ks, key, &stale);
     if (expire == EXPIRE_KEEP) {
         expire = p.entry && !stale ? entry_expiry_of(p.entry) : EXPIRE_NONE;
     }
@@ -199,7 +206,7 @@ int ks_set_expiry(struct ks *ks, struct slice key, instant_ms expire)
     if (!p.entry) return 0;
     entry_touch(p.shard, ks, p.entry);
     if ((expire != EXPIRE_NONE) == entry_has_ttl(p.entry)) {
-        overwrite_expiry(&p, expire);
+        if (expire != EXPIRE_NONE) overwrite_expiry(&p, expire);
     } else {
         struct entry *old = p.entry;
         struct value v = entry_value(old);

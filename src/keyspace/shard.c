@@ -20,10 +20,7 @@ struct shard *shard_new(const struct shard_options *options)
     return shard;
 }
 
-static void free_taken(void *ctx, void *entry)
-{
-    entry_free(ctx, entry, false);
-}
+static void free_taken(void *ctx, void *entry) { entry_free(ctx, entry, false); }
 
 void shard_free(struct shard *shard)
 {
@@ -31,12 +28,10 @@ void shard_free(struct shard *shard)
     for (uint32_t i = 0; i < shard->dbs_used; i++) {
         struct table *table = shard->dbs[i].table;
         if (!table) continue;
-        while (table_drain(table, 1024, free_taken, shard)) {
-        }
+        while (table_drain(table, 1024, free_taken, shard)) {}
         table_free(table);
     }
-    while (shard_free_step(shard, SIZE_MAX) > 0) {
-    }
+    while (shard_free_step(shard, SIZE_MAX) > 0) {}
     slab_free_all(shard->slab);
     mem_free(shard->dbs);
     mem_free(shard);
@@ -53,20 +48,11 @@ struct table *shard_table(struct shard *shard, db_id id)
 
 /* ---- settings and hooks ---- */
 
-shard_id shard_id_of(const struct shard *shard)
-{
-    return shard->options.id;
-}
+shard_id shard_id_of(const struct shard *shard) { return shard->options.id; }
 
-uint64_t shard_seed(const struct shard *shard)
-{
-    return shard->options.seed;
-}
+uint64_t shard_seed(const struct shard *shard) { return shard->options.seed; }
 
-uint32_t shard_databases(const struct shard *shard)
-{
-    return shard->options.databases;
-}
+uint32_t shard_databases(const struct shard *shard) { return shard->options.databases; }
 
 void shard_set_policy(struct shard *shard, bool lfu, uint32_t log_factor, uint32_t decay_time)
 {
@@ -95,20 +81,11 @@ void shard_set_object_ops(struct shard *shard, enum value_type type, const struc
     shard->objects[type] = ops;
 }
 
-void shard_count_bytes(struct shard *shard, ptrdiff_t more)
-{
-    shard->big_bytes += (size_t)more;
-}
+void shard_count_bytes(struct shard *shard, ptrdiff_t more) { shard->big_bytes += (size_t)more; }
 
-void **shard_tx_slot(struct shard *shard)
-{
-    return &shard->tx;
-}
+void **shard_tx_slot(struct shard *shard) { return &shard->tx; }
 
-instant_ms shard_clock(const struct shard *shard)
-{
-    return shard->clock;
-}
+instant_ms shard_clock(const struct shard *shard) { return shard->clock; }
 
 /* ---- counters ---- */
 

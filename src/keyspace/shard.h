@@ -37,7 +37,7 @@ struct shard {
     /* Holder only. */
     struct slab *slab;
     struct db *dbs;
-    uint32_t dbs_used;  /* databases below this number have had a key */
+    uint32_t dbs_used; /* databases below this number have had a key */
     uint32_t sweep_db;
     uint64_t epoch;     /* grows whenever a table is replaced: hints of before are void */
     instant_ms clock;   /* highest time by which a TTL has been judged here; never goes back */
@@ -46,7 +46,7 @@ struct shard {
     size_t big_bytes;   /* memory outside the slab: blobs, objects, long entries */
     struct doomed *doomed_first, *doomed_last;
     size_t doomed_bytes; /* of the tables among them */
-    struct rng rng;     /* LFU's dice */
+    struct rng rng;      /* LFU's dice */
     struct shard_stats stats;
     void *tx;
 };
@@ -92,13 +92,36 @@ static inline bool entry_expired(struct shard *shard, const struct entry *e, ins
     return unlikely(entry_has_ttl(e)) && (instant_ms)e->body[0] < shard_now(shard, now);
 }
 
+/* Recency and frequency: what the 24 bits of a new, or of a touched entry are. */
+uint32_t lfu_access_new(instant_ms now);
+uint32_t lfu_access_touched(struct shard *shard, uint32_t access, instant_ms now);
+static inline uint32_t lru_clock(struct shard *shard, instant_ms now)
+{
+    if (now != shard->lru_at) {
+        shard->lru_at = now;
+        shard->lru_clock = (uint32_t)(now / 1000) & 0xffffffu;
+    }
+    return shard->lru_clock;
+}
+static inline uint32_t entry_access_new(struct shard *shard, const struct ks *ks)
+{
+    return unlikely(shard->options.lfu) ? lfu_access_new(ks->now) : lru_clock(shard, ks->now);
+}
+static inline void entry_touch(struct shard *shard, const struct ks *ks, struct entry *e)
+{
+    if (ks->flags & KS_NO_TOUCH) return;
+    e->access = (unlikely(shard->options.lfu) ? lfu_access_touched(shard, e->access, ks->now)
+                                              : lru_clock(shard, ks->now)) &
+                0xffffffu;
+}
+
 /* Where a key is or would be. */
 struct place {
     struct shard *shard;
     struct db *db;
     struct table *table; /* NULL: the database has no table */
     uint64_t hash;
-    uint64_t *slot;      /* NULL: absent */
+    uint64_t *slot; /* NULL: absent */
     struct entry *entry;
 };
 

@@ -31,10 +31,11 @@ bool entry_is_int(const struct entry *e, int64_t *value)
 
 /* ---- whole values ---- */
 
-static struct blob *blob_new(struct shard *shard, size_t cap)
+static struct blob *blob_new(struct shard *shard, size_t cap, bool zeroed)
 {
     if (cap > SIZE_MAX / 2) return NULL;
-    struct blob *blob = mem_try_alloc(sizeof(*blob) + cap);
+    size_t len = sizeof(struct blob) + cap;
+    struct blob *blob = zeroed ? mem_try_zalloc(len) : mem_try_alloc(len);
     if (!blob) return NULL;
     blob->len = 0;
     blob->cap = cap;
@@ -51,7 +52,7 @@ static void blob_free(struct shard *shard, struct blob *blob)
 static int put_long(struct ks *ks, struct slice key, struct slice text, instant_ms expire)
 {
     struct shard *shard = ks_shard_of(ks, key);
-    struct blob *blob = blob_new(shard, text.len);
+    struct blob *blob = blob_new(shard, text.len, false);
     if (!blob) return -ENOMEM;
     memcpy(blob->data, text.ptr, text.len);
     blob->len = text.len;
@@ -117,10 +118,36 @@ int ks_set_blob(struct ks *ks, struct slice key, struct blob *value, instant_ms 
 
 #define BLOB_DOUBLE_MAX (1024u * 1024u)
 
+/* Far beyond the present end (SETBIT of a high bit): the rest is pages that nobody has touched, as
+ * the system gives them, and 512 MiB of zeros cost no time. */
+#define JUMP_MIN (64u * 1024u)
+static bool is_jump(size_t old_len, size_t len) { return len > old_len + old_len / 2 + JUMP_MIN; }
+
 /* Capacity for a text that has outgrown its block: the double, a quarter more beyond 1 MiB. */
-static size_t blob_cap_for(size_t len)
+static size_t blob_cap_for(size_t old_len, size_t len)
 {
+    if (is_jump(old_len, len)) return len;
     return len < BLOB_DOUBLE_MAX ? len * 2 : len + len / 4;
+}
+
+/* The blob with more capacity, in another place perhaps. NULL: no memory. */
+static struct blob *blob_grow(struct shard *shard, struct blob *blob, size_t len)
+{
+    size_t cap = blob_cap_for(blob->len, len);
+    if (is_jump(blob->len, len)) {
+        struct blob *grown = blob_new(shard, cap, true);
+        if (!grown) return NULL;
+        memcpy(grown->data, blob->data, blob->len);
+        grown->len = len;
+        blob_free(shard, blob);
+        return grown;
+    }
+    size_t before = mem_usable(blob);
+    struct blob *grown = mem_try_realloc(blob, sizeof(*blob) + cap);
+    if (!grown) return NULL;
+    grown->cap = cap;
+    shard->big_bytes += mem_usable(grown) - before;
+    return grown;
 }
 
 static char *blob_room(struct shard *shard, struct entry *e, size_t len)
@@ -128,12 +155,8 @@ static char *blob_room(struct shard *shard, struct entry *e, size_t len)
     struct blob *blob = entry_pointer(e);
     if (len > blob->cap) {
         if (len > SIZE_MAX / 4) return NULL;
-        size_t cap = blob_cap_for(len), before = mem_usable(blob);
-        struct blob *grown = mem_try_realloc(blob, sizeof(*blob) + cap);
-        if (!grown) return NULL;
-        blob = grown;
-        blob->cap = cap;
-        shard->big_bytes += mem_usable(blob) - before;
+        blob = blob_grow(shard, blob, len);
+        if (!blob) return NULL;
         struct value v = value_of_blob(blob);
         entry_value_store(e, &v);
     }
@@ -157,10 +180,11 @@ static char *text_room(struct ks *ks, struct slice key, struct slice old, size_t
     }
     if (len > SIZE_MAX / 4) return NULL;
     struct shard *shard = ks_shard_of(ks, key);
-    struct blob *blob = blob_new(shard, old.len ? blob_cap_for(len) : len);
+    size_t cap = old.len ? blob_cap_for(old.len, len) : len;
+    struct blob *blob = blob_new(shard, cap, is_jump(old.len, len));
     if (!blob) return NULL;
     if (old.len) memcpy(blob->data, old.ptr, old.len);
-    memset(blob->data + old.len, 0, len - old.len);
+    if (!is_jump(old.len, len)) memset(blob->data + old.len, 0, len - old.len);
     blob->len = len;
     struct value v = value_of_blob(blob);
     if (ks_put(ks, key, &v, EXPIRE_KEEP)) return blob->data;

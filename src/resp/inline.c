@@ -3,8 +3,8 @@
  * The rules are those of sdssplitargs() in Redis: words are parted by blanks; "..." knows \n \r \t
  * \b \a \xHH and \c for any other c; '...' knows \' only; a closing quote must be followed by a
  * blank or the end. Quotes may open in the middle of a word (foo"bar" is foobar). A word ends at
- * blank, tab, CR or LF, but between words vertical tab and form feed are skipped too: an oddity that
- * is kept.
+ * blank, tab, CR or LF, but between words vertical tab and form feed are skipped too: an oddity
+ * that is kept.
  *
  * Unescaped text is never longer than its source, so a quoted line is rewritten in place.
  * Thread: any (pure). */
@@ -71,8 +71,8 @@ static char *unquote(char *at, const char *end, char quote, char **out)
             *out = to;
             return at + 1 < end && !is_space(at[1]) ? NULL : at + 1;
         }
-        if (quote == '"' && *at == '\\' && end - at >= 4 && at[1] == 'x' &&
-            hex_digit(at[2]) >= 0 && hex_digit(at[3]) >= 0) {
+        if (quote == '"' && *at == '\\' && end - at >= 4 && at[1] == 'x' && hex_digit(at[2]) >= 0 &&
+            hex_digit(at[3]) >= 0) {
             *to++ = (char)(hex_digit(at[2]) * 16 + hex_digit(at[3]));
             at += 3;
         } else if (quote == '"' && *at == '\\' && end - at >= 2) {

@@ -26,8 +26,8 @@
 /* parser.stage, in the order of how often they occur */
 enum { STAGE_GO, STAGE_FRESH /* new bytes: finished commands may go */, STAGE_FAILED };
 
-#define ARG_WIRE_MIN 6      /* "$0\r\n\r\n": no argument is shorter */
-#define POOL_ARGV_MAX 1024  /* what parse_trim leaves */
+#define ARG_WIRE_MIN 6     /* "$0\r\n\r\n": no argument is shorter */
+#define POOL_ARGV_MAX 1024 /* what parse_trim leaves */
 
 void parse_pool_init(struct parse_pool *pool) { *pool = (struct parse_pool){.argv = NULL}; }
 
@@ -74,8 +74,8 @@ static inline size_t read_length(const char *q, const char *end, uint64_t *value
     return i + 2;
 }
 
-/* An array that begins at data[*used]. PARTIAL_COMMAND: *used is behind it. PARTIAL_MORE: p->partial
- * has what was understood, *used stands at what was not. PARTIAL_ERROR: no memory. */
+/* An array that begins at data[*used]. PARTIAL_COMMAND: *used is behind it. PARTIAL_MORE:
+ * p->partial has what was understood, *used stands at what was not. PARTIAL_ERROR: no memory. */
 static enum partial_status parse_array(struct parser *p, uint64_t bulk_max, const char *data,
                                        size_t len, size_t *used)
 {
@@ -110,11 +110,12 @@ static enum partial_status parse_array(struct parser *p, uint64_t bulk_max, cons
     if (likely(i == count)) return PARTIAL_COMMAND;
     if (!partial_begin(p, PARTIAL_LEN)) return PARTIAL_ERROR;
     return partial_adopt(p, pool->argv, (int)i, (int64_t)(count - i)) ? PARTIAL_MORE
-                                                                     : PARTIAL_ERROR;
+                                                                      : PARTIAL_ERROR;
 }
 
 /* An inline command that begins at data[*used]; results as parse_array. */
-static enum partial_status parse_inline(struct parser *p, const char *data, size_t len, size_t *used)
+static enum partial_status parse_inline(struct parser *p, const char *data, size_t len,
+                                        size_t *used)
 {
     const char *at = data + *used;
     size_t left = len - *used;
@@ -149,7 +150,8 @@ enum parse_status parse_next(struct parser *p, const struct parse_limits *limits
         p->stage = STAGE_GO;
     }
     uint64_t bulk_max = (uint64_t)limits->bulk_len_max;
-    if (!limits->authenticated && bulk_max > PARSE_UNAUTH_BULK_MAX) bulk_max = PARSE_UNAUTH_BULK_MAX;
+    if (!limits->authenticated && bulk_max > PARSE_UNAUTH_BULK_MAX)
+        bulk_max = PARSE_UNAUTH_BULK_MAX;
 
     while (*used < len) {
         enum partial_status status = PARTIAL_MORE;
@@ -177,7 +179,8 @@ void parse_reset(struct parser *p) { partial_drop(p); }
 size_t parse_held(const struct parser *p)
 {
     size_t bytes = p->partial ? partial_bytes(p->partial) : 0;
-    for (const struct partial *part = p->done; part; part = part->next) bytes += partial_bytes(part);
+    for (const struct partial *part = p->done; part; part = part->next)
+        bytes += partial_bytes(part);
     return bytes;
 }
 

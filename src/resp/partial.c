@@ -6,15 +6,16 @@
  *     HEADER ──"*n\r\n"──▶ LEN ──"$n\r\n"──▶ BODY ──n bytes──▶ END ──2 bytes──▶ LEN … complete
  *     INLINE ──line──▶ complete
  *
- * `held` has the bytes of small arguments one after the other, without framing, so that an argument's
- * place follows from the lengths before it; behind them, while a line is cut, its beginning. A large
- * argument fills a blob. Both grow by doubling as bytes come in, never to what a length claims.
+ * `held` has the bytes of small arguments one after the other, without framing, so that an
+ * argument's place follows from the lengths before it; behind them, while a line is cut, its
+ * beginning. A large argument fills a blob. Both grow by doubling as bytes come in, never to what a
+ * length claims.
  *
- * Oddities of Redis that are kept: the two bytes behind an argument and the byte after a line's '\r'
- * are skipped unseen; '$' is looked at when the line is complete; "*0" and "*-3" are skipped.
+ * Oddities of Redis that are kept: the two bytes behind an argument and the byte after a line's
+ * '\r' are skipped unseen; '$' is looked at when the line is complete; "*0" and "*-3" are skipped.
  * Different here: a NUL byte is a byte like any other (Redis looks for line ends with strchr() and
- * then waits for a line that never ends), and a line is too long when its text has more than 64 KiB,
- * not when some read happened to leave that much in the buffer.
+ * then waits for a line that never ends), and a line is too long when its text has more than 64
+ * KiB, not when some read happened to leave that much in the buffer.
  * Thread: owner. */
 #include "partial.h"
 
@@ -23,8 +24,8 @@
 #include "splitring/base/mem.h"
 #include "splitring/base/num.h"
 
-#define SPARE_MAX 16             /* partials a pool keeps */
-#define SPARE_HELD_MAX 32768u    /* with buffers up to this size */
+#define SPARE_MAX 16          /* partials a pool keeps */
+#define SPARE_HELD_MAX 32768u /* with buffers up to this size */
 #define SPARE_ARGV_MAX 256
 
 enum line_status { LINE_READY, LINE_MORE, LINE_LONG, LINE_NO_MEMORY };
@@ -82,8 +83,8 @@ static void put_back(struct parse_pool *pool, struct partial *part)
 {
     for (int i = 0; i < part->argc; i++) mem_free(part->argv[i].blob);
     mem_free(part->big);
-    if (pool->spare_count >= SPARE_MAX || part->held.failed ||
-        part->held.cap > SPARE_HELD_MAX || part->argv_cap > SPARE_ARGV_MAX) {
+    if (pool->spare_count >= SPARE_MAX || part->held.failed || part->held.cap > SPARE_HELD_MAX ||
+        part->argv_cap > SPARE_ARGV_MAX) {
         free_partial(part);
         return;
     }
@@ -379,8 +380,8 @@ enum partial_status partial_feed(struct parser *p, const struct parse_limits *li
         if (ready == LINE_MORE) return PARTIAL_MORE;
         if (ready != LINE_READY) return line_error(p, ready);
         if (is_inline) return complete_inline(p, line);
-        status = part->stage == PARTIAL_HEADER ? on_header(p, limits, line)
-                                               : on_len(p, limits, line);
+        status =
+            part->stage == PARTIAL_HEADER ? on_header(p, limits, line) : on_len(p, limits, line);
         if (status != PARTIAL_MORE) return status;
     }
 }

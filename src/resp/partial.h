@@ -20,12 +20,12 @@ struct partial {
     struct arg *argv;     /* ptr is set when the command is complete */
     int argc;
     int argv_cap;
-    int64_t args_left;    /* arguments that are still to be completed */
-    size_t bulk_left;     /* bytes of the current one, then of its line end, still to come */
+    int64_t args_left; /* arguments that are still to be completed */
+    size_t bulk_left;  /* bytes of the current one, then of its line end, still to come */
     size_t bulk_len;
-    size_t line_len;      /* how many bytes at the end of held are a cut line */
-    struct buf held;      /* the arguments' bytes one after the other, then the cut line */
-    struct blob *big;     /* the current argument, if it is a large one */
+    size_t line_len;  /* how many bytes at the end of held are a cut line */
+    struct buf held;  /* the arguments' bytes one after the other, then the cut line */
+    struct blob *big; /* the current argument, if it is a large one */
     enum partial_stage stage;
 };
 
@@ -38,7 +38,8 @@ enum partial_status {
 
 /* Starts a command in p->partial; false: no memory (the error is set). */
 bool partial_begin(struct parser *p, enum partial_stage stage);
-/* Takes over arguments that were found complete in the caller's bytes; left: those still missing. */
+/* Takes over arguments that were found complete in the caller's bytes; left: those still
+ * missing. */
 bool partial_adopt(struct parser *p, const struct arg *argv, int argc, int64_t left);
 /* Goes on with p->partial. */
 enum partial_status partial_feed(struct parser *p, const struct parse_limits *limits,

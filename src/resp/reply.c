@@ -1,12 +1,12 @@
 /* RESP2 and RESP3 into a growing buffer.
  *
- * Every piece of a reply is at most one reservation: header, payload and CRLF are sized together and
- * written behind one room check. A buffer that could not grow drops what follows (buf.h), so nothing
- * here looks at failures; its owner closes the client.
+ * Every piece of a reply is at most one reservation: header, payload and CRLF are sized together
+ * and written behind one room check. A buffer that could not grow drops what follows (buf.h), so
+ * nothing here looks at failures; its owner closes the client.
  *
  * Lengths that are known only afterwards (SCAN, COMMAND DOCS) are inserted in front of what was
- * written since reply_deferred_begin(). That moves the bytes once, which costs less than keeping the
- * output as a list of pieces would for everybody else.
+ * written since reply_deferred_begin(). That moves the bytes once, which costs less than keeping
+ * the output as a list of pieces would for everybody else.
  * Thread: owner of the buffer. */
 #include "splitring/resp/reply.h"
 

@@ -39,3 +39,9 @@ void holder_return(struct holder *h)
     check(expected == HOLDER_WANTED);
     atomic_store_explicit(&h->word, HOLDER_HELD, memory_order_release);
 }
+
+void holder_offer_unheld(struct holder *h)
+{
+    h->owner_holds = 0;
+    atomic_store_explicit(&h->word, HOLDER_FREE, memory_order_release);
+}

@@ -40,6 +40,7 @@ static inline void call_run(struct worker *w, struct call *call)
     struct worker_published *pub = w->pub;
     counter_add(&pub->calls[cmd->id], 1);
     counter_add(&pub->commands, 1);
+    if (unlikely(w->hub->preempt)) w->hub->preempt(w->hub->preempt_ctx);
     if (likely(++w->sample % SAMPLE_EVERY)) {
         cmd->handler(call);
     } else {

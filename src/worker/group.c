@@ -74,13 +74,17 @@ static struct slice *group_args(struct group *g, int argc)
     return g->big_args;
 }
 
+/* A known hash belongs to a key by its address. An empty key has none of its own: where arguments
+ * are copied one behind the other, the next one begins at the same byte. */
+static const char *key_hint_of(struct slice key) { return key.len ? key.ptr : NULL; }
+
 static void op_keys(struct worker *w, struct op *op, struct group *g)
 {
     const struct command *cmd = op->cmd;
     if (cmd->key_first > 0 && cmd->key_first == cmd->key_last && !cmd->keys) {
         struct slice key = op->argv[cmd->key_first];
         op->shard = (int16_t)hub_shard_of(w->hub, key);
-        op->key = key.ptr;
+        op->key = key_hint_of(key);
         op->hash = hash_key(key, w->hub->seed);
         op->mask = 1u << op->shard;
         return;
@@ -88,11 +92,13 @@ static void op_keys(struct worker *w, struct op *op, struct group *g)
     struct key_ref local[64];
     struct key_ref *refs = op->argc <= 64 ? local : mem_alloc((size_t)op->argc * sizeof *refs);
     int count = command_keys(cmd, op->argv, op->argc, refs);
+    /* "MSET a 1 b" has no value for b: it must not be split, its handler counts the arguments. */
+    if (cmd->key_step > 1 && (op->argc - cmd->key_first) % cmd->key_step != 0) count = -1;
     op->mask = 0;
     for (int i = 0; i < count; i++)
         op->mask |= 1u << hub_shard_of(w->hub, op->argv[refs[i].pos]);
     if (count > 0) {
-        op->key = op->argv[refs[0].pos].ptr;
+        op->key = key_hint_of(op->argv[refs[0].pos]);
         op->hash = hash_key(op->argv[refs[0].pos], w->hub->seed);
     }
     if (refs != local) mem_free(refs);
@@ -186,7 +192,8 @@ static void collect(struct worker *w, struct group *g)
 {
     g->count = g->args_used = 0;
     g->mask = g->slow_mask = 0;
-    struct list *link;
+    struct list *link, again; /* each connection once per group */
+    list_init(&again);
     while (g->count < GROUP_OPS && (link = list_pop_front(&w->ready)) != NULL) {
         struct conn *c = CONTAINER_OF(link, struct conn, ready_link);
         c->flags &= ~(uint32_t)CONN_READY;
@@ -201,8 +208,9 @@ static void collect(struct worker *w, struct group *g)
         if (c->flags & CONN_CLOSING) continue;
         bool more = c->flags & CONN_HELD_OP || (c->data && c->data_used < c->data_len);
         if (more && !(c->flags & CONN_CLOSE_AFTER)) {
-            conn_ready(c);
-            if (g->count == before) break; /* did not fit: it goes first next time */
+            c->flags |= CONN_READY;
+            list_push_back(&again, &c->ready_link);
+            if (g->count == before) break; /* did not fit */
         } else if (g->count == before) {
             conn_keep_input(c); /* nothing but the start of a command */
             if (c->flags & CONN_PEER_CLOSED && c->out.len == 0) conn_close(c);
@@ -210,6 +218,7 @@ static void collect(struct worker *w, struct group *g)
         c->ops_recent += g->count - before;
         c->commands += g->count - before;
     }
+    while ((link = list_pop_front(&again)) != NULL) list_push_back(&w->ready, link);
 }
 
 /* ---- holding and prefetching ---- */

@@ -67,6 +67,8 @@ struct hub *hub_new(const struct hub_options *options)
     uint32_t n = hub->count = options->workers;
     hub->lending = options->lending;
     hub->faults = options->faults;
+    hub->preempt = options->preempt;
+    hub->preempt_ctx = options->preempt_ctx;
     hub->lend_percent = options->lend_percent ? options->lend_percent : 100;
     hub->seed = options->seed;
     hub->start_ms = options->start_ms;
@@ -115,6 +117,21 @@ void hub_free(struct hub *hub)
     config_deinit(hub->config_start);
     mem_free(hub->config_start);
     mem_free(hub);
+}
+
+bool hub_locks_audit(const struct hub *hub)
+{
+    bool fine = true;
+    for (unsigned s = 0; s < hub->count; s++) fine &= locks_audit(hub->locks[s]);
+    return fine;
+}
+
+bool hub_quiet(const struct hub *hub)
+{
+    bool quiet = true;
+    for (unsigned s = 0; s < hub->count; s++)
+        quiet &= !locks_active(hub->locks[s]) && list_empty(&hub->active[s]);
+    return quiet;
 }
 
 void hub_note_io(struct hub *hub, const struct io *io, int refused)

@@ -66,6 +66,8 @@ struct hub {
     bool lending;
     uint32_t faults;
     uint32_t lend_percent;
+    void (*preempt)(void *ctx);
+    void *preempt_ctx;
     uint64_t seed;
     instant_ms start_ms;
     void (*pause)(unsigned spins);

@@ -37,6 +37,11 @@ void cmd_select(struct call *c)
 {
     int64_t db;
     if (!call_int_or(c, 1, &db, ERR_NOT_INT)) return;
+    if (db < INT32_MIN || db > INT32_MAX) {
+        reply_errorf(&c->reply, ERR_OUT_OF_RANGE_BETWEEN, (long long)INT32_MIN,
+                     (long long)INT32_MAX);
+        return;
+    }
     if (db < 0 || db >= (int64_t)c->conn->worker->hub->databases) {
         reply_error(&c->reply, ERR_DB_INDEX);
         return;

@@ -92,6 +92,16 @@ int worker_listen(struct worker *w, int fd, bool unix_socket)
     return io_listen(w->io, listener, fd, listener);
 }
 
+void *worker_listener(struct worker *w, unsigned n)
+{
+    return &w->listeners[n];
+}
+
+uint32_t worker_held(const struct worker *w)
+{
+    return w->held;
+}
+
 bool worker_listener_is_unix(const struct worker *w, const void *owner)
 {
     const struct io_sock *listener = owner;

@@ -29,7 +29,8 @@ INLINE = [
     b"ECHO 'a'b", b"ECHO \"a\"\"b\"", b"ECHO \"a", b"ECHO 'a", b"ECHO \"a\\\"", b"ECHO '\\''",
     b"ECHO '\\x41\\n'", b"ECHO \"\\x41\\x7a\\n\\r\\t\\b\\a\\q\\\\\"", b"ECHO \"\\xg1\\x4\"",
     b"ECHO \"\\x\"", b"ECHO \"\\\"", b"ECHO a\\nb", b"ECHO \\", b"ECHO \"it's\"", b"ECHO 'q\"q'",
-    b"ECHO a\vb", b"\v\fECHO a", b"ECHO \"a\"\vb", b"ECHO a\rb", b"\"", b"'", b"\"\"", b"''", b"\"PING\"",
+    b"ECHO a\vb", b"\v\fECHO a", b"ECHO \"a\"\vb", b"ECHO a\rb", b"\"", b"'", b"\"\"", b"''",
+    b"\"PING\"",
     b"'PI'", b"ECHO \xff\xfe", b"ECHO \"\\xff\\x00\"", b"ECHO \"a\\", b"ECHO 'a\\",
     b"*", b"+PING", b"$4", b":1", b"-ERR x", b"ECHO *1", b"nosuch \"x y\"",
 ]
@@ -48,7 +49,8 @@ FRAMES = [
 ]
 UNAUTH = [
     b"*11\r\n", b"*10\r\n" + b"$1\r\na\r\n" * 10, b"*2\r\n$4\r\nECHO\r\n$16385\r\n",
-    b"*2\r\n$4\r\nECHO\r\n$16384\r\n" + b"x" * 16384 + b"\r\n", b"*2\r\n$4\r\nECHO\r\n$536870913\r\n",
+    b"*2\r\n$4\r\nECHO\r\n$16384\r\n" + b"x" * 16384 + b"\r\n",
+    b"*2\r\n$4\r\nECHO\r\n$536870913\r\n",
     b"*2\r\n$4\r\nAUTH\r\n$6\r\nsecret\r\n*11\r\n" + b"$4\r\nECHO\r\n" * 11,
     b"PING\r\n", b"AUTH secret\r\n",
 ]

@@ -1,7 +1,7 @@
-/* Fuzz target of the request parser. The input's first four bytes choose limits and the cuts, the rest
- * is what the client sends. It is parsed whole and then in random pieces; both must give the same
- * commands, the same error and the same unfinished rest. Pieces are exact blocks, so a sanitizer sees
- * every byte that is read too far or too late. */
+/* Fuzz target of the request parser. The input's first four bytes choose limits and the cuts, the
+ * rest is what the client sends. It is parsed whole and then in random pieces; both must give the
+ * same commands, the same error and the same unfinished rest. Pieces are exact blocks, so a
+ * sanitizer sees every byte that is read too far or too late. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

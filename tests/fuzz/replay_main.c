@@ -1,5 +1,5 @@
-/* Runs a fuzz target without a fuzzer: over the files of its corpus, then over seeded random mutations
- * of them. For CI, and to reproduce a finding.
+/* Runs a fuzz target without a fuzzer: over the files of its corpus, then over seeded random
+ * mutations of them. For CI, and to reproduce a finding.
  *
  *   fuzz_parse [-n MUTATIONS] [-s SEED] [-o FILE] FILE|FOLDER...
  *
@@ -75,9 +75,10 @@ static size_t insert(uint8_t *data, size_t len, size_t at, const void *text, siz
  * input. Returns the new length. */
 static size_t mutate(struct rng *rng, uint8_t *data, size_t len)
 {
-    static const char *const words[] = {"\r\n", "*1\r\n", "$0\r\n", "$-1\r\n", "*-1\r\n", "\"", "'",
-                                        "\\x", "$65536\r\n", "*2147483647\r\n", "\r", "\n", "0",
-                                        "99999999999", "$65535\r\n", "*1000000\r\n", " "};
+    static const char *const words[] = {
+        "\r\n", "*1\r\n",      "$0\r\n",     "$-1\r\n",         "*-1\r\n", "\"",
+        "'",    "\\x",         "$65536\r\n", "*2147483647\r\n", "\r",      "\n",
+        "0",    "99999999999", "$65535\r\n", "*1000000\r\n",    " "};
     size_t at = len ? rng_below(rng, len) : 0;
     size_t run = len ? 1 + rng_below(rng, len - at < 64 ? len - at : 64) : 0;
     uint8_t copy[64];
@@ -88,12 +89,8 @@ static size_t mutate(struct rng *rng, uint8_t *data, size_t len)
     case 1:
         if (len) data[at] = (uint8_t)rng_next(rng);
         return len;
-    case 2:
-        memmove(data + at, data + at + run, len - at - run);
-        return len - run;
-    case 3:
-        memcpy(copy, data + at, run);
-        return insert(data, len, at, copy, run);
+    case 2: memmove(data + at, data + at + run, len - at - run); return len - run;
+    case 3: memcpy(copy, data + at, run); return insert(data, len, at, copy, run);
     case 4: {
         const char *word = words[rng_below(rng, sizeof(words) / sizeof(words[0]))];
         return insert(data, len, at, word, strlen(word));

@@ -6,6 +6,7 @@ $SPLITRING is a redis-server, so that this file can be checked against the origi
 """
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -196,6 +197,23 @@ class Ours(support.ServerTest):
             self.assertIsInstance(reply, support.Error)
             self.assertIn(b"not available yet", reply)
             self.assertEqual(config(client, name)[name], old)
+
+
+class Honesty(unittest.TestCase):
+    def test_honoured_settings_are_read(self):
+        """A row that is neither SOON, IGNORED nor FIXED has a reader outside of config."""
+        table = (support.ROOT / "src/config/directives.c").read_text()
+        table = table[table.index("directives_honoured[] = {"):]
+        outside = "".join(path.read_text() for path in (support.ROOT / "src").rglob("*.[ch]")
+                          if path.parent.name != "config")
+        rows = re.split(r"^    ROW\(", table, flags=re.M)[1:]
+        self.assertGreater(len(rows), 60)
+        for row in rows:
+            name, field = re.match(r'\w+, "([^"]+)",\s*[^,]+,\s*[^,]+,\s*(\w+)', row).groups()
+            if re.search(r"\b(SOON|IGNORED|FIXED)\b", row) or name == "enable-protected-configs":
+                continue
+            with self.subTest(name=name):
+                self.assertRegex(outside, r"(->|\.)" + field + r"\b", "mark the row SOON")
 
 
 class Files(unittest.TestCase):

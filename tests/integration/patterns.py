@@ -1,4 +1,4 @@
-"""What applications do with a Redis, through redis-py: caches, locks, limiters, counters, pipelines.
+"""What applications do with a Redis, through redis-py: caches, locks, limiters, counters.
 
 Each test is a pattern of the product's background as people write it, not a list of commands.
 """

@@ -9,9 +9,10 @@
                 self.assertEqual(c.call("SET", "k", "v"), support.OK)
 
 The server under test is $SPLITRING (default: build/splitring), with $SPLITRING_THREADS workers and
-the I/O engine $SPLITRING_IO_ENGINE where these are set. Any program that speaks like Redis will do;
-`oracle()` starts Debian's redis-server the same way. What servers print goes to $SPLITRING_LOG_DIR
-if that is set (tools/test looks through it for sanitizer reports), else to a folder that is removed.
+the I/O engine $SPLITRING_IO_ENGINE where these are set. Any program that speaks like Redis will
+do; `oracle()` starts Debian's redis-server the same way. What servers print goes to
+$SPLITRING_LOG_DIR if that is set (tools/test looks through it for sanitizer reports), else to a
+folder that is removed.
 
 Replies are python values: int, bytes (bulk and verbatim), Status (simple string), Error, None,
 list, Map, Set, Push, float, bool. `raw()` gives the reply's bytes instead.
@@ -109,7 +110,11 @@ class Client:
             family = socket.AF_INET6
         self.sock = socket.socket(family, socket.SOCK_STREAM)
         self.sock.settimeout(timeout)
-        self.sock.connect(str(address) if family == socket.AF_UNIX else address)
+        try:
+            self.sock.connect(str(address) if family == socket.AF_UNIX else address)
+        except OSError:
+            self.sock.close()
+            raise
         if family != socket.AF_UNIX:
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = bytearray()

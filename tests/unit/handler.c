@@ -61,9 +61,8 @@ void handler_init(struct handler_world *w, uint32_t shard_count, uint64_t seed)
     check(shard_count > 0 && shard_count <= HANDLER_SHARDS_MAX);
     *w = (struct handler_world){.shard_count = shard_count, .proto = 2, .expect_effects = true};
     w->now = 1700000000000;
-    w->env = (struct env){.proto_max_bulk_len = 512 * 1024 * 1024,
-                          .databases = 16,
-                          .shard_count = shard_count};
+    w->env = (struct env){
+        .proto_max_bulk_len = 512 * 1024 * 1024, .databases = 16, .shard_count = shard_count};
     rng_seed(&w->rng, seed);
     struct shard_options options = {
         .databases = 16, .seed = seed, .lfu_log_factor = 10, .lfu_decay_time = 1};
@@ -126,8 +125,8 @@ static void move_keys(struct handler_world *w, struct call *c, bool back)
     }
 }
 
-/* Appends what the call has stated, behind the DELs of keys it found expired and before those of keys
- * that it wrote already expired. */
+/* Appends what the call has stated, behind the DELs of keys it found expired and before those of
+ * keys that it wrote already expired. */
 static void take_effects(struct handler_world *w, const struct call *c)
 {
     const struct effects *e = c->effects;
@@ -213,9 +212,7 @@ static char unescape(const char **at)
     case 'n': return '\n';
     case 'r': return '\r';
     case 't': return '\t';
-    case 'x':
-        *at += 2;
-        return (char)(hex_digit((*at)[-2]) << 4 | hex_digit((*at)[-1]));
+    case 'x': *at += 2; return (char)(hex_digit((*at)[-2]) << 4 | hex_digit((*at)[-1]));
     default: return c;
     }
 }

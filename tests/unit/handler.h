@@ -21,7 +21,7 @@ struct handler_world {
     struct shard *scratch_shard;
     uint32_t shard_count;
     /* Set at will between runs. */
-    instant_ms now;      /* starts at 1,700,000,000,000 */
+    instant_ms now; /* starts at 1,700,000,000,000 */
     db_id db;
     uint8_t proto;       /* 2 (default) or 3 */
     uint8_t ks_flags;    /* enum ks_flag */
@@ -30,10 +30,10 @@ struct handler_world {
     struct env env;
     struct rng rng;
     /* What the last run left. */
-    struct buf out;      /* its reply, with a terminator behind len */
+    struct buf out; /* its reply, with a terminator behind len */
     uint64_t dirty;
-    struct buf effects;  /* of all runs since handler_forget_effects */
-    db_id effects_db;    /* of the last effect in there */
+    struct buf effects; /* of all runs since handler_forget_effects */
+    db_id effects_db;   /* of the last effect in there */
     bool effects_any;
 };
 

@@ -24,7 +24,8 @@ Test(hash, crc16)
         char bytes[64];
         size_t len = rng_below(&rng, sizeof(bytes) + 1);
         for (size_t k = 0; k < len; k++) bytes[k] = (char)rng_next(&rng);
-        cr_assert_eq(hash_crc16(bytes, len), crc16_bitwise((unsigned char *)bytes, len), "%zu", len);
+        cr_assert_eq(hash_crc16(bytes, len), crc16_bitwise((unsigned char *)bytes, len), "%zu",
+                     len);
     }
 }
 

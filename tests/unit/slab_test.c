@@ -19,10 +19,7 @@ struct block {
     unsigned char mark;
 };
 
-static void fill(struct block *b)
-{
-    memset(b->ptr, b->mark, b->len);
-}
+static void fill(struct block *b) { memset(b->ptr, b->mark, b->len); }
 
 static bool intact(const struct block *b)
 {

@@ -30,11 +30,29 @@ Test(slice, compare_and_words)
 Test(slice, glob_matches)
 {
     static const char *const pairs[][2] = {
-        {"*", "anything"}, {"h?llo", "hallo"}, {"h*llo", "hllo"}, {"h*llo", "heeeello"},
-        {"h[ae]llo", "hello"}, {"h[^e]llo", "hallo"}, {"h[a-b]llo", "hbllo"}, {"a\\*b", "a*b"},
-        {"[b-a]", "a"}, {"[ab", "b"}, {"[^", "x"}, {"a\\", "a\\"}, {"[\\]]", "]"}, {"a*", "a"},
-        {"a***", "a"}, {"*a*b*c", "xxaxxbxxc"}, {"[a-]", "^"}, {"[^a]*", "bcd"}, {"", ""},
-        {"\\[x]", "[x]"}, {"*\\?", "ab?"}, {"user:*:name", "user:1:2:name"}, {"[]", "[]"},
+        {"*", "anything"},
+        {"h?llo", "hallo"},
+        {"h*llo", "hllo"},
+        {"h*llo", "heeeello"},
+        {"h[ae]llo", "hello"},
+        {"h[^e]llo", "hallo"},
+        {"h[a-b]llo", "hbllo"},
+        {"a\\*b", "a*b"},
+        {"[b-a]", "a"},
+        {"[ab", "b"},
+        {"[^", "x"},
+        {"a\\", "a\\"},
+        {"[\\]]", "]"},
+        {"a*", "a"},
+        {"a***", "a"},
+        {"*a*b*c", "xxaxxbxxc"},
+        {"[a-]", "^"},
+        {"[^a]*", "bcd"},
+        {"", ""},
+        {"\\[x]", "[x]"},
+        {"*\\?", "ab?"},
+        {"user:*:name", "user:1:2:name"},
+        {"[]", "[]"},
     };
     for (size_t i = 0; i + 1 < ARRAY_COUNT(pairs); i++) {
         cr_assert(glob(pairs[i][0], pairs[i][1]), "%s ~ %s", pairs[i][0], pairs[i][1]);
@@ -45,9 +63,11 @@ Test(slice, glob_matches)
 Test(slice, glob_refuses)
 {
     static const char *const pairs[][2] = {
-        {"*", ""}, {"", "a"}, {"a", ""}, {"?", ""}, {"h?llo", "hllo"}, {"h[^e]llo", "hello"},
-        {"abc", "abcd"}, {"abcd", "abc"}, {"*b", "abc"}, {"a*c", "ab"}, {"[", "["}, {"A", "a"},
-        {"[a-c]", "d"}, {"a\\*b", "axb"},
+        {"*", ""},       {"", "a"},         {"a", ""},
+        {"?", ""},       {"h?llo", "hllo"}, {"h[^e]llo", "hello"},
+        {"abc", "abcd"}, {"abcd", "abc"},   {"*b", "abc"},
+        {"a*c", "ab"},   {"[", "["},        {"A", "a"},
+        {"[a-c]", "d"},  {"a\\*b", "axb"},
     };
     for (size_t i = 0; i < ARRAY_COUNT(pairs); i++) {
         cr_assert_not(glob(pairs[i][0], pairs[i][1]), "%s ~ %s", pairs[i][0], pairs[i][1]);
@@ -73,7 +93,8 @@ static bool glob_slowly(const char *p, size_t p_len, const char *t, size_t t_len
         }
         return false;
     }
-    return t_len && (p[0] == '?' || p[0] == t[0]) && glob_slowly(p + 1, p_len - 1, t + 1, t_len - 1);
+    return t_len && (p[0] == '?' || p[0] == t[0]) &&
+           glob_slowly(p + 1, p_len - 1, t + 1, t_len - 1);
 }
 
 Test(slice, glob_against_the_plain_meaning)

@@ -216,7 +216,8 @@ Test(table, hints_survive_changes)
             else if (round % 2) item_add(t, changed);
             uint64_t *slot = table_find_slot_hinted(t, item_hash(wanted[i]->key),
                                                     item_slice(&wanted[i]->key), hints[i]);
-            cr_assert_eq(slot ? table_slot_entry(slot) : NULL, wanted[i]->present ? wanted[i] : NULL);
+            cr_assert_eq(slot ? table_slot_entry(slot) : NULL,
+                         wanted[i]->present ? wanted[i] : NULL);
         }
     }
     table_free(t);

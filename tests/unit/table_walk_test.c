@@ -75,7 +75,8 @@ Test(walk, nothing_is_missed_while_growing)
 
 Test(walk, nothing_is_missed_while_shrinking)
 {
-    for (uint64_t seed = 0; seed < 8; seed++) walk_while_changing(seed, 30000 + seed * 999, 300, -1);
+    for (uint64_t seed = 0; seed < 8; seed++)
+        walk_while_changing(seed, 30000 + seed * 999, 300, -1);
 }
 
 Test(walk, nothing_is_missed_while_changing)

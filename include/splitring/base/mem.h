@@ -12,6 +12,7 @@ void *mem_zalloc(size_t len) WARN_UNUSED;                       /* zeroed */
 void *mem_realloc(void *ptr, size_t len) WARN_UNUSED;
 void *mem_alloc_aligned(size_t len, size_t align) WARN_UNUSED;  /* free with mem_free */
 void *mem_try_alloc(size_t len) WARN_UNUSED;                    /* NULL: no memory */
+void *mem_try_zalloc(size_t len) WARN_UNUSED; /* zeroed; large ones by untouched pages */
 void *mem_try_realloc(void *ptr, size_t len) WARN_UNUSED;       /* NULL: ptr is still valid */
 void mem_free(void *ptr);                                       /* NULL is fine */
 size_t mem_usable(const void *ptr);                             /* bytes really taken; NULL: 0 */

@@ -22,8 +22,8 @@ bool num_parse_double(struct slice s, double *out);
 bool num_parse_ldouble(struct slice s, long double *out);
 /* Human form of INCRBYFLOAT (ld2string LD_STR_HUMAN: %.17Lf without trailing zeros). */
 size_t num_format_ldouble(char out[NUM_LDOUBLE_LEN_MAX], long double value);
-/* Doubles as Redis 7.2+ prints them (RESP3, ZSCORE, GEO): Grisu2 digits, which read back as the same
- * double; integers up to 2^62 without point or exponent; inf, -inf, nan, -0. No terminator. */
+/* Doubles as Redis 7.2+ prints them (RESP3, ZSCORE, GEO): Grisu2 digits, which read back as the
+ * same double; integers up to 2^62 without point or exponent; inf, -inf, nan, -0. No terminator. */
 size_t num_format_double(char out[NUM_DOUBLE_LEN_MAX], double value);
 /* "1gb", "64mb", "1k" (1000), "1kb" (1024), "100b", "100": bytes. Source: redis memtoull. */
 bool num_parse_memory(struct slice s, uint64_t *out);

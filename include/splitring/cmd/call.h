@@ -24,7 +24,7 @@ struct call {
     struct rng *rng;
     const struct env *env;    /* settings a handler may read (limits, thresholds) */
     struct effects *effects;  /* NULL: nobody consumes effects */
-    struct arg *args;         /* NULL, or argv with owned blobs a handler may take (call_take_blob) */
+    struct arg *args;         /* NULL, or argv with owned blobs to take (call_take_blob) */
     struct conn *conn;        /* ROUTE_HERE commands only: the worker's connection; else NULL */
     uint64_t dirty;           /* writes done (Redis' server.dirty): 0 = nothing changed */
 };
@@ -44,8 +44,8 @@ static inline bool call_is(const struct call *c, int i, const char *word)
 {
     return slice_is_word(c->argv[i], word);
 }
-/* On failure the error reply is written: getLongLongFromObjectOrReply and friends. */
-bool call_int(struct call *c, int i, int64_t *out);                       /* "ERR value is not an integer or out of range" */
+/* On failure the error reply is written (call_int: "value is not an integer or out of range"). */
+bool call_int(struct call *c, int i, int64_t *out);
 bool call_int_or(struct call *c, int i, int64_t *out, enum error_id err);
 bool call_int_range(struct call *c, int i, int64_t lo, int64_t hi, int64_t *out, enum error_id err);
 /* The owned block of argument i, or NULL if it has none (then copy). */
@@ -60,7 +60,8 @@ void call_help(struct call *c, const char *const *lines);
 void effect_verbatim(struct call *c);                                     /* the command as sent */
 void effect_args(struct call *c, int argc, const struct slice *argv);     /* another command */
 #define EFFECT(c, ...) \
-    effect_args((c), (int)ARRAY_COUNT(((struct slice[]){__VA_ARGS__})), (struct slice[]){__VA_ARGS__})
+    effect_args((c), (int)ARRAY_COUNT(((struct slice[]){__VA_ARGS__})), \
+                (struct slice[]){__VA_ARGS__})
 /* Number formatted into out (>= 21 bytes), as a slice, for EFFECT. */
 struct slice effect_int(char *out, int64_t value);
 

@@ -101,7 +101,7 @@ const char *acl_category_name(int bit); /* without '@' */
 
 struct key_ref {
     int pos;          /* index into argv */
-    uint32_t flags;   /* key_flag; for commands whose access depends on options, the true one here */
+    uint32_t flags;   /* key_flag; where the access depends on options, the true one */
 };
 
 struct command {
@@ -120,7 +120,8 @@ struct command {
      * there are (CMD_MOVABLE_KEYS), or just what is done with each. Returns the number of keys, -1:
      * arguments are malformed (the handler runs anyway and says why). refs has room for argc
      * entries. */
-    int (*keys)(const struct command *cmd, const struct slice *argv, int argc, struct key_ref *refs);
+    int (*keys)(const struct command *cmd, const struct slice *argv, int argc,
+                struct key_ref *refs);
     void (*handler)(struct call *call);       /* NULL: a container, which only has subcommands */
     const struct command *parent;         /* of a subcommand */
     const struct command *const *subcommands; /* NULL-terminated, or NULL */
@@ -143,6 +144,7 @@ static inline bool command_arity_ok(const struct command *cmd, int argc)
 /* The error reply where command_find gave NULL: unknown command, or unknown subcommand. */
 void command_reply_unknown(struct reply *r, const struct slice *argv, int argc, bool sub_missing);
 /* Keys of a call, through cmd->keys or the simple range; -1 malformed. */
-int command_keys(const struct command *cmd, const struct slice *argv, int argc, struct key_ref *refs);
+int command_keys(const struct command *cmd, const struct slice *argv, int argc,
+                 struct key_ref *refs);
 
 #endif

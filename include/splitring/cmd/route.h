@@ -5,8 +5,8 @@
 
 #include "splitring/base/slice.h"
 
-/* SCAN's cursor is position × shard_count + shard. The shard it names; -1: the text is no cursor (the
- * handler runs anywhere and says so). */
+/* SCAN's cursor is position × shard_count + shard. Returns the shard it names; -1: the text is no
+ * cursor (the handler runs anywhere and says so). */
 int cmd_scan_shard(const struct slice *argv, int argc, uint32_t shard_count);
 
 #endif

@@ -21,7 +21,7 @@ struct table_ops {
 #define TABLE_BIT_TTL 1u   /* the entry has an expiry: only these are looked at by the sweep */
 #define TABLE_BIT_SAVED 2u /* saved in this snapshot epoch (DESIGN section 6) */
 
-/* seed: of hash_key(); every `hash` below is hash_key(key, seed). An empty table takes no segment. */
+/* seed: of hash_key(); every `hash` below is hash_key(key, seed). An empty table has no segment. */
 struct table *table_new(const struct table_ops *ops, uint64_t seed) WARN_UNUSED;
 void table_free(struct table *table); /* not the entries */
 
@@ -83,6 +83,7 @@ int64_t table_expiry_min(const struct table *table);
 
 /* Bounded teardown: hands out up to `count` entries and forgets them; true while more are left.
  * Used to free a detached table in slices. */
-bool table_drain(struct table *table, size_t count, void (*take)(void *ctx, void *entry), void *ctx);
+typedef void table_take(void *ctx, void *entry);
+bool table_drain(struct table *table, size_t count, table_take *take, void *ctx);
 
 #endif

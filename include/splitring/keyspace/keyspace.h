@@ -6,8 +6,8 @@
  * the snapshot's pre-images, notifications and memory counters hang on these calls.
  *
  * A view (struct ks) names either one shard, or all shards (a command whose shards are all held, or
- * the coordinator's scratch shard that holds copies). Pointers into entries are valid until the next
- * call that writes.
+ * the coordinator's scratch shard that holds copies). Pointers into entries are valid until the
+ * next call that writes.
  * Thread: holder of the shard(s). */
 #ifndef SPLITRING_KEYSPACE_KEYSPACE_H
 #define SPLITRING_KEYSPACE_KEYSPACE_H
@@ -34,7 +34,7 @@ enum value_type { /* numbers as in RDB and the modules API; names by type_name()
 
 enum ks_flag {
     KS_NO_TOUCH = 1u << 0, /* CLIENT NO-TOUCH: reads leave LRU/LFU alone */
-    KS_LOGICAL = 1u << 1,  /* expired keys read as absent but are not deleted (shared lock, replica) */
+    KS_LOGICAL = 1u << 1,  /* expired keys read as absent and stay (shared lock, replica) */
     KS_NO_STATS = 1u << 2  /* no keyspace_hits / misses */
 };
 
@@ -99,14 +99,15 @@ struct expire_sink { /* told of every key the sweep deletes, before it goes (eff
     void *ctx;
 };
 /* Deletes expired keys; returns work done (0: nothing due). */
-size_t shard_sweep(struct shard *shard, instant_ms now, size_t budget, const struct expire_sink *sink);
+size_t shard_sweep(struct shard *shard, instant_ms now, size_t budget,
+                   const struct expire_sink *sink);
 /* Frees detached values and tables; returns work done (0: nothing left). */
 size_t shard_free_step(struct shard *shard, size_t budget);
 /* From this instant on the sweep has work; EXPIRE_NONE: no key with a TTL. A key is expired once
  * `now` has passed its expiry: at that very millisecond it is still there, as in Redis. */
 instant_ms shard_expiry_min(const struct shard *shard);
-/* Called for every expired key that a read or write finds (lazy expiry), before it goes; `locked` is
- * asked where keys are met that nobody named (SCAN, RANDOMKEY). It must not write. */
+/* Called for every expired key that a read or write finds (lazy expiry), before it goes; `locked`
+ * is asked where keys are met that nobody named (SCAN, RANDOMKEY). They must not write. */
 void shard_set_expire_sink(struct shard *shard, const struct expire_sink *sink);
 /* Hook called for every modified key (WATCH; tracking); NULL = none. A key without ptr: the whole
  * database (flush, swap). The hook must not write. */
@@ -127,13 +128,13 @@ struct shard *ks_shard_of(const struct ks *ks, struct slice key);
  * for writers, no statistics, no touch. read: counts hit or miss, touches LRU/LFU. */
 struct entry *ks_find(struct ks *ks, struct slice key);
 struct entry *ks_read(struct ks *ks, struct slice key);
-struct entry *ks_peek(struct ks *ks, struct slice key); /* neither touch nor statistics (OBJECT …) */
+struct entry *ks_peek(struct ks *ks, struct slice key); /* neither touch nor statistics */
 
 enum value_type entry_type(const struct entry *e);
 const char *type_name(enum value_type type); /* "string", "list", … */
 struct slice entry_key(const struct entry *e);
 instant_ms entry_expiry(const struct entry *e); /* EXPIRE_NONE */
-const char *entry_encoding(const struct entry *e); /* OBJECT ENCODING: "int", "embstr", "raw", … */
+const char *entry_encoding(const struct entry *e); /* OBJECT ENCODING: "int", "embstr", … */
 uint32_t entry_idle_s(const struct ks *ks, const struct entry *e);   /* OBJECT IDLETIME */
 uint8_t entry_freq(const struct ks *ks, const struct entry *e);      /* OBJECT FREQ, decayed */
 size_t entry_bytes(const struct entry *e);                           /* MEMORY USAGE */
@@ -149,14 +150,18 @@ bool entry_is_int(const struct entry *e, int64_t *value); /* int-encoded */
 /* Creates or replaces a whole value. expire: EXPIRE_NONE, an instant, or KEEP. Text that is a
  * canonical 64-bit integer is stored as one. All return 0 or -ENOMEM (nothing changed). */
 #define EXPIRE_KEEP (INT64_MAX - 1)
-int ks_set_string(struct ks *ks, struct slice key, struct slice value, instant_ms expire) WARN_UNUSED;
-int ks_set_blob(struct ks *ks, struct slice key, struct blob *value, instant_ms expire) WARN_UNUSED; /* takes the blob on success */
+int ks_set_string(struct ks *ks, struct slice key, struct slice value,
+                  instant_ms expire) WARN_UNUSED;
+/* Takes the blob on success; its text is never made a number, and is "raw" however short. */
+int ks_set_blob(struct ks *ks, struct slice key, struct blob *value,
+                instant_ms expire) WARN_UNUSED;
 int ks_set_int(struct ks *ks, struct slice key, int64_t value, instant_ms expire) WARN_UNUSED;
 /* As ks_set_string, but text stays text (INCRBYFLOAT's result is never int-encoded). */
 int ks_set_text(struct ks *ks, struct slice key, struct slice value, instant_ms expire) WARN_UNUSED;
 /* Room for in-place writes (APPEND, SETRANGE, SETBIT, BITFIELD): the key's string becomes `len`
  * bytes long (never shorter than it is; new bytes are zero; created if absent; TTL kept; encoding
- * "raw" from now on). Growing a large string again and again costs amortised O(1). NULL: no memory. */
+ * "raw" from now on). Growing a large string again and again costs amortised O(1). NULL: no
+ * memory. */
 char *ks_string_room(struct ks *ks, struct slice key, size_t len) WARN_UNUSED;
 
 /* ---- keys ---- */
@@ -166,8 +171,8 @@ char *ks_string_room(struct ks *ks, struct slice key, size_t len) WARN_UNUSED;
 bool ks_delete(struct ks *ks, struct slice key, bool async);
 /* expire: an instant or EXPIRE_NONE; the key must be present. */
 int ks_set_expiry(struct ks *ks, struct slice key, instant_ms expire) WARN_UNUSED;
-/* What is at `to` (in db `to_db`) is replaced; it must not be `from` itself. Value, TTL and LRU move / are copied, within one shard or
- * across. 0 or -ENOMEM. */
+/* What is at `to` (in db `to_db`) is replaced in one step; it must not be `from` itself. Value, TTL
+ * and LRU move / are copied, within one shard or across. 0 or -ENOMEM (nothing changed). */
 int ks_move(struct ks *ks, struct slice from, db_id to_db, struct slice to) WARN_UNUSED;
 int ks_copy(struct ks *ks, struct slice from, db_id to_db, struct slice to) WARN_UNUSED;
 static inline struct ks ks_in_db(const struct ks *ks, db_id db)
@@ -192,7 +197,8 @@ size_t ks_db_keys(const struct ks *ks, db_id db);
 /* One shard (ks->shard): as table_scan; expired keys are skipped, some are deleted afterwards. */
 typedef void ks_visit(void *ctx, const struct entry *e);
 uint64_t ks_scan(struct ks *ks, uint64_t cursor, size_t count, ks_visit *visit, void *ctx);
-void ks_each(struct ks *ks, ks_visit *visit, void *ctx); /* every live key of the db, all shards of the view */
+/* Every live key of the db, all shards of the view. */
+void ks_each(struct ks *ks, ks_visit *visit, void *ctx);
 struct entry *ks_random(struct ks *ks, struct rng *rng); /* live; NULL: none */
 
 #endif

@@ -3,13 +3,14 @@
  * The caller has bytes in a receive buffer. parse_next() gives the complete commands in them one by
  * one, in place: their arguments are slices into the caller's bytes. A command that is cut by the
  * end of the bytes is kept by the parser, with the work done so far: nothing is parsed twice,
- * however small the pieces. An argument of PARSE_BIG_LEN or more of such a command is collected in a
- * block of its own that a handler may keep (struct blob).
+ * however small the pieces. An argument of PARSE_BIG_LEN or more of such a command is collected in
+ * a block of its own that a handler may keep (struct blob).
  * Memory grows with bytes that have arrived, never with what a length claims.
  *
  * How long things live, so that a batch may be parsed before it is executed:
  *   argument bytes and blobs   until the first parse_next() after PARSE_MORE, parse_trim() or
- *                              parse_deinit(); the caller's own bytes as long as the caller keeps them
+ *                              parse_deinit(); the caller's own bytes as long as the caller keeps
+ * them
  *   the argv array itself      until the next parse_next() of any parser of the same pool
  * Source: https://redis.io/docs/latest/develop/reference/protocol-spec/ ; redis src/networking.c
  * (processMultibulkBuffer, processInlineBuffer) for limits and error texts.
@@ -34,7 +35,7 @@ struct blob {
 struct arg {
     const char *ptr;
     size_t len;
-    struct blob *blob; /* NULL, or the block that holds ptr: take it by setting this to NULL in argv */
+    struct blob *blob; /* NULL, or the block that holds ptr; set argv[i].blob to NULL to take it */
 };
 
 struct parse_limits {

@@ -88,16 +88,9 @@ void locks_release(struct locks *locks, struct lock_request *request);
 /* Calls on_granted for what has been granted, in order of arrival; callbacks may release more. */
 void locks_run_granted(struct locks *locks, void *ctx);
 
-/* Independent, slow check of the rules above over all requests (simulator, debug builds). */
-void locks_audit(const struct locks *locks);
-static inline void locks_audit_in_debug(const struct locks *locks)
-{
-#ifdef SPLITRING_DEBUG
-    locks_audit(locks);
-#else
-    (void)locks;
-#endif
-}
+/* Independent, slow check of the rules above over all requests (simulator): who waits is blocked by
+ * something earlier, who holds is not. Not between a release and locks_run_granted(). */
+bool locks_audit(const struct locks *locks) WARN_UNUSED;
 
 /* Planted faults: rules left out, for tests of the simulator (0 in production). */
 enum lock_fault {

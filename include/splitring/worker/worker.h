@@ -20,6 +20,8 @@ struct hub_options {
     bool lending;             /* shard-lending */
     instant_ms start_ms;      /* uptime */
     void (*pause)(unsigned spins); /* an owner waits for a borrower; NULL: a CPU pause, yields later */
+    void (*preempt)(void *ctx); /* simulator: called while shards are held; NULL in production */
+    void *preempt_ctx;
     uint32_t faults;          /* planted faults (enum fault); 0 in production */
     uint32_t mailbox_cap;     /* simulator: small ones fill up; 0: the usual */
     uint32_t lend_percent;    /* simulator: chance that a try is attempted at all; production 100 */
@@ -34,7 +36,7 @@ enum fault {
     FAULT_READS_RELEASE = 1u << 3,     /* reads give their locks up in the granting hop */
     FAULT_UNORDERED_RUNS = 1u << 4,    /* runs of a batch do not wait for the progress counter */
     FAULT_READ_NO_LOCK = 1u << 7,      /* multi-shard reads without locks */
-    FAULT_ANSWER_EARLY = 1u << 8,      /* a write is answered at the lock point, before its hops */
+    FAULT_OFFER_UNHELD = 1u << 8,      /* an owner offers its shard without holding it */
     FAULT_FULL_BLOCKS = 1u << 9,       /* a full mailbox stops its worker until there is room */
     FAULT_NO_WAKE_CHECK = 1u << 10,    /* a sleeper does not look at its inboxes once more */
     FAULT_LOCKS_SHIFT = 16
@@ -48,6 +50,8 @@ struct worker *worker_new(struct hub *hub, worker_id id, struct io *io) WARN_UNU
 void worker_free(struct worker *worker);
 /* Sockets that this worker accepts on; the descriptor stays the caller's. */
 int worker_listen(struct worker *worker, int fd, bool unix_socket) WARN_UNUSED;
+/* The owner of accept events of its n-th listener (simulator). */
+void *worker_listener(struct worker *worker, unsigned n);
 
 /* One pass: takes what has happened, does bounded work, sends, and sleeps in the io until something
  * happens or `sleep_us_max` is over (0: only look). Returns false once the worker has stopped. */
@@ -60,6 +64,13 @@ void hub_note_io(struct hub *hub, const struct io *io, int refused);
 void hub_stop_shared(struct hub *hub);
 /* Why the hub stopped: SHUTDOWN given by a client, or a signal. */
 bool hub_stopping_shared(const struct hub *hub);
+
+/* Shards this worker holds, by bit (simulator: no two workers may hold one). */
+uint32_t worker_held(const struct worker *worker);
+/* The lock tables' own audit over all shards (simulator; nobody may be running). */
+bool hub_locks_audit(const struct hub *hub);
+/* Nothing locked, queued or active any more (simulator: the end of a schedule). */
+bool hub_quiet(const struct hub *hub);
 
 /* Work that waits for nothing but CPU: the simulator asks before it calls a schedule finished. */
 bool worker_idle(const struct worker *worker);

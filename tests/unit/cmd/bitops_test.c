@@ -69,7 +69,8 @@ static struct slice random_text(struct rng *rng, size_t len)
 
 static size_t random_len(struct rng *rng)
 {
-    static const size_t special[] = {0, 1, 7, 8, 9, 31, 32, 33, 991, 992, 993, 4095, 4096, 4097, 8192};
+    static const size_t special[] = {0,   1,   7,   8,    9,    31,   32,  33,
+                                     991, 992, 993, 4095, 4096, 4097, 8192};
     if (rng_below(rng, 2)) return special[rng_below(rng, ARRAY_COUNT(special))];
     return rng_below(rng, rng_below(rng, 8) ? 100 : TEXT_MAX);
 }

@@ -54,8 +54,9 @@ static void check_runs(const char *reply, const char *a, const char *b, int len)
     cr_assert_eq(sscanf(reply, "*4\r\n$7\r\nmatches\r\n*%ld\r\n%n", &count, &used), 1, "%s", reply);
     for (long i = 0; i < count; i++) {
         reply += used;
-        cr_assert_eq(sscanf(reply, "*3\r\n*2\r\n:%ld\r\n:%ld\r\n*2\r\n:%ld\r\n:%ld\r\n:%ld\r\n%n", &a0,
-                            &a1, &b0, &b1, &runs, &used), 5, "%s", reply);
+        int got = sscanf(reply, "*3\r\n*2\r\n:%ld\r\n:%ld\r\n*2\r\n:%ld\r\n:%ld\r\n:%ld\r\n%n", &a0,
+                         &a1, &b0, &b1, &runs, &used);
+        cr_assert_eq(got, 5, "%s", reply);
         cr_assert(a1 < a_before && b1 < b_before && a1 - a0 == b1 - b0 && a1 - a0 + 1 == runs);
         cr_assert_eq(memcmp(a + a0, b + b0, (size_t)runs), 0);
         a_before = a0;

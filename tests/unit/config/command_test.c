@@ -128,6 +128,8 @@ Test(config_command, words)
     GIVES("shutdown-on-sigterm", "save now");
     FAILS("shutdown-on-sigterm", "save nosave",
           "shutdown options SAVE and NOSAVE can't be used simultaneously");
+    FAILS("shutdown-on-sigterm", "",
+          "argument(s) must be one of the following: default, save, nosave, now, force");
     SETS("shutdown-on-sigterm", "default now");
     GIVES("shutdown-on-sigterm", "now");
     SETS("oom-score-adj", "absolute");
@@ -151,6 +153,7 @@ Test(config_command, lists)
     SETS("client-output-buffer-limit", "normal 1mb 2kb 3 slave 1 1 1");
     GIVES("client-output-buffer-limit",
           "normal 1048576 2048 3 slave 1 1 1 pubsub 33554432 8388608 60");
+    SETS("client-output-buffer-limit", "");
     FAILS("client-output-buffer-limit", "normal 1 2",
           "Wrong number of arguments in buffer limit configuration.");
     FAILS("client-output-buffer-limit", "master 1 2 3",
@@ -173,6 +176,21 @@ Test(config_command, lists)
     FAILS("oom-score-adj-values", "1 2", "wrong number of arguments");
     SETS("oom-score-adj-values", "5 2 1");
     GIVES("oom-score-adj-values", "5 2 1");
+}
+
+/* The reader that waits for `rename-command` to be honoured. */
+Test(config_command, renames)
+{
+    const struct directive *d = directive_find(SLICE("rename-command"), NULL);
+    struct slice first[] = {SLICE("CONFIG"), SLICE("")}, second[] = {SLICE("get"), SLICE("holen")};
+    struct buf why = {0};
+    cr_expect(value_parse(d, &cfg.rename_command, d->width, first, 2, true, &why));
+    cr_expect(value_parse(d, &cfg.rename_command, d->width, second, 2, true, &why));
+    cr_expect_not(value_parse(d, &cfg.rename_command, d->width, first, 1, true, &why));
+    cr_assert_eq(cfg.rename_command.count, 4u);
+    cr_expect_str_eq(cfg.rename_command.words[1], "");
+    cr_expect_str_eq(cfg.rename_command.words[3], "holen");
+    buf_deinit(&why);
 }
 
 Test(config_command, events)
@@ -211,6 +229,8 @@ Test(config_command, refused)
     cr_expect_str_eq(fixture_set(&cfg, "requirepass", huge, NULL),
                      "ERR CONFIG SET failed (possibly related to argument 'requirepass') - "
                      "argument is too long");
+    memset(huge, ' ', 2000000);
+    FAILS("save", huge, "argument is too long");
     free(huge);
     struct buf error = {0};
     struct slice zero[] = {SLICE("requirepass"), SLICE("a\0b")};

@@ -82,8 +82,8 @@ Test(config_load, mistakes)
     FATAL(AT("1"), "dbfilename a/b", "dbfilename can't be a path, just a filename");
     cr_expect_not(load_text("appenddirname \"\""));
     FATAL(AT("1"), "appenddirname \"\"", "appenddirname can't be empty");
-    cr_expect_not(load_text("rename-command config"));
-    FATAL(AT("1"), "rename-command config", "Bad directive or wrong number of arguments");
+    cr_expect_not(load_text("rename-command"));
+    FATAL(AT("1"), "rename-command", "Bad directive or wrong number of arguments");
     cr_expect_not(load_text("replicaof x y"));
     FATAL(AT("1"), "replicaof x y", "Invalid master port");
     cr_expect_not(load_text("include"));
@@ -101,6 +101,9 @@ Test(config_load, refused_with_a_reason)
     cr_expect_not(load_text("cluster-enabled yes"));
     cr_expect_not(load_text("loadmodule /x.so a b"));
     FATAL(AT("1"), "loadmodule /x.so a b", "modules are not supported");
+    cr_expect_not(load_text("rename-command CONFIG \"\""));
+    FATAL(AT("1"), "rename-command CONFIG \"\"",
+          "renaming commands is not available yet in this version of Splitring");
     cr_expect_not(load_text("user alice on >secret ~* +@all"));
     cr_expect_not(load_text("sentinel monitor a 1.2.3.4 1 2"));
     cr_expect_not(load_text("tls-port 6380"));
@@ -114,18 +117,18 @@ Test(config_load, several_arguments)
                         "client-output-buffer-limit normal 1 1 1\n"
                         "client-output-buffer-limit \"pubsub 2kb 2 2\"\n"
                         "bind 127.0.0.1 -::1\n"
-                        "rename-command CONFIG \"\"\nrename-command get holen\n"
                         "unixsocketperm 700\n"));
     GIVES("save", "60 1 30 2 10 3");
     GIVES("client-output-buffer-limit", "normal 1 1 1 slave 268435456 67108864 60 pubsub 2048 2 2");
     cr_expect_eq(cfg.bind.count, 2u);
-    cr_expect_eq(cfg.rename_command.count, 4u);
-    cr_expect_str_eq(cfg.rename_command.words[1], "");
-    cr_expect_str_eq(cfg.rename_command.words[3], "holen");
     cr_expect_eq(cfg.unixsocketperm, 0700);
     GIVES("unixsocketperm", "700");
     cr_assert(load_text("save \"\"\n"));
     cr_expect_eq(cfg.save.count, 0u);
+    cr_assert(load_text("save\nbind\n"));
+    cr_expect(cfg.save.count == 0 && cfg.bind.count == 0);
+    cr_assert(load_text("save 1 1\nsave\nsave 2 2\n"));
+    GIVES("save", "1 1 2 2");
     cr_assert(load_text("save 1 1\nsave \"\"\nsave 2 2\n"));
     GIVES("save", "2 2");
     cr_expect_not(load_text("save 60 1 30 2\nsave 5\n"));

@@ -2,9 +2,13 @@
  * io_uring and for epoll. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "fixture.h"
@@ -129,6 +133,67 @@ ENGINE_TEST(few_buffers_many_bytes)
     }
     free(bytes);
     io_free(io);
+}
+
+/* A burst takes memory; when it is long over, most of it has gone back. */
+ENGINE_TEST(idle_buffers_go_back)
+{
+    enum { COUNT = 300 };
+    struct io *io = fixture_io(engine, 0);
+    static struct io_sock socks[COUNT];
+    static char bytes[16384];
+    int peers[COUNT];
+    struct io_event events[512];
+    struct io_wait wait = {.timeout_us = 1000};
+    uint64_t before = os_rss_bytes();
+    for (int i = 0; i < COUNT; i++) {
+        int fds[2];
+        fixture_unix_pair(fds);
+        cr_assert_eq(io_attach(io, &socks[i], fds[0], &socks[i]), 0);
+        peers[i] = fds[1];
+    }
+    for (int round = 0; round < 8; round++) {
+        for (int i = 0; i < COUNT; i++) fixture_write_all(peers[i], bytes, sizeof bytes);
+        for (size_t got = 0; got < COUNT * sizeof bytes;) {
+            int n = io_wait(io, events, 512, &wait);
+            cr_assert_geq(n, 0);
+            for (int i = 0; i < n; i++) got += events[i].len;
+        }
+    }
+    uint64_t burst = os_rss_bytes();
+    for (int i = 0; i < 40000; i++) {
+        fixture_write_all(peers[0], "x", 1);
+        int n = io_wait(io, events, 512, &wait);
+        cr_assert_eq(n, 1);
+    }
+    uint64_t idle = os_rss_bytes();
+    cr_assert_gt(burst, before + (1u << 20));
+    cr_assert_lt(idle, before + (burst - before) / 2, "%lu kB, burst %lu kB, idle %lu kB",
+                 before >> 10, burst >> 10, idle >> 10);
+    io_free(io);
+    for (int i = 0; i < COUNT; i++) close(peers[i]);
+}
+
+/* As a container's seccomp profile does it. */
+Test(io_auto, refused_uring_falls_back)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_setup, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EACCES),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = 4, .filter = filter};
+    cr_assert_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    cr_assert_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0), 0);
+    struct io *io;
+    int refused = 0;
+    cr_assert_eq(io_new(&io, &(struct io_options){.engine = IO_ENGINE_URING}, &refused), -EACCES);
+    cr_assert_eq(io_new(&io, &(struct io_options){.engine = IO_ENGINE_AUTO}, &refused), 0);
+    cr_assert_eq(refused, EACCES);
+    cr_assert_eq(io_engine_of(io), IO_ENGINE_EPOLL);
+    io_free(io);
+    cr_assert_eq(io_new(&io, &(struct io_options){.recv_bufs = 3}, &refused), -EINVAL);
 }
 
 ENGINE_TEST(small_event_arrays_lose_nothing)

@@ -1,7 +1,7 @@
 /* What every write handler must keep: its effects, replayed into an empty keyspace, make the same
  * data. Random commands with random options (many of them errors) run in a world of one or several
- * shards, in views and on scratch copies, while time passes and keys expire; then the effects run in
- * another world, and all keys, values and TTLs are compared. */
+ * shards, in views and on scratch copies, while time passes and keys expire; then the effects run
+ * in another world, and all keys, values and TTLs are compared. */
 #include <criterion/criterion.h>
 
 #include <stdio.h>
@@ -18,10 +18,7 @@ struct gen {
     char line[8192];
 };
 
-static unsigned pick(struct gen *g, unsigned limit)
-{
-    return (unsigned)rng_below(&g->rng, limit);
-}
+static unsigned pick(struct gen *g, unsigned limit) { return (unsigned)rng_below(&g->rng, limit); }
 
 static void add(struct gen *g, const char *word)
 {
@@ -39,8 +36,14 @@ static void add_number(struct gen *g, long long number)
 
 static void add_value(struct gen *g)
 {
-    static const char *const values[] = {"0", "7", "-12", "9223372036854775800", "3.25", "abc",
-                                         "''", "0123456789012345678901234567890123456789abcdefgh",
+    static const char *const values[] = {"0",
+                                         "7",
+                                         "-12",
+                                         "9223372036854775800",
+                                         "3.25",
+                                         "abc",
+                                         "''",
+                                         "0123456789012345678901234567890123456789abcdefgh",
                                          "\"\\x00\\xff\\x10b\""};
     unsigned n = pick(g, (unsigned)ARRAY_COUNT(values) + 1);
     char text[1200];
@@ -108,19 +111,47 @@ static void add_pattern(struct gen *g, const char *pattern, size_t len)
 
 static const char *const patterns[] = {
     /* strings */
-    "SET %k %v", "SET %k %v [|NX|XX|GET|IFEQ %v|IFNE %v] [|EX %s|PX %m|EXAT %S|PXAT %M|KEEPTTL] [|GET]",
-    "SETNX %k %v", "SETEX %k %s %v", "PSETEX %k %m %v", "GETSET %k %v", "GETDEL %k",
-    "GETEX %k [|EX %s|PX %m|EXAT %S|PXAT %M|PERSIST]", "APPEND %k %v", "SETRANGE %k %n %v",
-    "INCR %k", "DECR %k", "INCRBY %k %n", "DECRBY %k %n", "INCRBYFLOAT %k [0.5|-3|1e2]",
-    "MSET %k %v %k %v %k %v", "MSETNX %k %v %k %v", "MSETEX 2 %k %v %k %v [|EX %s|PXAT %M|NX|XX|KEEPTTL]",
-    "DELIFEQ %k %v", "DELEX %k [|IFEQ %v|IFNE %v]",
+    "SET %k %v",
+    "SET %k %v [|NX|XX|GET|IFEQ %v|IFNE %v] [|EX %s|PX %m|EXAT %S|PXAT %M|KEEPTTL] [|GET]",
+    "SETNX %k %v",
+    "SETEX %k %s %v",
+    "PSETEX %k %m %v",
+    "GETSET %k %v",
+    "GETDEL %k",
+    "GETEX %k [|EX %s|PX %m|EXAT %S|PXAT %M|PERSIST]",
+    "APPEND %k %v",
+    "SETRANGE %k %n %v",
+    "INCR %k",
+    "DECR %k",
+    "INCRBY %k %n",
+    "DECRBY %k %n",
+    "INCRBYFLOAT %k [0.5|-3|1e2]",
+    "MSET %k %v %k %v %k %v",
+    "MSETNX %k %v %k %v",
+    "MSETEX 2 %k %v %k %v [|EX %s|PXAT %M|NX|XX|KEEPTTL]",
+    "DELIFEQ %k %v",
+    "DELEX %k [|IFEQ %v|IFNE %v]",
     /* bitmaps */
-    "SETBIT %k %b [0|1]", "BITOP [AND|OR|XOR|DIFF|DIFF1|ANDOR|ONE] %k %k %k", "BITOP NOT %k %k",
-    "BITFIELD %k SET u8 %b %b", "BITFIELD %k [OVERFLOW FAIL|OVERFLOW SAT|] INCRBY i5 %b %n GET u4 %b",
+    "SETBIT %k %b [0|1]",
+    "BITOP [AND|OR|XOR|DIFF|DIFF1|ANDOR|ONE] %k %k %k",
+    "BITOP NOT %k %k",
+    "BITFIELD %k SET u8 %b %b",
+    "BITFIELD %k [OVERFLOW FAIL|OVERFLOW SAT|] INCRBY i5 %b %n GET u4 %b",
     /* keys */
-    "DEL %k %k", "UNLINK %k %k %k", "RENAME %k %k", "RENAMENX %k %k", "MOVE %k %d",
-    "COPY %k %k [|DB %d] [|REPLACE]", "EXPIRE %k %s [|NX|XX|GT|LT]", "PEXPIRE %k %m [|NX|XX|GT|LT]",
-    "EXPIREAT %k %S [|XX|GT|LT]", "PEXPIREAT %k %M", "PERSIST %k", "GET %k", "TTL %k", "EXISTS %k %k",
+    "DEL %k %k",
+    "UNLINK %k %k %k",
+    "RENAME %k %k",
+    "RENAMENX %k %k",
+    "MOVE %k %d",
+    "COPY %k %k [|DB %d] [|REPLACE]",
+    "EXPIRE %k %s [|NX|XX|GT|LT]",
+    "PEXPIRE %k %m [|NX|XX|GT|LT]",
+    "EXPIREAT %k %S [|XX|GT|LT]",
+    "PEXPIREAT %k %M",
+    "PERSIST %k",
+    "GET %k",
+    "TTL %k",
+    "EXISTS %k %k",
 };
 
 /* Commands that the table does not have (yet) are left out. */
@@ -138,7 +169,8 @@ static void step(struct gen *g)
     g->w.scratch = pick(g, 2) != 0;
     g->line[0] = '\0';
     if (pick(g, 400) == 0) {
-        add_pattern(g, "[FLUSHDB|SWAPDB %d %d|FLUSHALL ASYNC]", strlen("[FLUSHDB|SWAPDB %d %d|FLUSHALL ASYNC]"));
+        add_pattern(g, "[FLUSHDB|SWAPDB %d %d|FLUSHALL ASYNC]",
+                    strlen("[FLUSHDB|SWAPDB %d %d|FLUSHALL ASYNC]"));
     } else {
         const char *pattern = patterns[pick(g, (unsigned)ARRAY_COUNT(patterns))];
         if (!known(pattern)) return;

@@ -116,6 +116,26 @@ Test(keyspace, room_grows_and_zeroes)
     world_deinit(&w);
 }
 
+Test(keyspace, room_far_ahead)
+{
+    struct world w;
+    world_init(&w, 1);
+    static const size_t lens[] = {10, 900, 100000, 100001, 700000, 64u << 20, (64u << 20) + 1};
+    for (size_t i = 0; i < ARRAY_COUNT(lens); i++) {
+        char *text = ks_string_room(&w.ks, SLICE("k"), lens[i]);
+        cr_assert_not_null(text);
+        for (size_t k = 0; k < i; k++) cr_assert_eq(text[lens[k] - 1], (char)('a' + k));
+        if (i) cr_assert_eq(text[lens[i - 1]], '\0');
+        cr_assert_eq(text[lens[i] - 1], '\0');
+        text[lens[i] - 1] = (char)('a' + i);
+    }
+    cr_assert(ks_delete(&w.ks, SLICE("k"), true));
+    world_free_pending(&w);
+    cr_assert_eq(ks_flush_db(&w.ks, 0, false), 0);
+    cr_assert_eq(world_bytes(&w), 0);
+    world_deinit(&w);
+}
+
 Test(keyspace, lazy_expiry)
 {
     struct world w;
@@ -235,7 +255,8 @@ static void move_and_copy(uint32_t shards)
     struct world w;
     world_init(&w, shards);
     for (int big = 0; big < 2; big++) {
-        int rc = ks_set_blob(&w.ks, SLICE("from"), world_blob(big ? 70000 : 30, 'x'), w.ks.now + 99);
+        int rc =
+            ks_set_blob(&w.ks, SLICE("from"), world_blob(big ? 70000 : 30, 'x'), w.ks.now + 99);
         cr_assert_eq(rc, 0);
         world_set(&w, "to", "overwritten", EXPIRE_NONE);
         rc = ks_copy(&w.ks, SLICE("from"), 3, SLICE("copy"));
@@ -259,15 +280,9 @@ static void move_and_copy(uint32_t shards)
     world_deinit(&w);
 }
 
-Test(keyspace, move_and_copy_in_one_shard)
-{
-    move_and_copy(1);
-}
+Test(keyspace, move_and_copy_in_one_shard) { move_and_copy(1); }
 
-Test(keyspace, move_and_copy_across_shards)
-{
-    move_and_copy(8);
-}
+Test(keyspace, move_and_copy_across_shards) { move_and_copy(8); }
 
 Test(keyspace, hints_are_safe)
 {

@@ -211,7 +211,8 @@ static void check_counts(struct model *m)
             keys += live(m, k);
             with_ttl += live(m, k) && k->expire != EXPIRE_NONE;
         }
-        for (uint32_t i = 0; i < w->count; i++) expires += shard_db_expires(w->shards[i], (db_id)db);
+        for (uint32_t i = 0; i < w->count; i++)
+            expires += shard_db_expires(w->shards[i], (db_id)db);
         cr_assert_eq(ks_db_keys(&w->ks, (db_id)db), keys);
         cr_assert_eq(expires, with_ttl);
     }

@@ -147,8 +147,7 @@ Test(flush, swap_takes_tables_with_their_counters)
     cr_assert_eq(expires, 300);
     w.ks.now += 1000000;
     for (uint32_t i = 0; i < 3; i++) {
-        while (shard_sweep(w.shards[i], w.ks.now, 1000, NULL) > 0) {
-        }
+        while (shard_sweep(w.shards[i], w.ks.now, 1000, NULL) > 0) {}
     }
     cr_assert_eq(ks_db_keys(&w.ks, 9), 0);
     world_deinit(&w);

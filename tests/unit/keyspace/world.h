@@ -65,8 +65,7 @@ static inline uint64_t world_bytes(struct world *w)
 static inline void world_free_pending(struct world *w)
 {
     for (uint32_t i = 0; i < w->count; i++) {
-        while (shard_free_step(w->shards[i], 1000) > 0) {
-        }
+        while (shard_free_step(w->shards[i], 1000) > 0) {}
     }
 }
 

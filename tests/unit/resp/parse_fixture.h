@@ -1,6 +1,6 @@
-/* Runs the parser over input in given pieces and writes down what it saw, as text that tests compare:
- * "[GET][key]\n" per command, "error: ERR …\n" at the end of a refused input, "held\n" where a
- * command is unfinished.
+/* Runs the parser over input in given pieces and writes down what it saw, as text that tests
+ * compare: "[GET][key]\n" per command, "error: ERR …\n" at the end of a refused input, "held\n"
+ * where a command is unfinished.
  * Thread: owner. */
 #ifndef SPLITRING_TESTS_PARSE_FIXTURE_H
 #define SPLITRING_TESTS_PARSE_FIXTURE_H
@@ -25,7 +25,8 @@ void seen_deinit(struct seen *seen);
 /* The log as a C string, valid until seen_deinit. */
 const char *seen_text(struct seen *seen);
 /* Parses the input whole, byte by byte, in pieces of 2, 3, 7 and (if short) at every place where it
- * can be cut in two; true if all logs are the same. *log gets the log of the whole, caller frees. */
+ * can be cut in two; true if all logs are the same. *log gets the log of the whole, caller
+ * frees. */
 bool same_in_all_pieces(const struct parse_limits *limits, struct slice input, char **log);
 
 #endif

@@ -22,7 +22,8 @@ Test(parse_limits, array_length)
     expect(&limits_default, SLICE("*01\r\n"), PROTOCOL "invalid multibulk length\n");
     expect(&limits_default, SLICE("* 1\r\n"), PROTOCOL "invalid multibulk length\n");
     expect(&limits_default, SLICE("*2147483648\r\n"), PROTOCOL "invalid multibulk length\n");
-    expect(&limits_default, SLICE("*99999999999999999999\r\n"), PROTOCOL "invalid multibulk length\n");
+    expect(&limits_default, SLICE("*99999999999999999999\r\n"),
+           PROTOCOL "invalid multibulk length\n");
     expect(&limits_default, SLICE("*2147483647\r\n"), "held\n");
     expect(&limits_default, SLICE("PING\r\n*x\r\nPING\r\n"),
            "[PING]\n" PROTOCOL "invalid multibulk length\n");
@@ -52,7 +53,8 @@ Test(parse_limits, unauthenticated)
 }
 
 /* head, then `count` times fill, then tail */
-static void expect_long(const char *head, char fill, size_t count, const char *tail, const char *log)
+static void expect_long(const char *head, char fill, size_t count, const char *tail,
+                        const char *log)
 {
     struct buf input = {0};
     buf_append(&input, head, strlen(head));
@@ -79,7 +81,8 @@ Test(parse_limits, lines)
 /* 512 MB and two thousand million arguments announced, a few bytes sent. */
 Test(parse_limits, claims_cost_nothing)
 {
-    const char *claims[] = {"*2147483647\r\n$1\r\na\r\n$1\r\n", "*2\r\n$3\r\nSET\r\n$536870912\r\nabc",
+    const char *claims[] = {"*2147483647\r\n$1\r\na\r\n$1\r\n",
+                            "*2\r\n$3\r\nSET\r\n$536870912\r\nabc",
                             "*2000000000\r\n$536870912\r\n"};
     for (size_t i = 0; i < ARRAY_COUNT(claims); i++) {
         struct seen seen;
@@ -91,7 +94,8 @@ Test(parse_limits, claims_cost_nothing)
     }
 }
 
-/* Held memory follows what has arrived: below four times the bytes, the array of arguments apart. */
+/* Held memory follows what has arrived: below four times the bytes, the array of arguments
+ * apart. */
 Test(parse_limits, held_grows_with_bytes)
 {
     struct buf input = {0};

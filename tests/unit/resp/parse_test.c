@@ -21,9 +21,10 @@ Test(parse, commands)
            "[PING]\n[SET][a][012345678901]\n");
     expect(SLICE("*2\r\n$0\r\n\r\n$0\r\n\r\n*1\r\n$0\r\n\r\n"), "[][]\n[]\n");
     expect(SLICE("PING\r\n*1\r\n$4\r\nPING\r\nECHO a\n"), "[PING]\n[PING]\n[ECHO][a]\n");
-    expect(SLICE("*11\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n$1\r\nd\r\n$1\r\ne\r\n$1\r\nf\r\n$1\r\ng\r\n"
-                 "$1\r\nh\r\n$1\r\ni\r\n$1\r\nj\r\n$1\r\nk\r\n"),
-           "[a][b][c][d][e][f][g][h][i][j][k]\n");
+    expect(
+        SLICE("*11\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n$1\r\nd\r\n$1\r\ne\r\n$1\r\nf\r\n$1\r\ng\r\n"
+              "$1\r\nh\r\n$1\r\ni\r\n$1\r\nj\r\n$1\r\nk\r\n"),
+        "[a][b][c][d][e][f][g][h][i][j][k]\n");
 }
 
 Test(parse, nothing_to_do_is_skipped)

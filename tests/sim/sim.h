@@ -1,0 +1,109 @@
+/* The deterministic simulator (DESIGN section 9): the real workers, mailboxes, locks and commands in one
+ * thread, with sockets, clock and scheduling made up from one seed.
+ *
+ *   sim_io.c      the io, net and os faces: clients' bytes in, replies out, sleeping, waking
+ *   sim_run.c     one schedule: workers as coroutines, clients with random programs
+ *   sim_model.c   is there an order of the commands that explains every reply?
+ *   sim_main.c    many seeds; planted faults
+ *
+ * Thread: one. */
+#ifndef SPLITRING_TESTS_SIM_H
+#define SPLITRING_TESTS_SIM_H
+
+#include <ucontext.h>
+
+#include "splitring/base/buf.h"
+#include "splitring/base/rng.h"
+#include "splitring/io/io.h"
+#include "splitring/worker/worker.h"
+
+#define SIM_WORKERS_MAX 4
+#define SIM_CLIENTS_MAX 5
+#define SIM_OPS_MAX 12 /* per client */
+#define SIM_KEYS 6
+#define SIM_STACK (256 * 1024)
+
+/* ---- programs ---- */
+
+enum op_kind {
+    SIM_GET, SIM_SET, SIM_SETGET, SIM_INCR, SIM_DEL, SIM_MGET, SIM_MSET, SIM_MSETNX, SIM_EXISTS,
+    SIM_RENAME, SIM_COPY, SIM_DBSIZE, SIM_FLUSHALL, SIM_PING, SIM_KINDS
+};
+
+struct sim_op {
+    enum op_kind kind;
+    int keys[3], key_count;
+    int64_t values[3];
+    uint64_t invoked, completed; /* ticks; completed 0: no reply yet */
+    struct slice reply;          /* into the client's replies */
+};
+
+struct sim_client {
+    struct sim_op ops[SIM_OPS_MAX];
+    int op_count;
+    int sent, answered;
+    int depth;            /* commands in flight at most */
+    struct buf out;       /* written by the client, not yet delivered */
+    size_t out_taken;
+    struct buf replies;
+    size_t replies_used;
+    struct io *io;        /* where its connection lives; NULL: not attached */
+    struct io_sock *sock;
+    bool want_write;
+};
+
+/* ---- the world ---- */
+
+struct io {
+    struct sim *sim;
+    int id;
+    bool woken;
+    struct io_event events[256];
+    char *buffers[256]; /* receive buffers of the events, freed at the next wait */
+    char *given[256];
+    unsigned event_count, given_count;
+    ucontext_t context;
+    char *stack;
+    bool waiting;         /* in io_wait */
+    int64_t wait_until_us; /* < 0: no timeout */
+    bool finished;
+};
+
+struct sim {
+    uint64_t seed;
+    struct rng rng;
+    struct hub *hub;
+    unsigned workers;
+    struct io ios[SIM_WORKERS_MAX];
+    struct worker *worker[SIM_WORKERS_MAX];
+    struct sim_client clients[SIM_CLIENTS_MAX];
+    unsigned client_count;
+    char keys[SIM_KEYS][16];
+    uint64_t tick;
+    int64_t clock_us;
+    ucontext_t scheduler;
+    struct io *running;
+    unsigned preempt_percent;
+    bool lockstep; /* workers in turn instead of at random: symmetrical conflicts */
+    uint64_t steps;
+    char failure[160]; /* empty: fine */
+};
+
+/* One schedule from a seed, with planted faults (0: none). False: failure says why. */
+bool sim_run(struct sim *sim, uint64_t seed, uint32_t faults);
+/* Coroutines (sim_run.c): gives the processor back to the scheduler. */
+void sim_yield(struct sim *sim);
+/* Puts an event into a worker's io (sim_io.c). */
+void sim_event(struct io *io, struct io_event event, char *buffer);
+/* Delivers some of the client's bytes; false: nothing to deliver or nowhere to. */
+bool sim_deliver(struct sim *sim, struct sim_client *client);
+void sim_fail(struct sim *sim, const char *why);
+
+/* An order of all commands that keeps each client's order and real time, and in which a plain
+ * sequential keyspace gives exactly these replies? (sim_model.c) */
+bool sim_serializable(const struct sim *sim);
+/* The request of an op, and how many bytes its first reply has (0: incomplete). */
+void sim_op_write(const struct sim *sim, const struct sim_op *op, struct buf *out);
+size_t sim_reply_len(const char *ptr, size_t len);
+
+#endif

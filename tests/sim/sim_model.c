@@ -1,0 +1,227 @@
+/* Strict serializability, black box (Wing and Gong 1993, Lowe 2017): a depth-first search for an order
+ * of all commands that a sequential keyspace explains.
+ *
+ * A state of the search is how far each client has come and the keyspace's contents; visited states
+ * are remembered. The next command of a client may come now unless some other client's next command
+ * was answered before this one was sent (real time). A client's own commands keep their order, also
+ * those it pipelined: that is Redis' promise.
+ * Thread: one. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "sim.h"
+
+#define ABSENT INT64_MIN
+#define VISITED_MAX (1u << 16)
+
+struct state {
+    uint8_t at[SIM_CLIENTS_MAX];
+    int64_t values[SIM_KEYS];
+};
+
+struct search {
+    const struct sim *sim;
+    uint64_t *visited; /* open addressing */
+    size_t count;
+};
+
+/* ---- the plain keyspace ---- */
+
+static size_t put_int(char *out, int64_t n) { return (size_t)sprintf(out, ":%lld\r\n", (long long)n); }
+
+static size_t put_bulk(char *out, int64_t value)
+{
+    char text[24];
+    if (value == ABSENT) return (size_t)sprintf(out, "$-1\r\n");
+    int len = sprintf(text, "%lld", (long long)value);
+    return (size_t)sprintf(out, "$%d\r\n%s\r\n", len, text);
+}
+
+static int64_t count_present(const struct state *s, const struct sim_op *op, bool remove,
+                             struct state *to)
+{
+    int64_t n = 0;
+    for (int i = 0; i < op->key_count; i++) {
+        if (remove) {
+            n += to->values[op->keys[i]] != ABSENT;
+            to->values[op->keys[i]] = ABSENT;
+        } else {
+            n += s->values[op->keys[i]] != ABSENT;
+        }
+    }
+    return n;
+}
+
+static size_t move_key(struct state *s, const struct sim_op *op, char *out)
+{
+    int from = op->keys[0], to = op->keys[1];
+    if (s->values[from] == ABSENT)
+        return op->kind == SIM_RENAME ? (size_t)sprintf(out, "-ERR no such key\r\n") : put_int(out, 0);
+    int64_t value = s->values[from];
+    if (op->kind == SIM_RENAME) s->values[from] = ABSENT;
+    s->values[to] = value;
+    return op->kind == SIM_RENAME ? (size_t)sprintf(out, "+OK\r\n") : put_int(out, 1);
+}
+
+static size_t many_values(struct state *s, const struct sim_op *op, char *out)
+{
+    size_t len = 0;
+    if (op->kind == SIM_MGET) {
+        len = (size_t)sprintf(out, "*%d\r\n", op->key_count);
+        for (int i = 0; i < op->key_count; i++) len += put_bulk(out + len, s->values[op->keys[i]]);
+        return len;
+    }
+    bool blocked = op->kind == SIM_MSETNX && count_present(s, op, false, NULL) > 0;
+    for (int i = 0; i < op->key_count && !blocked; i++) s->values[op->keys[i]] = op->values[i];
+    if (op->kind == SIM_MSET) return (size_t)sprintf(out, "+OK\r\n");
+    return put_int(out, !blocked);
+}
+
+/* Applies op to *s and writes the reply it must have had. */
+static size_t apply(struct state *s, const struct sim_op *op, char *out)
+{
+    int64_t *value = &s->values[op->keys[0]], old = *value;
+    switch (op->kind) {
+    case SIM_GET: return put_bulk(out, *value);
+    case SIM_SET: *value = op->values[0]; return (size_t)sprintf(out, "+OK\r\n");
+    case SIM_SETGET: *value = op->values[0]; return put_bulk(out, old);
+    case SIM_INCR: *value = old == ABSENT ? 1 : old + 1; return put_int(out, *value);
+    case SIM_DEL: {
+        int64_t n = count_present(s, op, true, s);
+        return put_int(out, n);
+    }
+    case SIM_EXISTS: return put_int(out, count_present(s, op, false, NULL));
+    case SIM_MGET:
+    case SIM_MSET:
+    case SIM_MSETNX: return many_values(s, op, out);
+    case SIM_RENAME:
+    case SIM_COPY: return move_key(s, op, out);
+    case SIM_DBSIZE: {
+        int64_t n = 0;
+        for (int i = 0; i < SIM_KEYS; i++) n += s->values[i] != ABSENT;
+        return put_int(out, n);
+    }
+    case SIM_FLUSHALL:
+        for (int i = 0; i < SIM_KEYS; i++) s->values[i] = ABSENT;
+        return (size_t)sprintf(out, "+OK\r\n");
+    case SIM_PING: return (size_t)sprintf(out, "+PONG\r\n");
+    case SIM_KINDS: break;
+    }
+    return 0;
+}
+
+/* ---- the search ---- */
+
+static uint64_t state_hash(const struct state *s)
+{
+    uint64_t h = 0x9E3779B97F4A7C15u;
+    const unsigned char *p = (const unsigned char *)s;
+    for (size_t i = 0; i < sizeof *s; i++) h = (h ^ p[i]) * 0x100000001B3u, h ^= h >> 29;
+    return h ? h : 1;
+}
+
+static bool seen_before(struct search *search, const struct state *s)
+{
+    uint64_t h = state_hash(s);
+    size_t at = h % VISITED_MAX;
+    while (search->visited[at]) {
+        if (search->visited[at] == h) return true;
+        at = (at + 1) % VISITED_MAX;
+    }
+    if (search->count < VISITED_MAX / 2) {
+        search->visited[at] = h;
+        search->count++;
+    }
+    return false;
+}
+
+static bool may_come_now(const struct sim *sim, const struct state *s, unsigned c)
+{
+    const struct sim_op *op = &sim->clients[c].ops[s->at[c]];
+    for (unsigned other = 0; other < sim->client_count; other++) {
+        const struct sim_client *client = &sim->clients[other];
+        if (other == c || s->at[other] >= client->op_count) continue;
+        uint64_t completed = client->ops[s->at[other]].completed;
+        if (completed && completed < op->invoked) return false;
+    }
+    return true;
+}
+
+static bool explore(struct search *search, const struct state *s)
+{
+    const struct sim *sim = search->sim;
+    bool all = true;
+    if (seen_before(search, s)) return false;
+    for (unsigned c = 0; c < sim->client_count; c++) {
+        if (s->at[c] >= sim->clients[c].op_count) continue;
+        all = false;
+        if (!may_come_now(sim, s, c)) continue;
+        const struct sim_op *op = &sim->clients[c].ops[s->at[c]];
+        struct state next = *s;
+        char reply[256];
+        size_t len = apply(&next, op, reply);
+        if (len != op->reply.len || memcmp(reply, op->reply.ptr, len) != 0) continue;
+        next.at[c]++;
+        if (explore(search, &next)) return true;
+    }
+    return all;
+}
+
+bool sim_serializable(const struct sim *sim)
+{
+    struct search search = {.sim = sim, .visited = calloc(VISITED_MAX, sizeof(uint64_t))};
+    struct state start;
+    memset(&start, 0, sizeof start);
+    for (int i = 0; i < SIM_KEYS; i++) start.values[i] = ABSENT;
+    bool found = explore(&search, &start);
+    free(search.visited);
+    return found;
+}
+
+/* ---- the wire ---- */
+
+static void put_arg(struct buf *out, const char *text)
+{
+    buf_printf(out, "$%zu\r\n%s\r\n", strlen(text), text);
+}
+
+static void put_number(struct buf *out, int64_t n)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%lld", (long long)n);
+    put_arg(out, text);
+}
+
+void sim_op_write(const struct sim *sim, const struct sim_op *op, struct buf *out)
+{
+    static const char *const names[SIM_KINDS] = {
+        "GET", "SET", "SET", "INCR", "DEL", "MGET", "MSET", "MSETNX", "EXISTS", "RENAME", "COPY",
+        "DBSIZE", "FLUSHALL", "PING"};
+    bool values = op->kind == SIM_SET || op->kind == SIM_SETGET || op->kind == SIM_MSET ||
+                  op->kind == SIM_MSETNX;
+    int extra = op->kind == SIM_SETGET || op->kind == SIM_COPY;
+    buf_printf(out, "*%d\r\n", 1 + op->key_count * (1 + values) + extra);
+    put_arg(out, names[op->kind]);
+    for (int i = 0; i < op->key_count; i++) {
+        put_arg(out, sim->keys[op->keys[i]]);
+        if (values) put_number(out, op->values[i]);
+    }
+    if (op->kind == SIM_SETGET) put_arg(out, "GET");
+    if (op->kind == SIM_COPY) put_arg(out, "REPLACE");
+}
+
+size_t sim_reply_len(const char *ptr, size_t len)
+{
+    const char *nl = len ? memchr(ptr, '\n', len) : NULL;
+    if (!nl) return 0;
+    size_t line = (size_t)(nl - ptr) + 1;
+    long n = strtol(ptr + 1, NULL, 10);
+    if (*ptr == '$') return n < 0 ? line : line + (size_t)n + 2 <= len ? line + (size_t)n + 2 : 0;
+    if (*ptr != '*') return line;
+    for (long i = 0; i < n; i++) {
+        size_t item = sim_reply_len(ptr + line, len - line);
+        if (!item) return 0;
+        line += item;
+    }
+    return line;
+}

@@ -1,0 +1,329 @@
+/* One schedule. Workers are coroutines that run worker_step() until they wait; the scheduler picks, by
+ * the seed, who goes next: a worker that has reason to, a client that sends its next command, bytes
+ * that arrive, a socket that becomes writable, or the clock.
+ *
+ * A worker may also be stopped in the middle of a pass, while it holds shards (hub.preempt) or sends:
+ * what other threads would see then, other coroutines see.
+ * Thread: one. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "sim.h"
+#include "splitring/base/check.h"
+#include "splitring/base/hash.h"
+#include "splitring/base/mem.h"
+#include "splitring/config/config.h"
+
+#define STEPS_MAX 60000u
+
+void sim_fail(struct sim *sim, const char *why)
+{
+    if (!sim->failure[0]) snprintf(sim->failure, sizeof sim->failure, "%s", why);
+}
+
+/* ---- coroutines ---- */
+
+void sim_yield(struct sim *sim)
+{
+    struct io *self = sim->running;
+    swapcontext(&self->context, &sim->scheduler);
+}
+
+static void preempt(void *ctx)
+{
+    struct sim *sim = ctx;
+    if (rng_below(&sim->rng, 100) < sim->preempt_percent) sim_yield(sim);
+}
+
+/* hub.pause has no context: the simulator running on this thread. */
+static struct sim *current;
+
+static void pause_for_holder(unsigned spins)
+{
+    (void)spins;
+    sim_yield(current);
+}
+
+static void worker_loop(unsigned lo, unsigned hi)
+{
+    struct io *io = (struct io *)((uintptr_t)lo | (uintptr_t)hi << 32);
+    struct sim *sim = io->sim;
+    while (worker_step(sim->worker[io->id], sim->clock_us, sim->clock_us, -1)) continue;
+    io->finished = true;
+    sim_yield(sim);
+}
+
+static void resume(struct sim *sim, struct io *io)
+{
+    sim->running = io;
+    swapcontext(&sim->scheduler, &io->context);
+}
+
+/* ---- programs ---- */
+
+static void program_op(struct sim *sim, struct sim_op *op, int64_t *unique)
+{
+    /* the many-key kinds come often: they are what is tested */
+    static const enum op_kind dice[] = {
+        SIM_GET, SIM_GET, SIM_GET, SIM_SET, SIM_SET, SIM_SETGET, SIM_INCR, SIM_DEL, SIM_MGET,
+        SIM_MGET, SIM_MGET, SIM_MSET, SIM_MSET, SIM_MSET, SIM_MSETNX, SIM_EXISTS, SIM_RENAME,
+        SIM_COPY, SIM_DBSIZE, SIM_PING};
+    op->kind = rng_below(&sim->rng, 60) ? dice[rng_below(&sim->rng, ARRAY_COUNT(dice))] : SIM_FLUSHALL;
+    op->key_count = 1;
+    switch (op->kind) {
+    case SIM_MGET: case SIM_MSET: case SIM_MSETNX: case SIM_EXISTS: case SIM_DEL:
+        op->key_count = 1 + (int)rng_below(&sim->rng, 3);
+        break;
+    case SIM_RENAME: case SIM_COPY: op->key_count = 2; break;
+    case SIM_DBSIZE: case SIM_FLUSHALL: case SIM_PING: op->key_count = 0; break;
+    default: break;
+    }
+    int first = (int)rng_below(&sim->rng, SIM_KEYS);
+    int stride = 1 + (int)rng_below(&sim->rng, SIM_KEYS / 2 - 1); /* different keys, any order */
+    for (int i = 0; i < op->key_count; i++) {
+        op->keys[i] = (first + i * stride) % SIM_KEYS;
+        op->values[i] = ++*unique * 1000;
+    }
+}
+
+/* Key names that spread over the shards. */
+static void name_keys(struct sim *sim)
+{
+    unsigned n = 0;
+    for (int i = 0; i < SIM_KEYS; i++)
+        for (unsigned want = (unsigned)i % sim->workers;;) {
+            snprintf(sim->keys[i], sizeof sim->keys[i], "k%u", n++);
+            if (hash_slot(slice_str(sim->keys[i])) * sim->workers / SLOT_COUNT == want) break;
+        }
+}
+
+static void programs(struct sim *sim)
+{
+    int64_t unique = 0;
+    sim->client_count = 2 + (unsigned)rng_below(&sim->rng, SIM_CLIENTS_MAX - 1);
+    for (unsigned c = 0; c < sim->client_count; c++) {
+        struct sim_client *client = &sim->clients[c];
+        client->op_count = 3 + (int)rng_below(&sim->rng, SIM_OPS_MAX - 2);
+        client->depth = 1 + (int)rng_below(&sim->rng, 8);
+        for (int i = 0; i < client->op_count; i++) program_op(sim, &client->ops[i], &unique);
+    }
+}
+
+/* ---- clients ---- */
+
+static bool client_sends(struct sim *sim, struct sim_client *client)
+{
+    if (client->sent == client->op_count || client->sent - client->answered >= client->depth)
+        return false;
+    int burst = 1 + (int)rng_below(&sim->rng, 4);
+    while (burst-- && client->sent < client->op_count &&
+           client->sent - client->answered < client->depth) {
+        struct sim_op *op = &client->ops[client->sent++];
+        op->invoked = ++sim->tick;
+        sim_op_write(sim, op, &client->out);
+    }
+    return true;
+}
+
+static bool client_reads(struct sim *sim, struct sim_client *client)
+{
+    bool any = false;
+    while (client->answered < client->sent) {
+        const char *at = client->replies.ptr + client->replies_used;
+        size_t len = sim_reply_len(at, client->replies.len - client->replies_used);
+        if (!len) break;
+        struct sim_op *op = &client->ops[client->answered++];
+        op->completed = ++sim->tick;
+        op->reply = slice_of((const char *)client->replies_used, len); /* an offset until the end */
+        client->replies_used += len;
+        any = true;
+    }
+    return any;
+}
+
+static bool client_acts(struct sim *sim)
+{
+    struct sim_client *client = &sim->clients[rng_below(&sim->rng, sim->client_count)];
+    if (client->want_write && client->io && rng_below(&sim->rng, 2)) {
+        client->want_write = false;
+        sim_event(client->io, (struct io_event){.kind = IO_EV_WRITABLE,
+                                                .owner = client->sock->owner}, NULL);
+        return true;
+    }
+    if (client_reads(sim, client)) return true;
+    if (rng_below(&sim->rng, 2) && client_sends(sim, client)) return true;
+    return sim_deliver(sim, client) || client_sends(sim, client);
+}
+
+static bool all_answered(const struct sim *sim)
+{
+    for (unsigned c = 0; c < sim->client_count; c++)
+        if (sim->clients[c].answered < sim->clients[c].op_count) return false;
+    return true;
+}
+
+/* ---- the scheduler ---- */
+
+static bool runnable(const struct sim *sim, const struct io *io)
+{
+    if (io->finished) return false;
+    if (!io->waiting || io->woken || io->event_count) return true;
+    return io->wait_until_us >= 0 && io->wait_until_us <= sim->clock_us;
+}
+
+static void check_holders(struct sim *sim)
+{
+    uint32_t held = 0;
+    for (unsigned i = 0; i < sim->workers; i++) {
+        if (held & worker_held(sim->worker[i])) sim_fail(sim, "two workers hold one shard");
+        held |= worker_held(sim->worker[i]);
+    }
+    if (!held && !hub_locks_audit(sim->hub)) sim_fail(sim, "lock table: someone was overtaken");
+}
+
+static bool step_worker(struct sim *sim)
+{
+    unsigned first = sim->lockstep ? (unsigned)(sim->steps % sim->workers)
+                                   : (unsigned)rng_below(&sim->rng, sim->workers);
+    for (unsigned n = 0; n < sim->workers; n++) {
+        struct io *io = &sim->ios[(first + n) % sim->workers];
+        if (!runnable(sim, io)) continue;
+        resume(sim, io);
+        check_holders(sim);
+        return true;
+    }
+    return false;
+}
+
+/* Nothing can happen by itself: time goes on to the next timer; without one, the world has stopped. */
+static bool advance_clock(struct sim *sim)
+{
+    int64_t next = -1;
+    for (unsigned i = 0; i < sim->workers; i++) {
+        int64_t until = sim->ios[i].wait_until_us;
+        if (!sim->ios[i].finished && until >= 0 && (next < 0 || until < next)) next = until;
+    }
+    if (next < 0 || next > sim->clock_us + 20 * 1000 * 1000) return false;
+    sim->clock_us = next > sim->clock_us ? next : sim->clock_us + 1;
+    return true;
+}
+
+static void schedule(struct sim *sim)
+{
+    int64_t idle_since = 0;
+    while (!sim->failure[0] && !all_answered(sim)) {
+        if (++sim->steps > STEPS_MAX) {
+            sim_fail(sim, "no end: livelock or endless work");
+            return;
+        }
+        bool acted = false;
+        unsigned who = (unsigned)rng_below(&sim->rng, 100);
+        if (who < (sim->lockstep ? 20 : 40)) acted = client_acts(sim);
+        if (!acted) acted = step_worker(sim);
+        for (unsigned i = 0; !acted && i < 40; i++) acted = client_acts(sim);
+        if (acted) {
+            idle_since = sim->clock_us;
+            continue;
+        }
+        if (!advance_clock(sim) || sim->clock_us - idle_since > 30 * 1000 * 1000)
+            sim_fail(sim, "stuck: deadlock or lost wake-up");
+    }
+}
+
+/* Everything has been answered: what is still on its way (releases) arrives, then nothing is left. */
+static void settle(struct sim *sim)
+{
+    for (unsigned i = 0; i < 2000 && !sim->failure[0]; i++)
+        if (!step_worker(sim) && hub_quiet(sim->hub)) return;
+    if (!sim->failure[0] && !hub_quiet(sim->hub)) sim_fail(sim, "locks or batches left behind");
+}
+
+/* ---- set-up ---- */
+
+static void start_worker(struct sim *sim, unsigned i)
+{
+    struct io *io = &sim->ios[i];
+    io->sim = sim;
+    io->id = (int)i;
+    io->stack = mem_alloc(SIM_STACK);
+    sim->worker[i] = worker_new(sim->hub, (worker_id)i, io);
+    check(worker_listen(sim->worker[i], 10 + (int)i, false) == 0);
+    getcontext(&io->context);
+    io->context.uc_stack.ss_sp = io->stack;
+    io->context.uc_stack.ss_size = SIM_STACK;
+    io->context.uc_link = &sim->scheduler;
+    uintptr_t at = (uintptr_t)io;
+    makecontext(&io->context, (void (*)(void))worker_loop, 2, (unsigned)at, (unsigned)(at >> 32));
+}
+
+static void start(struct sim *sim, uint32_t faults)
+{
+    struct config config;
+    config_init(&config);
+    config.databases = 1;
+    struct hub_options options = {
+        .config = &config, .seed = sim->seed, .start_ms = 1, .pause = pause_for_holder,
+        .preempt = preempt, .preempt_ctx = sim, .faults = faults,
+        .lending = rng_below(&sim->rng, 4) != 0,
+        .lend_percent = (uint32_t[]){100, 50, 10, 1}[rng_below(&sim->rng, 4)],
+        .mailbox_cap = (uint32_t[]){2, 4, 16, 0}[rng_below(&sim->rng, 4)],
+    };
+    sim->workers = options.workers = 1 + (uint32_t)rng_below(&sim->rng, SIM_WORKERS_MAX);
+    if (faults && sim->workers == 1) sim->workers = options.workers = 2;
+    sim->hub = hub_new(&options);
+    config_deinit(&config);
+    for (unsigned i = 0; i < sim->workers; i++) start_worker(sim, i);
+    name_keys(sim);
+    programs(sim);
+    for (unsigned c = 0; c < sim->client_count; c++) {
+        unsigned at = (unsigned)rng_below(&sim->rng, sim->workers);
+        sim_event(&sim->ios[at], (struct io_event){.kind = IO_EV_ACCEPTED, .fd = 100 + (int)c,
+                                                   .owner = worker_listener(sim->worker[at], 0)}, NULL);
+    }
+}
+
+static void finish(struct sim *sim)
+{
+    hub_stop_shared(sim->hub);
+    for (unsigned i = 0; i < 5000; i++)
+        if (!step_worker(sim)) break;
+    for (unsigned i = 0; i < sim->workers; i++)
+        if (!sim->ios[i].finished) sim_fail(sim, "a worker does not stop");
+}
+
+static void clean(struct sim *sim)
+{
+    for (unsigned i = 0; i < sim->workers; i++) {
+        worker_free(sim->worker[i]);
+        mem_free(sim->ios[i].stack);
+        for (unsigned e = 0; e < sim->ios[i].event_count; e++) free(sim->ios[i].buffers[e]);
+        for (unsigned e = 0; e < sim->ios[i].given_count; e++) free(sim->ios[i].given[e]);
+    }
+    hub_free(sim->hub);
+    for (unsigned c = 0; c < sim->client_count; c++) {
+        buf_deinit(&sim->clients[c].out);
+        buf_deinit(&sim->clients[c].replies);
+    }
+}
+
+bool sim_run(struct sim *sim, uint64_t seed, uint32_t faults)
+{
+    memset(sim, 0, sizeof *sim);
+    sim->seed = seed;
+    sim->clock_us = 1000000000;
+    current = sim;
+    rng_seed(&sim->rng, seed);
+    sim->preempt_percent = (unsigned[]){0, 5, 30}[rng_below(&sim->rng, 3)];
+    sim->lockstep = rng_below(&sim->rng, 4) == 0;
+    start(sim, faults);
+    schedule(sim);
+    if (!sim->failure[0]) settle(sim);
+    for (unsigned c = 0; c < sim->client_count; c++)
+        for (int i = 0; i < sim->clients[c].answered; i++)
+            sim->clients[c].ops[i].reply.ptr =
+                sim->clients[c].replies.ptr + (uintptr_t)sim->clients[c].ops[i].reply.ptr;
+    if (!sim->failure[0] && !sim_serializable(sim)) sim_fail(sim, "not strictly serializable");
+    if (!sim->failure[0]) finish(sim);
+    if (!sim->failure[0]) clean(sim); /* a failed world is left as it is: the process ends */
+    return !sim->failure[0];
+}
