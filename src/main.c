@@ -71,11 +71,11 @@ static void worker_main(void *arg)
     }
     if (!w) counter_next_shared(s->failed);
     counter_next_shared(s->ready);
-    while (counter_get(s->ready) < s->workers) os_sleep_us(200);
+    while (counter_get_acquire_shared(s->ready) < s->workers) os_sleep_us(200);
     if (counter_get(s->failed)) return;
     while (worker_step(w, os_unix_us(), os_mono_us(), -1)) continue;
-    counter_drop_shared(s->ready);
-    while (counter_get(s->ready) > 0) os_sleep_us(200); /* others may still wake this io */
+    refs_drop_shared(s->ready);
+    while (counter_get_acquire_shared(s->ready) > 0) os_sleep_us(200); /* others may still wake this io */
     worker_free(w);
     io_free(io);
 }
@@ -177,21 +177,32 @@ static int glob_files(void *ctx, const char *pattern, struct buf *out)
     return 0;
 }
 
-static int healthcheck(const struct config *c)
+/* host NULL: the Unix socket. */
+static bool answers(const char *host, const struct config *c)
 {
     struct buf answer = {0};
-    bool tcp = c->port > 0;
-    const char *host = c->bind.count && c->bind.words[0][0] != '*' ? c->bind.words[0] : "127.0.0.1";
-    if (c->requirepass[0]) {
-        /* Without the password PING is refused, but only by a server that is there and ready. */
-    }
-    int rc = net_ask(tcp ? host + (host[0] == '-') : NULL, (uint16_t)c->port, c->unixsocket,
-                     SLICE("PING\r\n"), &answer, 2000);
+    int rc = net_ask(host, (uint16_t)c->port, c->unixsocket, SLICE("PING\r\n"), &answer, 2000);
     /* NOAUTH comes only from a server that is there and ready. */
     bool ok = rc == 0 && answer.len > 0 &&
               (answer.ptr[0] == '+' || (answer.len > 7 && memcmp(answer.ptr, "-NOAUTH", 7) == 0));
     buf_deinit(&answer);
-    return ok ? 0 : 1;
+    return ok;
+}
+
+/* From where one listens to where one connects: "any address" is reached by the loopback. */
+static const char *reachable(const char *bound)
+{
+    if (*bound == '-') bound++; /* may be missing */
+    if (!*bound || !strcmp(bound, "*") || !strcmp(bound, "0.0.0.0")) return "127.0.0.1";
+    if (!strcmp(bound, "::*") || !strcmp(bound, "::")) return "::1";
+    return bound;
+}
+
+static int healthcheck(const struct config *c)
+{
+    for (size_t i = 0; c->port > 0 && i < c->bind.count; i++)
+        if (answers(reachable(c->bind.words[i]), c)) return 0;
+    return c->unixsocket[0] && answers(NULL, c) ? 0 : 1;
 }
 
 static void note_line(void *ctx, const char *text)
@@ -200,9 +211,23 @@ static void note_line(void *ctx, const char *text)
     log_line(LOG_LEVEL_NOTICE, "%s", text);
 }
 
+/* CONFIG REWRITE must find the file after chdir. */
+static void config_file_make_absolute(struct config *config)
+{
+    char cwd[4096];
+    struct buf path = {0};
+    if (config->config_file[0] == '\0' || config->config_file[0] == '/') return;
+    os_cwd(cwd, sizeof cwd);
+    buf_printf(&path, "%s/%s", cwd, config->config_file);
+    buf_append_char(&path, '\0');
+    config_string_set(&config->config_file, path.ptr);
+    buf_deinit(&path);
+}
+
 static int prepare_and_serve(struct config *config, const struct config_notes *notes)
 {
     char cwd[4096];
+    config_file_make_absolute(config);
     int rc = log_open(config->logfile, (enum log_level)config->loglevel);
     if (rc == 0 && (rc = os_chdir(config->dir)) != 0)
         fprintf(stderr, "Can't chdir to '%s': %s\n", config->dir, strerror(-rc));

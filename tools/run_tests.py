@@ -41,7 +41,7 @@ PYTHON = "/usr/bin/python3"  # Debian's: python3-redis is not seen by another on
 LOGS = ROOT / "build-logs"
 
 BUILD_DIR = {"release": "build", "asan": "build-asan", "tsan": "build-tsan", "clang": "build-clang"}
-SLOWER = {"release": 1, "asan": 3, "tsan": 5}  # time limits grow by this
+SLOWER = {"release": 1, "asan": 2, "tsan": 4}  # time limits grow by this
 
 # In which variants a meson suite runs. Criterion dies under ThreadSanitizer: only plain programs.
 SUITES = {
@@ -204,6 +204,7 @@ def python_job(variant, suite, path, setting, alone):
         "PYTHONPATH": os.pathsep.join([str(path.parent), str(ROOT / "tests")]),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
+        "PYTHONFAULTHANDLER": "1",  # says where it hung, see abort()
     }
     name = path.name
     if setting:
@@ -211,7 +212,8 @@ def python_job(variant, suite, path, setting, alone):
         env["SPLITRING_THREADS"] = str(workers)
         env["SPLITRING_IO_ENGINE"] = engine
         name += f"[{workers},{engine}]"
-    command = without_aslr(variant) + [PYTHON, "-m", "unittest", "-v", path.stem]
+    command = without_aslr(variant) + [PYTHON, "-W", "ignore::ResourceWarning",
+                                       "-m", "unittest", "-v", path.stem]
     return Job(variant, suite, name, command, JOB_SECONDS * SLOWER[variant], env, alone=alone)
 
 
@@ -278,6 +280,15 @@ def children_of_job(tag):
             yield int(entry.name)
 
 
+def abort(process):
+    """Asks a program that hangs to end with a word about where (python's faulthandler does)."""
+    process.send_signal(signal.SIGABRT)
+    try:
+        process.wait(timeout=3)
+    except subprocess.TimeoutExpired:
+        pass
+
+
 def end_job(process, tag):
     """Ends what is left of a job; how many of its processes had outlived it."""
     try:
@@ -333,6 +344,7 @@ def run_job(job, slot, seconds):
                 code = process.wait(timeout=seconds)
             except subprocess.TimeoutExpired:
                 limit = seconds
+                abort(process)
             left = end_job(process, tag)
             process.wait()
             if left and limit is None:

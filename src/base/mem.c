@@ -22,6 +22,8 @@
 #endif
 
 #define PAGE_LEN 4096u
+#define TEXT(x) #x
+#define TEXT_OF(macro) TEXT(macro)
 
 #ifdef SPLITRING_LIBC_MALLOC
 static void *raw_alloc(size_t len) { return malloc(len); }
@@ -83,6 +85,15 @@ void *mem_try_realloc(void *ptr, size_t len)
 }
 
 void mem_free(void *ptr) { raw_free(ptr); }
+
+const char *mem_allocator(void)
+{
+#ifdef SPLITRING_LIBC_MALLOC
+    return "libc";
+#else
+    return "mimalloc-" TEXT_OF(MI_MALLOC_VERSION);
+#endif
+}
 
 size_t mem_usable(const void *ptr) { return ptr ? raw_usable(ptr) : 0; }
 

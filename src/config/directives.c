@@ -106,7 +106,7 @@ const struct directive directives_honoured[] = {
     ROW(INT, "tcp-backlog", NULL, IMMUTABLE, tcp_backlog, "511", LIMITS(0, INT32_MAX)),
     ROW(STRING, "unixsocket", NULL, IMMUTABLE, unixsocket, ""),
     ROW(OCTAL, "unixsocketperm", NULL, IMMUTABLE, unixsocketperm, "0", LIMITS(0, 0777)),
-    ROW(BOOL, "protected-mode", NULL, MUTABLE, protected_mode, "yes", SOON),
+    ROW(BOOL, "protected-mode", NULL, MUTABLE, protected_mode, "yes"),
 
     /* clients */
     ROW(INT, "maxclients", NULL, MUTABLE, maxclients, "10000", LIMITS(1, UINT32_MAX)),
@@ -191,8 +191,8 @@ const struct directive directives_honoured[] = {
         SOON),
 
     /* administration */
-    ROW(ENUM, "enable-debug-command", NULL, IMMUTABLE, enable_debug_command, "no", WORDS(guards),
-        SOON),
+    ROW(ENUM, "enable-debug-command", NULL, IMMUTABLE, enable_debug_command, "no",
+        WORDS(guards)),
     ROW(ENUM, "enable-protected-configs", NULL, IMMUTABLE, enable_protected_configs, "no",
         WORDS(guards)),
     ROW(RENAME, "rename-command", NULL, FILE_ONLY | MULTI, rename_command, NULL,

@@ -115,6 +115,20 @@ void os_usage_get(struct os_usage *out)
     };
 }
 
+void os_thread_usage_get(struct os_usage *out)
+{
+    struct rusage self;
+    check(getrusage(RUSAGE_THREAD, &self) == 0);
+    *out = (struct os_usage){.user_s = seconds_of(self.ru_utime),
+                             .system_s = seconds_of(self.ru_stime)};
+}
+
+void os_exe_path(char *out, size_t cap)
+{
+    ssize_t len = readlink("/proc/self/exe", out, cap - 1);
+    out[len < 0 ? 0 : len] = '\0';
+}
+
 /* As Redis' adjustOpenFilesLimit: the wish first (root may raise the hard limit), then the hard
  * limit, then less and less in steps, since the kernel may have ceilings it does not show. */
 int os_nofile_raise(unsigned want, unsigned *got)

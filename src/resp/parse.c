@@ -174,7 +174,11 @@ void parse_reply_error(const struct parser *p, struct reply *r)
     reply_errorf(r, (enum error_id)p->error, p->error_byte);
 }
 
-void parse_reset(struct parser *p) { partial_drop(p); }
+void parse_reset(struct parser *p)
+{
+    partial_drop(p);
+    if (p->stage == STAGE_FAILED) p->stage = STAGE_GO;
+}
 
 size_t parse_held(const struct parser *p)
 {

@@ -9,9 +9,11 @@
  * all follow arrival order are the same order as one queue scanned from its head, at O(keys) instead
  * of O(queue) per release.
  *
- * Entries come and go with their nodes and are kept in a small free list; the table is chained and
- * sized for a few thousand keys in flight. */
+ * Entries come and go with their nodes and a few are kept in a free list; the table is chained,
+ * grows before a large request enters (DEL of a million keys) and shrinks when it is empty again. */
 #include "splitring/tx/locks.h"
+
+#include <stdlib.h>
 
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
@@ -23,13 +25,18 @@ struct lock_entry {
     uint32_t counts[LOCK_MODES];
 };
 
-#define BUCKETS 1024u
+#define BUCKETS_MIN 1024u
+#define ENTRIES_KEPT 256u /* in the free list */
+#define FEW_KEYS 16u      /* doubles among so many are found by comparing all */
 
 struct locks {
     struct locks_stats stats; /* first: locks_stats_of */
     struct lock_entry shard;  /* id 0 */
-    struct lock_entry *buckets[BUCKETS];
+    struct lock_entry **buckets;
+    uint32_t bucket_count;    /* a power of two */
+    uint32_t entry_count;     /* in buckets */
     struct lock_entry *free_list;
+    uint32_t free_count;
     struct list granted;
     struct list requests; /* arrival order, for the audit */
     uint32_t faults;
@@ -55,6 +62,8 @@ static bool counts_allow(const uint32_t counts[LOCK_MODES], unsigned mode)
 struct locks *locks_new(void)
 {
     struct locks *locks = mem_zalloc(sizeof *locks);
+    locks->buckets = mem_zalloc(BUCKETS_MIN * sizeof(struct lock_entry *));
+    locks->bucket_count = BUCKETS_MIN;
     list_init(&locks->shard.fifo);
     list_init(&locks->granted);
     list_init(&locks->requests);
@@ -69,6 +78,7 @@ void locks_free(struct locks *locks)
         locks->free_list = entry->next;
         mem_free(entry);
     }
+    mem_free(locks->buckets);
     mem_free(locks);
 }
 
@@ -91,11 +101,6 @@ void lock_request_add(struct lock_request *request, uint64_t id, enum lock_mode 
 {
     if (mode == LOCK_EXCLUSIVE && request->nodes[0].mode < LOCK_INTENT_EXCLUSIVE)
         request->nodes[0].mode = LOCK_INTENT_EXCLUSIVE;
-    for (uint32_t i = 1; i < request->count; i++) {
-        if (request->nodes[i].id != id) continue;
-        if (mode > request->nodes[i].mode) request->nodes[i].mode = (uint8_t)mode;
-        return;
-    }
     request->nodes[request->count++] =
         (struct lock_node){.id = id, .mode = (uint8_t)mode, .request = request};
 }
@@ -105,12 +110,64 @@ void lock_request_whole(struct lock_request *request, enum lock_mode mode)
     request->nodes[0].mode = (uint8_t)mode;
 }
 
+static int node_order(const void *a, const void *b)
+{
+    const struct lock_node *x = a, *y = b;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+/* Each id once, in the stronger of its modes: a request must not conflict with itself. */
+static void merge_doubles(struct lock_request *request)
+{
+    struct lock_node *nodes = request->nodes;
+    bool few = request->count <= FEW_KEYS;
+    if (!few) qsort(nodes + 1, request->count - 1, sizeof *nodes, node_order);
+    uint32_t kept = 1;
+    for (uint32_t i = 1; i < request->count; i++) {
+        uint32_t same = few || kept == 1 ? 1 : kept - 1;
+        while (same < kept && nodes[same].id != nodes[i].id) same++;
+        if (same == kept)
+            nodes[kept++] = nodes[i];
+        else if (nodes[i].mode > nodes[same].mode)
+            nodes[same].mode = nodes[i].mode;
+    }
+    request->count = kept;
+}
+
 /* ---- entries ---- */
+
+static struct lock_entry **bucket_of(const struct locks *locks, uint64_t id)
+{
+    return &locks->buckets[id & (locks->bucket_count - 1)];
+}
+
+static void resize(struct locks *locks, uint32_t bucket_count)
+{
+    struct lock_entry **old = locks->buckets;
+    uint32_t old_count = locks->bucket_count;
+    locks->buckets = mem_zalloc(bucket_count * sizeof *locks->buckets);
+    locks->bucket_count = bucket_count;
+    for (uint32_t i = 0; i < old_count; i++)
+        for (struct lock_entry *entry = old[i], *next; entry; entry = next) {
+            next = entry->next;
+            entry->next = *bucket_of(locks, entry->id);
+            *bucket_of(locks, entry->id) = entry;
+        }
+    mem_free(old);
+}
+
+static void reserve(struct locks *locks, uint32_t keys)
+{
+    uint64_t want = (uint64_t)locks->entry_count + keys;
+    uint32_t count = locks->bucket_count;
+    while (count < want && count < 1u << 30) count *= 2;
+    if (unlikely(count != locks->bucket_count)) resize(locks, count);
+}
 
 static struct lock_entry *entry_find(const struct locks *locks, uint64_t id)
 {
     if (id == 0) return (struct lock_entry *)&locks->shard;
-    struct lock_entry *entry = locks->buckets[id % BUCKETS];
+    struct lock_entry *entry = *bucket_of(locks, id);
     while (entry && entry->id != id) entry = entry->next;
     return entry;
 }
@@ -120,24 +177,33 @@ static struct lock_entry *entry_take(struct locks *locks, uint64_t id)
     struct lock_entry *entry = entry_find(locks, id);
     if (entry) return entry;
     entry = locks->free_list;
-    if (entry)
+    if (entry) {
         locks->free_list = entry->next;
-    else
+        locks->free_count--;
+    } else {
         entry = mem_alloc(sizeof *entry);
-    *entry = (struct lock_entry){.id = id, .next = locks->buckets[id % BUCKETS]};
+    }
+    *entry = (struct lock_entry){.id = id, .next = *bucket_of(locks, id)};
     list_init(&entry->fifo);
-    locks->buckets[id % BUCKETS] = entry;
+    *bucket_of(locks, id) = entry;
+    locks->entry_count++;
     return entry;
 }
 
 static void entry_drop_if_empty(struct locks *locks, struct lock_entry *entry)
 {
     if (entry->id == 0 || !list_empty(&entry->fifo)) return;
-    struct lock_entry **at = &locks->buckets[entry->id % BUCKETS];
+    struct lock_entry **at = bucket_of(locks, entry->id);
     while (*at != entry) at = &(*at)->next;
     *at = entry->next;
-    entry->next = locks->free_list;
-    locks->free_list = entry;
+    locks->entry_count--;
+    if (locks->free_count == ENTRIES_KEPT) {
+        mem_free(entry);
+    } else {
+        entry->next = locks->free_list;
+        locks->free_list = entry;
+        locks->free_count++;
+    }
 }
 
 /* ---- judging ---- */
@@ -204,6 +270,8 @@ static void enter_node(struct locks *locks, struct lock_node *node)
 static void enter(struct locks *locks, struct lock_request *request)
 {
     check(request->state == LOCK_IDLE);
+    merge_doubles(request);
+    reserve(locks, request->count);
     request->not_ready = 0;
     for (uint32_t i = 0; i < request->count; i++) request->nodes[i].entry = NULL;
     for (uint32_t i = 0; i < request->count; i++) {
@@ -281,6 +349,8 @@ void locks_release(struct locks *locks, struct lock_request *request)
     list_remove(&request->granted_link);
     request->state = LOCK_IDLE;
     locks->stats.active--;
+    if (unlikely(locks->bucket_count > BUCKETS_MIN && locks->entry_count == 0))
+        resize(locks, BUCKETS_MIN);
 }
 
 void locks_run_granted(struct locks *locks, void *ctx)

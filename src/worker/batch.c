@@ -22,7 +22,10 @@
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
 
+#define BATCH_FIRST 8u /* commands in a connection's first batch */
+
 struct batch_run {
+    struct batch *batch;
     shard_id shard;
     uint16_t first, count; /* commands */
     bool slow;             /* only its owner runs it */
@@ -89,8 +92,9 @@ static struct size_of_batch measure(const struct group *g, unsigned i, unsigned 
 /* One block for all arrays; arguments' bytes in one more. */
 static struct batch *batch_new(const struct size_of_batch *size)
 {
+    size_t parts = size->runs < SHARDS_MAX ? size->runs : SHARDS_MAX;
     size_t len = sizeof(struct batch) + size->cmds * sizeof(struct exec) +
-                 size->runs * sizeof(struct batch_run) + SHARDS_MAX * sizeof(struct batch_part) +
+                 size->runs * sizeof(struct batch_run) + parts * sizeof(struct batch_part) +
                  size->args * (sizeof(struct slice) + (size->blobs ? sizeof(struct arg) : 0));
     char *at = mem_alloc_aligned(len, CACHE_LINE);
     struct batch *b = (struct batch *)(void *)at;
@@ -101,7 +105,7 @@ static struct batch *batch_new(const struct size_of_batch *size)
     b->runs = (struct batch_run *)(void *)at;
     at += size->runs * sizeof *b->runs;
     b->parts = (struct batch_part *)(void *)at;
-    at += SHARDS_MAX * sizeof *b->parts;
+    at += parts * sizeof *b->parts;
     b->argv = (struct slice *)(void *)at;
     at += size->args * sizeof *b->argv;
     b->args = size->blobs ? (struct arg *)(void *)at : NULL;
@@ -127,6 +131,7 @@ static void copy_command(struct worker *w, struct batch *b, const struct op *op,
     struct exec *x = &b->cmds[b->cmd_count];
     group_exec_of(w, op, x);
     x->argv = &b->argv[*args_used];
+    x->hint = NULL;
     x->args = op->args ? &b->args[*args_used] : NULL;
     for (int a = 0; a < op->argc; a++) {
         struct slice *to = &b->argv[*args_used + (unsigned)a];
@@ -160,12 +165,28 @@ static void append_command(struct batch *b, const struct op *op)
     struct batch_run *run = b->run_count ? &b->runs[b->run_count - 1] : NULL;
     if (!run || run->shard != op->shard) {
         run = &b->runs[b->run_count++];
+        run->batch = b;
         run->shard = (shard_id)op->shard;
         run->first = (uint16_t)(b->cmd_count - 1);
         part_of(b, run->shard)->last_run = (uint16_t)(b->run_count - 1);
     }
     run->count++;
     run->slow |= (op->cmd->flags & CMD_SLOW) != 0;
+}
+
+/* Nobody can stop a batch whose replies grow large; so it has few commands where those of the last
+ * one were large, and where nothing is known yet. */
+static unsigned batch_limit(const struct conn *c)
+{
+    return c->batch_limit ? c->batch_limit : BATCH_FIRST;
+}
+
+static void batch_note_replies(struct conn *c, const struct batch *b)
+{
+    size_t bytes = 0;
+    for (unsigned i = 0; i < b->run_count; i++) bytes += b->runs[i].reply.len;
+    size_t fits = OUTPUT_PAUSE / (bytes / b->cmd_count + 1);
+    c->batch_limit = (uint8_t)(fits < 1 ? 1 : fits > GROUP_OPS ? GROUP_OPS : fits);
 }
 
 static void batch_advance(struct worker *w, struct batch *b);
@@ -175,7 +196,7 @@ unsigned batch_start(struct worker *w, struct group *g, unsigned i)
 {
     struct conn *c = g->ops[i].conn;
     bool skip = c->flags & CONN_REPLY_SKIP_NEXT;
-    struct size_of_batch size = measure(g, i, skip ? 1 : GROUP_OPS);
+    struct size_of_batch size = measure(g, i, skip ? 1 : batch_limit(c));
     struct batch *b = batch_new(&size);
     if (size.bytes && !buf_reserve(&b->bytes, size.bytes)) {
         batch_free(b);
@@ -253,24 +274,23 @@ static bool run_finish(struct worker *w, struct batch *b, unsigned j)
     return last;
 }
 
-struct run_waiting {
-    struct batch *batch;
-    struct batch_run *run;
-};
-
-/* The key a run waited for is free: it runs under the lock it was given, then gives it up. */
+/* The key a run waited for is free: it runs under the lock it was given, then gives it up. As in
+ * batch_advance a reference of its own keeps b: the part's may go with this run, and whoever sees
+ * the progress may end the batch. */
 static void run_granted(void *ctx, struct lock_request *request)
 {
     struct worker *w = ctx;
     struct batch_run *run = CONTAINER_OF(request, struct batch_run, lock);
-    struct batch *b = ((struct run_waiting *)(void *)&request->nodes[request->count])->batch;
+    struct batch *b = run->batch;
     unsigned j = (unsigned)(run - b->runs);
     check(worker_holds(w, run->shard) && progress_get_shared(&b->progress) == j);
+    counter_next_shared(&b->refs);
     part_of(b, run->shard)->queued = false;
     run_execute(w, b, run);
     locks_release(w->hub->locks[run->shard], request);
     mem_free(request->nodes);
     if (!run_finish(w, b, j)) batch_advance(w, b);
+    batch_drop(b);
 }
 
 static bool run_free(struct worker *w, struct batch *b, const struct batch_run *run)
@@ -286,11 +306,10 @@ static void run_enqueue(struct worker *w, struct batch *b, struct batch_run *run
     size_t keys = 0;
     for (unsigned n = run->first; n < (unsigned)run->first + run->count; n++)
         keys += exec_key_count(&b->cmds[n]);
-    struct lock_node *nodes = mem_alloc(lock_nodes_bytes(keys) + sizeof(struct run_waiting));
+    struct lock_node *nodes = mem_alloc(lock_nodes_bytes(keys));
     lock_request_init(&run->lock, nodes);
     for (unsigned n = run->first; n < (unsigned)run->first + run->count; n++)
         exec_lock_keys(w, &b->cmds[n], run->shard, &run->lock);
-    *(struct run_waiting *)(void *)&nodes[run->lock.count] = (struct run_waiting){.batch = b};
     run->lock.on_granted = run_granted;
     part_of(b, run->shard)->queued = true;
     check(!locks_acquire(w->hub->locks[run->shard], &run->lock));
@@ -376,6 +395,7 @@ void batch_done(struct worker *w, struct batch *b)
 {
     struct conn *c = b->conn;
     (void)w;
+    batch_note_replies(c, b);
     for (unsigned i = 0; i < b->run_count; i++) conn_append_reply(c, &b->runs[i].reply);
     batch_drop(b);
     conn_resume(c);

@@ -5,10 +5,13 @@
  *                        ▼
  *                        in  ── becomes the window later
  *
- * Input beyond INPUT_HELD_MAX of a busy connection, or a connection that does not read its replies,
- * stops the socket being read (back-pressure through TCP), so that a client can neither fill memory
- * nor block the worker. Output buffers come from a pool of the worker while there is something to
- * send: an idle connection owns none.
+ * A client that does not read its replies gets no more of them made: with OUTPUT_PAUSE bytes unsent
+ * (or up to its client-output-buffer-limit, if it has one) its commands wait, so that small requests
+ * cannot fill memory with large replies. Its requests are still received, up to
+ * client-query-buffer-limit as in Redis: client libraries write a whole pipeline before they read.
+ * For any other busy connection input beyond INPUT_HELD_MAX stops the socket being read: TCP holds
+ * the sender back. Output buffers come from a pool of the worker while there is something to send: an
+ * idle connection owns none.
  *
  * The struct lives until both the kernel (IO_EV_RELEASED) and what is in flight have let go of it.
  * Thread: owner. */
@@ -77,7 +80,7 @@ void conn_close(struct conn *c)
     c->flags |= CONN_CLOSING;
     list_remove(&c->ready_link);
     list_remove(&c->dirty_link);
-    c->flags &= ~(uint32_t)(CONN_READY | CONN_DIRTY | CONN_HELD_OP);
+    c->flags &= ~(uint32_t)(CONN_READY | CONN_DIRTY | CONN_HAS_INPUT);
     c->data = NULL;
     io_close(c->worker->io, &c->sock);
 }
@@ -96,20 +99,31 @@ void conn_on_released(struct conn *c)
 
 static bool input_over_limit(struct conn *c)
 {
-    size_t held = c->in.len + parse_held(&c->parser);
+    size_t held = conn_unread(c) + parse_held(&c->parser);
     if (held <= (size_t)c->worker->config->client_query_buffer_limit && !c->in.failed) return false;
     counter_add(&c->worker->pub->query_kills, 1);
     conn_close(c);
     return true;
 }
 
+/* Whether the socket is read. Who is full and has not proved who he is may not send more either. */
+static void input_pause_or_resume(struct conn *c)
+{
+    bool paused = c->flags & CONN_READ_PAUSED;
+    bool much = conn_unread(c) > (paused ? INPUT_HELD_MAX / 2 : INPUT_HELD_MAX);
+    bool want = much && !(c->flags & CONN_AUTHED && conn_output_full(c));
+    if (want == paused || c->flags & (CONN_CLOSING | CONN_MIGRATING)) return;
+    c->flags ^= CONN_READ_PAUSED;
+    if (want)
+        io_pause(c->worker->io, &c->sock);
+    else
+        io_resume(c->worker->io, &c->sock);
+}
+
 static void input_append(struct conn *c, const char *ptr, size_t len)
 {
     buf_append(&c->in, ptr, len);
-    if (c->in.len > INPUT_HELD_MAX && !(c->flags & CONN_READ_PAUSED)) {
-        c->flags |= CONN_READ_PAUSED;
-        io_pause(c->worker->io, &c->sock);
-    }
+    input_pause_or_resume(c);
 }
 
 void conn_on_received(struct conn *c, const char *ptr, size_t len)
@@ -119,7 +133,8 @@ void conn_on_received(struct conn *c, const char *ptr, size_t len)
     c->active_ms = c->worker->now;
     counter_add(&c->worker->pub->bytes_in, len);
     if (c->data) conn_keep_input(c); /* a second buffer in one pass */
-    bool busy = c->flags & (CONN_WAITING | CONN_PAUSED | CONN_HELD_OP | CONN_MIGRATING);
+    bool busy = c->flags & (CONN_WAITING | CONN_PAUSED | CONN_HAS_INPUT | CONN_MIGRATING) ||
+                conn_output_full(c);
     if (busy || c->in.len) {
         input_append(c, ptr, len);
         if (input_over_limit(c) || busy) return;
@@ -134,24 +149,25 @@ void conn_on_received(struct conn *c, const char *ptr, size_t len)
 void conn_keep_input(struct conn *c)
 {
     if (!c->data) return;
-    if (c->data == c->in.ptr) {
-        buf_consume(&c->in, c->data_used);
-        if (c->in.len == 0) buf_shrink(&c->in, 0);
+    if (c->data == c->in.ptr + c->in_used) {
+        c->in_used += c->data_used;
+        if (c->in_used > c->in.len / 2) { /* moving costs no more than what has been used up */
+            buf_consume(&c->in, c->in_used);
+            c->in_used = 0;
+            buf_shrink(&c->in, 0);
+        }
     } else if (c->data_used < c->data_len) {
         input_append(c, c->data + c->data_used, c->data_len - c->data_used);
     }
     c->data = NULL;
     if (parse_held(&c->parser) || c->in.len) input_over_limit(c);
-    if (!(c->flags & CONN_READ_PAUSED) || c->flags & CONN_CLOSING) return;
-    if (c->in.len <= INPUT_HELD_MAX / 2 && c->out.len - c->out_sent < OUTPUT_PAUSE) {
-        c->flags &= ~(uint32_t)CONN_READ_PAUSED;
-        io_resume(c->worker->io, &c->sock);
-    }
+    input_pause_or_resume(c);
 }
 
 void conn_ready(struct conn *c)
 {
     if (c->flags & (CONN_READY | CONN_WAITING | CONN_CLOSING | CONN_PAUSED | CONN_MIGRATING)) return;
+    if (conn_output_full(c)) return;
     c->flags |= CONN_READY;
     list_push_back(&c->worker->ready, &c->ready_link);
 }
@@ -164,7 +180,7 @@ void conn_resume(struct conn *c)
         conn_maybe_free(c);
         return;
     }
-    if (c->in.len || c->flags & (CONN_HELD_OP | CONN_PEER_CLOSED)) conn_ready(c);
+    if (c->in.len || c->flags & (CONN_HAS_INPUT | CONN_PEER_CLOSED)) conn_ready(c);
     if (c->out.len) conn_dirty(c);
 }
 
@@ -173,8 +189,9 @@ void conn_on_closed(struct conn *c, int error)
     if (c->flags & CONN_CLOSING) return;
     /* Half-closed: what was sent still runs and is answered, as in Redis' event order. */
     c->flags |= CONN_PEER_CLOSED;
-    if (error || !(c->in.len || c->data || c->flags & (CONN_WAITING | CONN_HELD_OP | CONN_READY)))
-        conn_close(c);
+    bool busy = c->in.len || c->data || c->out.len ||
+                c->flags & (CONN_WAITING | CONN_HAS_INPUT | CONN_READY);
+    if (error || !busy) conn_close(c);
 }
 
 /* ---- output ---- */
@@ -197,8 +214,16 @@ static void output_done(struct conn *c)
         return;
     }
     if (c->flags & CONN_PEER_CLOSED &&
-        !(c->in.len || c->data || c->flags & (CONN_WAITING | CONN_HELD_OP | CONN_READY)))
+        !(c->in.len || c->data || c->flags & (CONN_WAITING | CONN_HAS_INPUT | CONN_READY)))
         conn_close(c);
+}
+
+/* Some output has gone: what it held back goes on. */
+static void go_on(struct conn *c)
+{
+    if (c->flags & CONN_CLOSING) return;
+    input_pause_or_resume(c);
+    if (c->in.len || c->flags & CONN_HAS_INPUT) conn_ready(c);
 }
 
 void conn_flush(struct conn *c)
@@ -216,6 +241,7 @@ void conn_flush(struct conn *c)
             c->flags |= CONN_WANT_WRITE;
             io_want_write(c->worker->io, &c->sock);
             conn_check_output(c);
+            go_on(c);
             return;
         }
         if (n < 0) {
@@ -227,6 +253,7 @@ void conn_flush(struct conn *c)
         counter_add(&c->worker->pub->bytes_out, (uint64_t)n);
     }
     output_done(c);
+    go_on(c);
 }
 
 void conn_on_writable(struct conn *c)
@@ -234,15 +261,19 @@ void conn_on_writable(struct conn *c)
     if (c->flags & CONN_CLOSING) return;
     c->flags &= ~(uint32_t)CONN_WANT_WRITE;
     conn_flush(c);
-    if (c->flags & (CONN_CLOSING | CONN_WANT_WRITE)) return;
-    if (c->flags & CONN_READ_PAUSED && c->in.len <= INPUT_HELD_MAX / 2) {
-        c->flags &= ~(uint32_t)CONN_READ_PAUSED;
-        io_resume(c->worker->io, &c->sock);
-    }
-    if (c->in.len || c->flags & CONN_HELD_OP) conn_ready(c);
 }
 
-/* A client that does not read: its socket is not read either, and past its limits it is closed. */
+/* With a limit of its own a client that does not read is closed, as in Redis: it must be able to
+ * get there. */
+bool conn_output_full_slow(const struct conn *c)
+{
+    const struct config_output_limit *limit = &c->worker->config->output_limits[c->limit_class];
+    size_t unsent = c->out.len - c->out_sent;
+    return unsent > (size_t)limit->hard_bytes &&
+           unsent > (size_t)limit->soft_bytes + OUTPUT_PAUSE;
+}
+
+/* A client that does not read: past its limits it is closed. */
 void conn_check_output(struct conn *c)
 {
     struct worker *w = c->worker;
@@ -250,10 +281,6 @@ void conn_check_output(struct conn *c)
     if (c->out_sent > OUT_KEEP && c->out_sent > unsent) {
         buf_consume(&c->out, c->out_sent);
         c->out_sent = 0;
-    }
-    if (unsent > OUTPUT_PAUSE && !(c->flags & CONN_READ_PAUSED)) {
-        c->flags |= CONN_READ_PAUSED;
-        io_pause(w->io, &c->sock);
     }
     const struct config_output_limit *limit = &w->config->output_limits[c->limit_class];
     bool over = limit->hard_bytes && unsent > (size_t)limit->hard_bytes;

@@ -29,7 +29,9 @@ enum conn_flag {
     CONN_DIRTY = 1u << 16,        /* in worker.dirty */
     CONN_KILL_SOFT = 1u << 17,    /* output limit: log reason */
     CONN_MIGRATING = 1u << 18,    /* detaching, goes to another worker */
-    CONN_PAUSED = 1u << 19        /* CLIENT PAUSE */
+    CONN_PAUSED = 1u << 19,       /* CLIENT PAUSE */
+    CONN_BAD_INPUT = 1u << 20,    /* a protocol error is due after what is in flight */
+    CONN_HAS_INPUT = CONN_HELD_OP | CONN_BAD_INPUT /* beside what is in `in` */
 };
 
 struct conn {
@@ -43,8 +45,10 @@ struct conn {
     db_id db;
     uint8_t proto;
     uint8_t limit_class;    /* client-output-buffer-limit: 0 normal */
+    uint8_t batch_limit;    /* commands of its next batch; 0: not known yet (batch.c) */
     struct parser parser;
-    struct buf in;          /* input not yet parsed */
+    struct buf in;          /* input not yet parsed, behind in_used bytes that are */
+    size_t in_used;
     struct buf out;         /* replies not yet sent */
     size_t out_sent;        /* of out */
     /* the input window of this pass: a receive buffer or `in` */
@@ -87,6 +91,13 @@ void conn_adopt(struct worker *w, struct conn *c);
 void conn_resume(struct conn *c);
 /* Limits after output grew (client-output-buffer-limit). */
 void conn_check_output(struct conn *c);
+bool conn_output_full_slow(const struct conn *c);
+/* So much is unsent that nothing more of its input is to be run (it goes on when that is sent). */
+static inline bool conn_output_full(const struct conn *c)
+{
+    return unlikely(c->out.len - c->out_sent > OUTPUT_PAUSE) && conn_output_full_slow(c);
+}
+static inline size_t conn_unread(const struct conn *c) { return c->in.len - c->in_used; }
 /* Appends replies made elsewhere, honouring CLIENT REPLY. */
 void conn_append_reply(struct conn *c, struct buf *reply);
 size_t conn_memory(const struct conn *c);

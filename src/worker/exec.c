@@ -9,6 +9,7 @@
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
 #include "splitring/io/os.h"
+#include "stats.h"
 
 #define SAMPLE_EVERY 64u
 
@@ -26,6 +27,7 @@ static void call_prepare(struct worker *w, struct call *call, const struct exec 
     call->ks.now = x->now;
     call->ks.hash_key = x->key;
     call->ks.hash = x->hash;
+    call->ks.hint = x->hint ? *x->hint : (struct key_hint){0};
     call->reply = (struct reply){.out = x->out, .proto = x->proto};
     call->rng = &w->rng;
     call->env = &w->env;
@@ -51,6 +53,7 @@ static inline void call_run(struct worker *w, struct call *call)
     if (unlikely(call->reply.errors)) {
         counter_add(&pub->calls_failed[cmd->id], 1);
         counter_add(&pub->error_replies, call->reply.errors);
+        stats_note_error(w, call->reply.out);
     }
     if (call->dirty) counter_add(&pub->dirty, call->dirty);
 }

@@ -17,6 +17,7 @@ struct exec {
     instant_ms now;
     const char *key; /* first key and its hash, or NULL */
     uint64_t hash;
+    const struct key_hint *hint; /* NULL: none; only for the shard it was made for, at once */
     struct buf *out;
 };
 

@@ -10,6 +10,7 @@
 
 #include "conn.h"
 #include "splitring/base/mem.h"
+#include "stats.h"
 
 struct fanout *fanout_new(struct worker *w, struct conn *c,
                           void (*part)(struct worker *, struct fanout *),
@@ -35,7 +36,10 @@ static void fanout_finish(struct worker *w, struct fanout *f)
     struct reply reply = {.out = &out, .proto = f->proto};
     bool live = c && !(c->flags & CONN_CLOSING);
     f->done(w, f, live ? c : NULL, live ? &reply : NULL);
-    if (live) conn_append_reply(c, &out);
+    if (live) {
+        stats_note_reply(w, c->last_cmd, &reply);
+        conn_append_reply(c, &out);
+    }
     buf_deinit(&out);
     for (unsigned i = 0; i < w->hub->count; i++) buf_deinit(&f->out[i]);
     if (f->free_arg) f->free_arg(f->arg);

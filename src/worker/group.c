@@ -50,6 +50,7 @@ void group_exec_of(const struct worker *w, const struct op *op, struct exec *x)
         .now = w->now,
         .key = op->key,
         .hash = op->hash,
+        .hint = &op->hint,
         .out = &op->conn->out,
     };
 }
@@ -148,7 +149,7 @@ static void op_judge(struct worker *w, struct op *op, struct group *g)
 }
 
 /* Adds one command of c to the group. False: nothing more of c for this group. */
-static bool collect_one(struct worker *w, struct conn *c, struct group *g)
+static bool collect_one(struct worker *w, struct conn *c, struct group *g, bool first)
 {
     size_t start = c->data_used;
     if (c->flags & CONN_HELD_OP) {
@@ -160,8 +161,9 @@ static bool collect_one(struct worker *w, struct conn *c, struct group *g)
             c->data ? parse_next(&c->parser, &limits, c->data, c->data_len, &c->data_used)
                     : PARSE_MORE;
         if (status == PARSE_MORE) return false;
-        if (status == PARSE_ERROR) {
-            conn_protocol_error(c);
+        if (status == PARSE_ERROR) { /* its turn comes when all before it has been answered */
+            c->flags |= CONN_BAD_INPUT;
+            if (first) conn_protocol_error(c);
             return false;
         }
     }
@@ -198,15 +200,15 @@ static void collect(struct worker *w, struct group *g)
         struct conn *c = CONTAINER_OF(link, struct conn, ready_link);
         c->flags &= ~(uint32_t)CONN_READY;
         if (!c->data && c->in.len) {
-            c->data = c->in.ptr;
-            c->data_len = c->in.len;
+            c->data = c->in.ptr + c->in_used;
+            c->data_len = conn_unread(c);
             c->data_used = 0;
         }
         unsigned before = g->count;
         while (g->count < GROUP_OPS && g->count - before < CONN_OPS_MAX)
-            if (!collect_one(w, c, g)) break;
+            if (!collect_one(w, c, g, g->count == before)) break;
         if (c->flags & CONN_CLOSING) continue;
-        bool more = c->flags & CONN_HELD_OP || (c->data && c->data_used < c->data_len);
+        bool more = c->flags & CONN_HAS_INPUT || (c->data && c->data_used < c->data_len);
         if (more && !(c->flags & CONN_CLOSE_AFTER)) {
             c->flags |= CONN_READY;
             list_push_back(&again, &c->ready_link);
@@ -236,7 +238,7 @@ static void hold_shards(struct worker *w, struct group *g)
     }
 }
 
-static void prefetch(struct worker *w, const struct group *g)
+static void prefetch(struct worker *w, struct group *g)
 {
     struct shard *const *shards = w->hub->shards;
     for (unsigned i = 0; i < g->count; i++) {
@@ -245,9 +247,9 @@ static void prefetch(struct worker *w, const struct group *g)
             shard_prefetch_slot(shards[op->shard], op->conn->db, op->hash);
     }
     for (unsigned i = 0; i < g->count; i++) {
-        const struct op *op = &g->ops[i];
+        struct op *op = &g->ops[i];
         if (op->key && op->shard >= 0 && worker_holds(w, (shard_id)op->shard))
-            shard_prefetch_entry(shards[op->shard], op->conn->db, op->hash);
+            op->hint = shard_prefetch_entry(shards[op->shard], op->conn->db, op->hash);
     }
 }
 
@@ -260,6 +262,7 @@ static void rewind_to(struct conn *c, const struct op *op)
         c->flags |= CONN_HELD_OP;
     } else {
         c->data_used = op->start;
+        c->flags &= ~(uint32_t)CONN_BAD_INPUT;
         parse_reset(&c->parser); /* whatever it had begun behind op is parsed again */
     }
 }
@@ -286,8 +289,19 @@ static void cut(struct worker *w, struct group *g, unsigned i)
     if (next < g->count && g->ops[next].conn == c) rewind_to(c, &g->ops[next]);
     conn_keep_input(c);
     /* Already answered? (every run could be had at once) */
-    if (!(c->flags & (CONN_WAITING | CONN_READY)) && (c->in.len || c->flags & CONN_HELD_OP))
+    if (!(c->flags & (CONN_WAITING | CONN_READY)) && (c->in.len || c->flags & CONN_HAS_INPUT))
         conn_ready(c);
+}
+
+/* The connection stops before op, until conn_ready(): what follows it in this group is skipped. */
+static void hold_back(struct worker *w, struct op *op)
+{
+    struct conn *c = op->conn;
+    rewind_to(c, op);
+    list_remove(&c->ready_link);
+    c->flags &= ~(uint32_t)CONN_READY;
+    c->cut_group = w->group_seq;
+    conn_keep_input(c);
 }
 
 /* CLIENT PAUSE: true if the op must wait; the connection is parked before it. */
@@ -297,12 +311,9 @@ static bool paused(struct worker *w, struct op *op)
     if (w->pause.writes_only &&
         (op->shard == OP_ERROR || !(op->cmd->flags & (CMD_WRITE | CMD_MAY_REPLICATE))))
         return false;
-    struct conn *c = op->conn;
-    rewind_to(c, op);
-    list_remove(&c->ready_link);
-    c->flags = (c->flags & ~(uint32_t)CONN_READY) | CONN_PAUSED;
-    list_push_back(&w->paused, &c->ready_link);
-    conn_keep_input(c);
+    hold_back(w, op);
+    op->conn->flags |= CONN_PAUSED;
+    list_push_back(&w->paused, &op->conn->ready_link);
     return true;
 }
 
@@ -346,6 +357,10 @@ static void run_op(struct worker *w, struct group *g, unsigned i)
     struct conn *c = op->conn;
     if (unlikely(blocked(w, c))) return;
     if (unlikely(w->pause.until) && paused(w, op)) return;
+    if (conn_output_full(c)) { /* it is dirty: goes on when that is sent */
+        hold_back(w, op);
+        return;
+    }
     if (!c->out.ptr) worker_take_buf(w, &c->out);
     size_t out_before = c->out.len;
     uint32_t flags_before = c->flags;
@@ -354,6 +369,10 @@ static void run_op(struct worker *w, struct group *g, unsigned i)
         group_exec_of(w, op, &x);
         c->last_cmd = op->cmd;
         exec_local(w, c, &x);
+        if (unlikely(c->flags & CONN_WAITING)) { /* asked of all workers: the rest waits */
+            list_remove(&c->ready_link);
+            c->flags &= ~(uint32_t)CONN_READY;
+        }
     } else if (op->shard == OP_ERROR) {
         local_refuse(w, op);
     } else if (likely(run_keys(w, op))) {
@@ -377,7 +396,7 @@ static void settle(struct group *g)
         last = c;
         if (c->flags & (CONN_CLOSING | CONN_READY)) continue;
         conn_keep_input(c);
-        bool idle = !(c->in.len || c->flags & (CONN_WAITING | CONN_HELD_OP | CONN_PAUSED));
+        bool idle = !(c->in.len || c->flags & (CONN_WAITING | CONN_HAS_INPUT | CONN_PAUSED));
         if (idle && c->flags & CONN_PEER_CLOSED && c->out.len == 0) conn_close(c);
     }
 }

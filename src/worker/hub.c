@@ -29,6 +29,7 @@ static void published_init(struct hub *hub)
         p->nsec = mem_zalloc(command_count() * sizeof(counter));
         hub->shard_published[i].keys = mem_zalloc(hub->databases * sizeof(counter));
         hub->shard_published[i].expires = mem_zalloc(hub->databases * sizeof(counter));
+        hub->shard_published[i].expiry_avg = mem_zalloc(hub->databases * sizeof(counter));
     }
 }
 
@@ -99,6 +100,7 @@ void hub_free(struct hub *hub)
         mem_free(hub->published[i].nsec);
         mem_free(hub->shard_published[i].keys);
         mem_free(hub->shard_published[i].expires);
+        mem_free(hub->shard_published[i].expiry_avg);
         shard_free(hub->shards[i]);
         locks_free(hub->locks[i]);
     }
@@ -142,6 +144,7 @@ void hub_note_io(struct hub *hub, const struct io *io, int refused)
 
 void hub_stop_shared(struct hub *hub)
 {
+    if (hub_stopping_shared(hub)) return; /* workers may be going already */
     progress_set(&hub->stop, 1);
     for (worker_id i = 0; i < hub->count; i++)
         if (hub->workers[i]) io_wake_shared(hub->workers[i]->io);

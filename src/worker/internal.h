@@ -7,7 +7,7 @@
  *   batch.c   the order rule: runs with one progress counter
  *   txn.c     the coordinator of a multi-shard command; hop.c its acts at a shard
  *   fanout.c  an act of every worker, answered after the last
- *   stats.c   published counters
+ *   stats.c   published sums and gauges: what INFO reads
  *   local_*.c commands of the connection and the server
  *
  * Thread: owner, except what is said to be shared. */
@@ -28,7 +28,8 @@
 #define GROUP_ARGS 2048u     /* argument slices of a group; a longer command runs alone */
 #define EVENTS_MAX 128u
 #define INPUT_HELD_MAX (1024u * 1024u) /* unread input kept for a busy connection before its socket is paused */
-#define OUTPUT_PAUSE (1024u * 1024u)   /* unsent output above which its socket is not read */
+#define OUTPUT_PAUSE (1024u * 1024u)   /* unsent output above which its input is not run */
+#define ERROR_CODES 24u                /* distinct first words of error replies (stats.c) */
 
 struct conn;
 struct batch;
@@ -40,7 +41,8 @@ struct fanout;
 /* What a holder of the shard publishes for any reader. */
 struct shard_published {
     counter bytes, hits, misses, expired, lazyfreed, lazyfree_pending;
-    counter lock_waits, lock_active;
+    counter lock_waits, lock_active; /* gauges, once a second (stats.c) */
+    counter *expiry_avg;     /* by db; unix ms, 0: no TTL; likewise */
     counter expiry_min;      /* unix ms; what a sleeping owner should wake for */
     counter owner_wakes_at;  /* unix ms; when it will, by itself (written by the owner) */
     counter *keys, *expires; /* by db */
@@ -50,14 +52,19 @@ struct worker_published {
     _Alignas(CACHE_LINE) counter commands;
     counter connections, rejected, clients, bytes_in, bytes_out, error_replies;
     counter clients_out_bytes, clients_in_bytes, out_max, in_max;
+    counter reads, writes; /* of sockets */
     counter passes, groups, busy_us, sleeps, wakes;
     counter ran_local, ran_borrowed, batches, batch_runs, txns, txns_direct, txns_refused;
     counter messages_out, migrated;
     counter protocol_errors, output_kills, query_kills, evicted_clients;
+    counter load_permille; /* of the last second: time not spent waiting */
     counter paused; /* CLIENT PAUSE in force */
     counter dirty;  /* writes done */
     counter *calls, *calls_failed, *calls_rejected, *nsec; /* by command id; nsec sampled */
     counter ops_per_s, in_per_s, out_per_s; /* of the last second */
+    counter cpu_user_us, cpu_system_us, sweep_us;
+    counter peak_bytes; /* highest used memory that this worker has seen */
+    counter errors[ERROR_CODES]; /* by first word: stats_error_code() */
 };
 
 struct hub {
@@ -116,6 +123,7 @@ enum message_kind {
     MSG_FANOUT_ORDER, /* struct fanout, to worker 0: send it to all */
     MSG_FANOUT,       /* struct fanout: do your part */
     MSG_FANOUT_DONE,  /* struct fanout: one part is done */
+    MSG_SOCKET,       /* an accepted socket, as a number: local_adopt_socket */
     MSG_CONN          /* struct conn: yours from now on */
 };
 
@@ -135,6 +143,7 @@ struct op {
     size_t start;        /* offset of the command in conn->data */
     uint64_t hash;       /* of the first key */
     const char *key;     /* first key */
+    struct key_hint hint; /* of it, from the prefetch */
 };
 enum op_kind { OP_LOCAL = -1, OP_MANY = -2, OP_ALL = -3, OP_ERROR = -4 };
 enum op_error { OP_UNKNOWN, OP_UNKNOWN_SUB, OP_ARITY, OP_NOAUTH };
@@ -191,6 +200,10 @@ struct worker {
     bool active_expire;       /* DEBUG SET-ACTIVE-EXPIRE */
     struct expire_sink expire_sink;
     unsigned stop_listeners;
+    unsigned accept_next;
+    int64_t busy_us;          /* since the last look at the load */
+    int64_t load_since_us;
+    bool balance_due;
     bool quiet;               /* nothing has happened for some ticks: no more of them */
     struct io_sock listeners[16];
     bool listener_unix[16];
@@ -221,6 +234,9 @@ void worker_give_buf(struct worker *w, struct buf *buf);
 void worker_send(struct worker *w, worker_id to, uint32_t kind, void *ptr);
 /* Room in the mailboxes to start work on those shards. */
 bool worker_has_room(struct worker *w, uint32_t mask);
+/* Makes visible what was sent, and wakes those it is for; true while something is left over. The
+ * end of every pass; earlier only where a worker is about to stand still (holding nothing). */
+bool worker_publish_mail(struct worker *w);
 /* Wakes a worker that has announced its sleep. */
 void worker_wake(struct worker *w, worker_id to);
 /* Own shard: waits for a borrower; another: may refuse. held bits are kept. */
@@ -236,6 +252,8 @@ static inline bool worker_owns_listener(const struct worker *w, const void *owne
     return (const char *)owner >= (const char *)w->listeners &&
            (const char *)owner < (const char *)(w->listeners + ARRAY_COUNT(w->listeners));
 }
+/* A worker at its limit gives busy connections to one that is not (once a second). */
+void worker_balance(struct worker *w);
 bool worker_listener_is_unix(const struct worker *w, const void *owner);
 /* Stopping: closes connections whose output is out; true once nothing is left. */
 bool worker_stop_step(struct worker *w);

@@ -6,6 +6,7 @@
 
 #include "conn.h"
 #include "splitring/io/net.h"
+#include "stats.h"
 
 bool local_is_stateless(const struct command *cmd)
 {
@@ -54,6 +55,7 @@ void local_refuse(struct worker *w, const struct op *op)
     }
     if (op->cmd) counter_add(&w->pub->calls_rejected[op->cmd->id], 1);
     counter_add(&w->pub->error_replies, 1);
+    stats_note_error(w, reply.out);
 }
 
 void conn_protocol_error(struct conn *c)
@@ -62,10 +64,20 @@ void conn_protocol_error(struct conn *c)
     struct reply reply = conn_reply(c);
     parse_reply_error(&c->parser, &reply);
     counter_add(&c->worker->pub->protocol_errors, 1);
-    c->flags |= CONN_CLOSE_AFTER;
+    c->flags = (c->flags & ~(uint32_t)CONN_HAS_INPUT) | CONN_CLOSE_AFTER;
     c->data = NULL;
-    c->in.len = 0;
+    c->in.len = c->in_used = 0;
     conn_dirty(c);
+}
+
+/* Protected mode: without a password only this machine is served. */
+static void refuse_stranger(int fd)
+{
+    struct buf text = {0};
+    struct reply reply = {.out = &text, .proto = 2};
+    reply_error(&reply, ERR_PROTECTED_MODE);
+    net_refuse(fd, buf_slice(&text));
+    buf_deinit(&text);
 }
 
 void local_accept(struct worker *w, int fd, bool unix_socket)
@@ -77,10 +89,33 @@ void local_accept(struct worker *w, int fd, bool unix_socket)
         net_refuse(fd, SLICE("-ERR max number of clients reached\r\n"));
         return;
     }
-    if (net_prepare(fd, (unsigned)config->tcp_keepalive_s) != 0 || !conn_new(w, fd, unix_socket)) {
+    if (config->protected_mode && !config->requirepass[0] && !unix_socket &&
+        !net_peer_is_loopback(fd)) {
+        counter_drop_shared(&w->hub->clients);
+        counter_add(&w->pub->rejected, 1);
+        refuse_stranger(fd);
+        return;
+    }
+    if (net_prepare(fd, (unsigned)config->tcp_keepalive_s) != 0) {
         counter_drop_shared(&w->hub->clients);
         net_close(fd);
         return;
     }
     counter_add(&w->pub->connections, 1);
+    /* In turn; what load makes of it later, worker_balance() evens out. */
+    worker_id to = (worker_id)(w->accept_next++ % w->hub->count);
+    uintptr_t socket = (uintptr_t)fd << 1 | unix_socket;
+    if (to == w->id)
+        local_adopt_socket(w, socket);
+    else
+        worker_send(w, to, MSG_SOCKET, (void *)socket);
+}
+
+void local_adopt_socket(struct worker *w, uintptr_t socket)
+{
+    int fd = (int)(socket >> 1);
+    if (w->config->timeout_s) w->quiet = false; /* it may never say anything */
+    if (conn_new(w, fd, socket & 1)) return;
+    counter_drop_shared(&w->hub->clients);
+    net_close(fd);
 }

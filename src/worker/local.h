@@ -16,7 +16,9 @@ bool local_is_stateless(const struct command *cmd);
 void local_refuse(struct worker *w, const struct op *op);
 /* The parser's error is answered and the connection closed after it. */
 void conn_protocol_error(struct conn *c);
-/* A new socket: limits, protected mode, then a connection. */
+/* A new socket: limits, protected mode, then a connection at this worker or another. */
 void local_accept(struct worker *w, int fd, bool unix_socket);
+/* A socket that another worker accepted for this one: fd << 1 | is-unix. */
+void local_adopt_socket(struct worker *w, uintptr_t socket);
 
 #endif

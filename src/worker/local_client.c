@@ -35,7 +35,7 @@ static void describe(const struct conn *c, struct buf *out)
                     "tot-net-out=%llu tot-cmds=%llu worker=%u",
                (unsigned long long)c->id, peer, local, c->sock.fd, c->name ? c->name : "",
                (long long)((w->now - c->created_ms) / 1000),
-               (long long)((w->now - c->active_ms) / 1000), flags, c->db, c->in.len + held,
+               (long long)((w->now - c->active_ms) / 1000), flags, c->db, conn_unread(c) + held,
                c->in.cap - c->in.len, held, c->out.cap, c->out.cap, c->out.len - c->out_sent,
                c->out.cap, conn_memory(c), c->last_cmd ? c->last_cmd->name : "NULL", c->proto,
                c->lib_name ? c->lib_name : "", c->lib_ver ? c->lib_ver : "",

@@ -1,13 +1,15 @@
 /* CONFIG GET, SET, REWRITE, RESETSTAT. The language is config's; here is what a changed setting means
  * to a running server.
  *
- * CONFIG SET: validated on a clone by the connection's worker, then handed to every worker by way of
- * worker 0 (all apply in one order), answered after the last has applied. Each worker replaces its own
- * copy: no setting is shared while it changes. Settings that belong to the process (log level,
- * directory) are applied by worker 0 alone.
+ * CONFIG SET: tried on a clone by the connection's worker, which also asks the outside world (the
+ * directory, the limit of descriptors), so that every refusal comes before anything has changed. Then
+ * it is handed to every worker by way of worker 0 (all apply in one order), and answered after the
+ * last has applied. Each worker replaces its own copy: no setting is shared while it changes. What
+ * belongs to the process (log level, directory) is set by worker 0 alone, in that order.
  * Source: https://redis.io/docs/latest/commands/config-set/
  * Thread: parts: each worker; the rest: the connection's worker. */
 #include <errno.h>
+#include <stdio.h>
 
 #include "conn.h"
 #include "fanout.h"
@@ -17,6 +19,8 @@
 #include "splitring/io/log.h"
 #include "splitring/io/net.h"
 #include "splitring/io/os.h"
+
+#define DIR_MAX 4096
 
 /* ---- GET ---- */
 
@@ -42,6 +46,7 @@ struct set_request {
     struct slice *argv;
     size_t count;
     bool client_is_local;
+    char *dir;            /* the new directory as an absolute path; NULL: not changed */
     struct buf error;     /* of the trial */
 };
 
@@ -50,51 +55,117 @@ static void set_request_free(void *arg)
     struct set_request *r = arg;
     buf_deinit(&r->args);
     buf_deinit(&r->error);
+    mem_free(r->dir);
     mem_free(r->argv);
     mem_free(r);
 }
 
-/* What the process as a whole must do; false: the outside world refused, *error says so. */
-static bool apply_to_process(const struct config *before, const struct config *after,
-                             struct buf *error)
+static bool same_words(const struct config_words *a, const struct config_words *b)
 {
-    if (strcmp(before->dir, after->dir) != 0) {
-        int rc = os_chdir(after->dir);
-        if (rc != 0) {
-            config_set_failed(error, "dir", os_error_text(rc));
-            return false;
-        }
+    if (a->count != b->count) return false;
+    for (size_t i = 0; i < a->count; i++)
+        if (strcmp(a->words[i], b->words[i]) != 0) return false;
+    return true;
+}
+
+/* More clients need more descriptors; Redis says how many there could be. */
+static bool room_for_clients(const struct worker *w, int64_t maxclients, struct buf *error)
+{
+    unsigned reserve = 32 + 8 * w->hub->count, got; /* as at start (main.c) */
+    int64_t want = maxclients + reserve;
+    char reason[160];
+    if (os_nofile_raise(want < UINT32_MAX ? (unsigned)want : UINT32_MAX, &got) == 0) return true;
+    snprintf(reason, sizeof reason, "The operating system is not able to handle the specified "
+             "number of clients, try with %u", got > reserve ? got - reserve : 0);
+    config_set_failed(error, "maxclients", reason);
+    return false;
+}
+
+/* The outside world agrees, or r->error says why not. The directory comes last, because it is left
+ * changed. */
+static bool world_agrees(const struct worker *w, const struct config *after, struct set_request *r)
+{
+    static const char fixed[] = "the addresses to listen on are fixed while the server runs, in "
+                                "this version of Splitring";
+    const struct config *before = w->config;
+    const char *address = after->port != before->port ? "port"
+                          : !same_words(&after->bind, &before->bind) ? "bind"
+                          : strcmp(after->unixsocket, before->unixsocket) != 0 ? "unixsocket" : NULL;
+    if (address) {
+        config_set_failed(&r->error, address, fixed);
+        return false;
+    }
+    if (after->maxclients > before->maxclients && !room_for_clients(w, after->maxclients, &r->error))
+        return false;
+    if (strcmp(before->dir, after->dir) == 0) return true;
+    int rc = os_chdir(after->dir);
+    if (rc != 0) {
+        config_set_failed(&r->error, "dir", os_error_text(rc));
+        return false;
+    }
+    r->dir = mem_zalloc(DIR_MAX);
+    os_cwd(r->dir, DIR_MAX);
+    return true;
+}
+
+static void apply_to_process(const struct set_request *r, const struct config *after)
+{
+    if (r->dir) {
+        int rc = os_chdir(r->dir);
+        if (rc != 0)
+            log_line(LOG_LEVEL_WARNING, "Can't chdir to '%s': %s", r->dir, os_error_text(rc));
     }
     log_set_level((enum log_level)after->loglevel);
-    return true;
+}
+
+static bool is_lfu(const struct config *c)
+{
+    return c->maxmemory_policy == CONFIG_POLICY_ALLKEYS_LFU ||
+           c->maxmemory_policy == CONFIG_POLICY_VOLATILE_LFU;
 }
 
 /* Each worker: its own copy, changed and put in place as a whole. The outcome is the same everywhere,
  * because all apply the same pairs in the same order to equal copies. */
 static void set_part(struct worker *w, struct fanout *f)
 {
-    struct set_request *r = f->arg;
+    const struct set_request *r = f->arg;
     struct config *next = mem_alloc(sizeof *next);
-    struct buf error = {0};
     config_clone(next, w->config);
-    bool ok = config_set(next, r->argv, r->count, r->client_is_local, &error);
-    if (ok && w == f->home) ok = apply_to_process(w->config, next, &error);
+    bool ok = config_set(next, r->argv, r->count, r->client_is_local, &f->out[w->id]);
     struct config *drop = ok ? w->config : next;
     if (ok) {
+        if (r->dir) config_string_set(&next->dir, r->dir);
+        if (w->id == 0) apply_to_process(r, next);
         w->config = next;
         worker_config_changed(w);
+        worker_hold(w, w->id);
+        shard_set_policy(w->shard, is_lfu(next), (uint32_t)next->lfu_log_factor,
+                         (uint32_t)next->lfu_decay_time_min);
+        w->quiet = false; /* idle clients may have a timeout now */
+        w->quiet_ticks = 0;
     }
     config_deinit(drop);
     mem_free(drop);
     f->number[w->id] = ok;
-    f->out[w->id] = error;
+}
+
+/* Once per directive that changes nothing but what CONFIG GET shows. */
+static void log_without_effect(const struct set_request *r)
+{
+    for (size_t i = 0; i < r->count; i += 2) {
+        const char *why = config_without_effect(r->argv[i]);
+        if (why)
+            log_line(LOG_LEVEL_NOTICE, "CONFIG SET %.*s: accepted without effect (%s)",
+                     (int)r->argv[i].len, r->argv[i].ptr, why);
+    }
 }
 
 static void set_done(struct worker *w, struct fanout *f, struct conn *c, struct reply *reply)
 {
     (void)c;
-    if (!reply) return;
     const struct buf *error = &f->out[w->id];
+    if (f->number[w->id]) log_without_effect(f->arg);
+    if (!reply) return;
     if (f->number[w->id])
         reply_ok(reply);
     else
@@ -123,10 +194,15 @@ void cmd_config_set(struct call *c)
     struct set_request *r = set_request_new(c);
     struct config trial;
     config_clone(&trial, w->config);
-    bool ok = !r->args.failed && config_set(&trial, r->argv, r->count, r->client_is_local, &r->error);
+    bool ok = !r->args.failed &&
+              config_set(&trial, r->argv, r->count, r->client_is_local, &r->error) &&
+              world_agrees(w, &trial, r);
     config_deinit(&trial);
     if (!ok) {
-        reply_error_text(&c->reply, r->error.ptr, r->error.len);
+        if (r->args.failed || r->error.failed)
+            reply_error(&c->reply, ERR_NO_MEMORY);
+        else
+            reply_error_text(&c->reply, r->error.ptr, r->error.len);
         set_request_free(r);
         return;
     }

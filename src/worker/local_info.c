@@ -1,16 +1,349 @@
-/* INFO. Everything is read from counters that their owners publish: no worker is asked.
+/* INFO. Everything is read from counters that their writers publish: no worker is asked, no shard is
+ * touched but those this worker holds anyway.
+ *
+ *   section table ──▶ which are wanted (names, default, all, everything)
+ *                 ──▶ sums over workers and shards, once
+ *                 ──▶ one writer per section
+ *
+ * Names of sections and fields are those of Redis 7.2, because exporters, dashboards and client
+ * libraries look for them; a field that can only be idle here (replicas, forks, scripts) has the
+ * value that an idle Redis shows. What is ours is in the section Splitring and in a few more fields
+ * of Server.
  * Source: https://redis.io/docs/latest/commands/info/
  * Thread: owner. */
+#include "local_info.h"
+
+#include <stdio.h>
+
 #include "conn.h"
 #include "local.h"
+#include "splitring/base/mem.h"
 #include "splitring/cmd/handlers.h"
+#include "splitring/io/io.h"
+#include "splitring/io/os.h"
+
+#define TICKS_PER_S 10 /* timer.c */
+
+/* ---- Server ---- */
+
+/* The two sockets' addresses in the form of Redis 7.2: listener0:name=tcp,bind=…,port=… */
+static void listeners(struct info *i)
+{
+    const struct config *c = i->w->config;
+    unsigned n = 0;
+    if (c->port) {
+        buf_printf(i->out, "listener%u:name=tcp", n++);
+        for (size_t a = 0; a < c->bind.count; a++) buf_printf(i->out, ",bind=%s", c->bind.words[a]);
+        buf_printf(i->out, ",port=%d\r\n", c->port);
+    }
+    if (c->unixsocket[0])
+        buf_printf(i->out, "listener%u:name=unix,bind=%s\r\n", n, c->unixsocket);
+}
+
+static void info_server(struct info *i)
+{
+    const struct hub *hub = i->hub;
+    const struct config *c = i->w->config;
+    char os[256], exe[4096];
+    os_uname(os, sizeof os);
+    os_exe_path(exe, sizeof exe);
+    bool uring = counter_get(&hub->io_engine) == IO_ENGINE_URING;
+    int refused = (int)counter_get(&hub->io_refused);
+    instant_us now_us = os_unix_us();
+    int64_t up_s = (now_us / 1000 - hub->start_ms) / 1000;
+    buf_printf(i->out,
+               "redis_version:" REDIS_VERSION_SHOWN "\r\nredis_git_sha1:00000000\r\n"
+               "redis_git_dirty:0\r\nredis_build_id:0\r\nredis_mode:standalone\r\n"
+               "splitring_version:" SPLITRING_VERSION "\r\n"
+               "os:%s\r\narch_bits:%zu\r\nmonotonic_clock:POSIX clock_gettime\r\n"
+               "multiplexing_api:%s\r\natomicvar_api:c11-builtin\r\ngcc_version:%d.%d.%d\r\n"
+               "process_id:%ld\r\nprocess_supervised:no\r\nrun_id:%s\r\ntcp_port:%d\r\n"
+               "server_time_usec:%lld\r\nuptime_in_seconds:%lld\r\nuptime_in_days:%lld\r\n"
+               "hz:%d\r\nconfigured_hz:%d\r\nlru_clock:%u\r\nexecutable:%s\r\nconfig_file:%s\r\n"
+               "io_threads_active:0\r\n",
+               os, sizeof(void *) * 8, uring ? "io_uring" : "epoll", __GNUC__, __GNUC_MINOR__,
+               __GNUC_PATCHLEVEL__, os_pid(), hub->run_id, c->port, (long long)now_us,
+               (long long)up_s, (long long)(up_s / 86400), TICKS_PER_S, TICKS_PER_S,
+               (unsigned)(now_us / 1000000) & 0xffffffu, exe, c->config_file);
+    listeners(i);
+    buf_printf(i->out, "workers:%u\r\nshard_lending:%s\r\nio_engine:%s\r\nio_uring_refused:%s\r\n",
+               hub->count, hub->lending ? "yes" : "no", uring ? "io_uring" : "epoll",
+               refused ? os_error_text(-refused) : "no");
+}
+
+/* ---- Clients ---- */
+
+static void info_clients(struct info *i)
+{
+    buf_printf(i->out,
+               "connected_clients:%llu\r\ncluster_connections:0\r\nmaxclients:%lld\r\n"
+               "client_recent_max_input_buffer:%llu\r\nclient_recent_max_output_buffer:%llu\r\n"
+               "blocked_clients:0\r\ntracking_clients:0\r\npubsub_clients:0\r\n"
+               "watching_clients:0\r\nclients_in_timeout_table:0\r\ntotal_watched_keys:0\r\n"
+               "total_blocking_keys:0\r\ntotal_blocking_keys_on_nokey:0\r\n",
+               (unsigned long long)counter_get(&i->hub->clients),
+               (long long)i->w->config->maxclients, (unsigned long long)i->sum.in_max,
+               (unsigned long long)i->sum.out_max);
+}
+
+/* ---- Memory ---- */
+
+void info_human(char out[32], uint64_t bytes)
+{
+    static const char units[] = "BKMGTP";
+    double n = (double)bytes;
+    unsigned u = 0;
+    for (; n >= 1024 && units[u + 1]; u++) n /= 1024;
+    if (u == 0)
+        snprintf(out, 32, "%lluB", (unsigned long long)bytes);
+    else
+        snprintf(out, 32, "%.2f%c", n, units[u]);
+}
+
+/* name:bytes and name_human:… */
+static void sized(struct info *i, const char *name, uint64_t bytes)
+{
+    char human[32];
+    info_human(human, bytes);
+    buf_printf(i->out, "%s:%llu\r\n%s_human:%s\r\n", name, (unsigned long long)bytes, name, human);
+}
+
+static double ratio(uint64_t a, uint64_t b) { return b ? (double)a / (double)b : 0; }
+
+static void policy_line(void *ctx, struct slice name, struct slice value)
+{
+    struct info *i = ctx;
+    (void)name;
+    buf_printf(i->out, "maxmemory_policy:%.*s\r\n", (int)value.len, value.ptr);
+}
+
+/* Without jemalloc's inner figures, "active" and "resident" are the process's, as in a Redis that
+ * was built with libc's allocator. */
+static void allocator(struct info *i, uint64_t rss)
+{
+    uint64_t used = i->memory.used;
+    long long more = (long long)rss - (long long)used;
+    buf_printf(i->out,
+               "allocator_frag_ratio:%.2f\r\nallocator_frag_bytes:%lld\r\n"
+               "allocator_rss_ratio:1.00\r\nallocator_rss_bytes:0\r\n"
+               "rss_overhead_ratio:1.00\r\nrss_overhead_bytes:0\r\n"
+               "mem_fragmentation_ratio:%.2f\r\nmem_fragmentation_bytes:%lld\r\n",
+               ratio(rss, used), more, ratio(rss, used), more);
+}
+
+static void info_memory(struct info *i)
+{
+    const struct stats_memory *m = &i->memory;
+    uint64_t rss = os_rss_bytes(), overhead = m->startup + m->clients;
+    sized(i, "used_memory", m->used);
+    sized(i, "used_memory_rss", rss);
+    sized(i, "used_memory_peak", m->peak);
+    buf_printf(i->out,
+               "used_memory_peak_perc:%.2f%%\r\nused_memory_overhead:%llu\r\n"
+               "used_memory_startup:%llu\r\nused_memory_dataset:%llu\r\n"
+               "used_memory_dataset_perc:%.2f%%\r\nallocator_allocated:%llu\r\n"
+               "allocator_active:%llu\r\nallocator_resident:%llu\r\n",
+               ratio(m->used, m->peak) * 100, (unsigned long long)overhead,
+               (unsigned long long)m->startup, (unsigned long long)m->shards,
+               ratio(m->shards, m->used - m->startup) * 100, (unsigned long long)m->used,
+               (unsigned long long)rss, (unsigned long long)rss);
+    sized(i, "total_system_memory", os_memory_total());
+    buf_append_slice(i->out, SLICE("used_memory_lua:0\r\nused_memory_vm_eval:0\r\n"
+                                   "used_memory_lua_human:0B\r\nused_memory_scripts_eval:0\r\n"
+                                   "number_of_cached_scripts:0\r\nnumber_of_functions:0\r\n"
+                                   "number_of_libraries:0\r\nused_memory_vm_functions:0\r\n"
+                                   "used_memory_vm_total:0\r\nused_memory_vm_total_human:0B\r\n"
+                                   "used_memory_functions:0\r\nused_memory_scripts:0\r\n"
+                                   "used_memory_scripts_human:0B\r\n"));
+    sized(i, "maxmemory", (uint64_t)i->w->config->maxmemory);
+    struct slice policy = SLICE("maxmemory-policy");
+    config_get(i->w->config, &policy, 1, policy_line, i);
+    allocator(i, rss);
+    buf_printf(i->out,
+               "mem_not_counted_for_evict:0\r\nmem_replication_backlog:0\r\n"
+               "mem_total_replication_buffers:0\r\nmem_clients_slaves:0\r\n"
+               "mem_clients_normal:%llu\r\nmem_cluster_links:0\r\nmem_aof_buffer:0\r\n"
+               "mem_allocator:%s\r\nactive_defrag_running:0\r\nlazyfree_pending_objects:%llu\r\n"
+               "lazyfreed_objects:%llu\r\n",
+               (unsigned long long)m->clients, mem_allocator(),
+               (unsigned long long)i->shards.lazyfree_pending,
+               (unsigned long long)i->shards.lazyfreed);
+}
+
+/* ---- Persistence, Replication, CPU, Cluster, Keyspace ---- */
+
+/* Nothing is written to disk yet; "last save" is the start, as in a Redis that has not saved. */
+static void info_persistence(struct info *i)
+{
+    buf_printf(i->out,
+               "loading:0\r\nasync_loading:0\r\ncurrent_cow_peak:0\r\ncurrent_cow_size:0\r\n"
+               "current_cow_size_age:0\r\ncurrent_fork_perc:0.00\r\n"
+               "current_save_keys_processed:0\r\ncurrent_save_keys_total:0\r\n"
+               "rdb_changes_since_last_save:%llu\r\nrdb_bgsave_in_progress:0\r\n"
+               "rdb_last_save_time:%lld\r\nrdb_last_bgsave_status:ok\r\n"
+               "rdb_last_bgsave_time_sec:-1\r\nrdb_current_bgsave_time_sec:-1\r\nrdb_saves:0\r\n"
+               "rdb_last_cow_size:0\r\nrdb_last_load_keys_expired:0\r\n"
+               "rdb_last_load_keys_loaded:0\r\naof_enabled:0\r\naof_rewrite_in_progress:0\r\n"
+               "aof_rewrite_scheduled:0\r\naof_last_rewrite_time_sec:-1\r\n"
+               "aof_current_rewrite_time_sec:-1\r\naof_last_bgrewrite_status:ok\r\n"
+               "aof_rewrites:0\r\naof_rewrites_consecutive_failures:0\r\n"
+               "aof_last_write_status:ok\r\naof_last_cow_size:0\r\nmodule_fork_in_progress:0\r\n"
+               "module_fork_last_cow_size:0\r\n",
+               (unsigned long long)i->sum.dirty, (long long)(i->hub->start_ms / 1000));
+}
+
+static void backlog_line(void *ctx, struct slice name, struct slice value)
+{
+    struct info *i = ctx;
+    (void)name;
+    buf_printf(i->out, "repl_backlog_size:%.*s\r\n", (int)value.len, value.ptr);
+}
+
+static void info_replication(struct info *i)
+{
+    buf_printf(i->out,
+               "role:master\r\nconnected_slaves:0\r\nmaster_failover_state:no-failover\r\n"
+               "master_replid:%s\r\nmaster_replid2:0000000000000000000000000000000000000000\r\n"
+               "master_repl_offset:0\r\nsecond_repl_offset:-1\r\nrepl_backlog_active:0\r\n",
+               i->hub->run_id);
+    struct slice size = SLICE("repl-backlog-size");
+    config_get(i->w->config, &size, 1, backlog_line, i);
+    buf_append_slice(i->out, SLICE("repl_backlog_first_byte_offset:0\r\nrepl_backlog_histlen:0\r\n"));
+}
+
+/* The main thread is worker 0, as of its last tick. */
+static void info_cpu(struct info *i)
+{
+    struct os_usage u;
+    const struct worker_published *first = &i->hub->published[0];
+    os_usage_get(&u);
+    buf_printf(i->out,
+               "used_cpu_sys:%.6f\r\nused_cpu_user:%.6f\r\nused_cpu_sys_children:%.6f\r\n"
+               "used_cpu_user_children:%.6f\r\nused_cpu_sys_main_thread:%.6f\r\n"
+               "used_cpu_user_main_thread:%.6f\r\n",
+               u.system_s, u.user_s, u.system_children_s, u.user_children_s,
+               (double)counter_get(&first->cpu_system_us) / 1e6,
+               (double)counter_get(&first->cpu_user_us) / 1e6);
+}
+
+static void info_nothing(struct info *i) { (void)i; }
+
+static void info_cluster(struct info *i)
+{
+    buf_append_slice(i->out, SLICE("cluster_enabled:0\r\n"));
+}
+
+static void info_keyspace(struct info *i)
+{
+    for (uint32_t db = 0; db < i->hub->databases; db++) {
+        uint64_t keys = 0, expires = 0;
+        double left = 0;
+        for (unsigned s = 0; s < i->hub->count; s++) {
+            const struct shard_published *p = &i->hub->shard_published[s];
+            uint64_t n = counter_get(&p->expires[db]);
+            instant_ms at = (instant_ms)counter_get(&p->expiry_avg[db]);
+            keys += counter_get(&p->keys[db]);
+            expires += n;
+            if (at > i->w->now) left += (double)n * (double)(at - i->w->now);
+        }
+        if (keys)
+            buf_printf(i->out, "db%u:keys=%llu,expires=%llu,avg_ttl=%.0f,subexpiry=0\r\n", db,
+                       (unsigned long long)keys, (unsigned long long)expires,
+                       expires ? left / (double)expires : 0);
+    }
+}
+
+/* ---- sections ---- */
+
+enum wanted { DEFAULT = 1, ALL = 2, EVERYTHING = 4 };
+
+static const struct section {
+    const char *title, *name, *alias;
+    unsigned part_of;
+    void (*write)(struct info *i);
+} sections[] = {
+    {"Server", "server", NULL, DEFAULT | ALL | EVERYTHING, info_server},
+    {"Clients", "clients", NULL, DEFAULT | ALL | EVERYTHING, info_clients},
+    {"Memory", "memory", NULL, DEFAULT | ALL | EVERYTHING, info_memory},
+    {"Persistence", "persistence", NULL, DEFAULT | ALL | EVERYTHING, info_persistence},
+    {"Stats", "stats", NULL, DEFAULT | ALL | EVERYTHING, info_stats},
+    {"Replication", "replication", NULL, DEFAULT | ALL | EVERYTHING, info_replication},
+    {"CPU", "cpu", NULL, DEFAULT | ALL | EVERYTHING, info_cpu},
+    {"Modules", "modules", "module_list", DEFAULT | ALL | EVERYTHING, info_nothing},
+    {"Commandstats", "commandstats", NULL, ALL | EVERYTHING, info_commandstats},
+    {"Errorstats", "errorstats", NULL, DEFAULT | ALL | EVERYTHING, info_errorstats},
+    {"Latencystats", "latencystats", NULL, ALL | EVERYTHING, info_nothing},
+    {"Cluster", "cluster", NULL, DEFAULT | ALL | EVERYTHING, info_cluster},
+    {"Keyspace", "keyspace", NULL, DEFAULT | ALL | EVERYTHING, info_keyspace},
+    {"Splitring", "splitring", NULL, ALL | EVERYTHING, info_splitring},
+};
+
+/* Which sections were asked for, by bit. Unknown names ask for nothing, as in Redis. */
+static uint32_t chosen(const struct call *c)
+{
+    uint32_t mask = 0;
+    unsigned groups = c->argc == 1 ? DEFAULT : 0;
+    for (int a = 1; a < c->argc; a++) {
+        if (call_is(c, a, "default")) groups |= DEFAULT;
+        if (call_is(c, a, "all")) groups |= ALL;
+        if (call_is(c, a, "everything")) groups |= EVERYTHING;
+        for (unsigned s = 0; s < ARRAY_COUNT(sections); s++)
+            if (call_is(c, a, sections[s].name) ||
+                (sections[s].alias && call_is(c, a, sections[s].alias)))
+                mask |= 1u << s;
+    }
+    for (unsigned s = 0; s < ARRAY_COUNT(sections); s++)
+        if (sections[s].part_of & groups) mask |= 1u << s;
+    return mask;
+}
+
+static void take_max(counter *to, const counter *from)
+{
+    if (counter_get(from) > counter_get(to)) counter_set(to, counter_get(from));
+}
+
+#define ADD(to, from, field) counter_add(&(to).field, counter_get(&(from)->field))
+
+static void add_worker(struct info *i, const struct worker_published *p)
+{
+    struct worker_published *sum = &i->sum;
+    ADD(*sum, p, commands), ADD(*sum, p, connections), ADD(*sum, p, rejected);
+    ADD(*sum, p, clients), ADD(*sum, p, bytes_in), ADD(*sum, p, bytes_out);
+    ADD(*sum, p, reads), ADD(*sum, p, writes), ADD(*sum, p, error_replies);
+    ADD(*sum, p, protocol_errors), ADD(*sum, p, output_kills), ADD(*sum, p, query_kills);
+    ADD(*sum, p, evicted_clients), ADD(*sum, p, dirty), ADD(*sum, p, sweep_us);
+    ADD(*sum, p, ops_per_s), ADD(*sum, p, in_per_s), ADD(*sum, p, out_per_s);
+    take_max(&sum->in_max, &p->in_max);
+    take_max(&sum->out_max, &p->out_max);
+    for (unsigned e = 0; e < ERROR_CODES; e++) ADD(*sum, p, errors[e]);
+}
+
+static void add_up(struct info *i)
+{
+    for (unsigned n = 0; n < i->hub->count; n++) {
+        const struct shard_published *s = &i->hub->shard_published[n];
+        add_worker(i, &i->hub->published[n]);
+        ADD(i->shards, s, hits), ADD(i->shards, s, misses), ADD(i->shards, s, expired);
+        ADD(i->shards, s, lazyfreed), ADD(i->shards, s, lazyfree_pending);
+    }
+    stats_memory(i->hub, &i->memory);
+}
 
 void cmd_info(struct call *c)
 {
+    struct worker *w = c->conn->worker;
     struct buf text = {0};
-    const struct hub *hub = c->conn->worker->hub;
-    buf_printf(&text, "# Server\r\nredis_version:" REDIS_VERSION_SHOWN "\r\n"
-                      "splitring_version:" SPLITRING_VERSION "\r\nworkers:%u\r\n", hub->count);
+    struct info info = {.w = w, .hub = w->hub, .out = &text};
+    /* What ran before in this very pass has not been published yet. */
+    for (uint32_t held = w->held & w->touched_shards; held; held &= held - 1)
+        worker_publish_shard(w, (shard_id)__builtin_ctz(held));
+    add_up(&info);
+    uint32_t mask = chosen(c);
+    for (unsigned s = 0; s < ARRAY_COUNT(sections); s++) {
+        if (!(mask >> s & 1u)) continue;
+        buf_printf(&text, "%s# %s\r\n", text.len ? "\r\n" : "", sections[s].title);
+        sections[s].write(&info);
+    }
     reply_verbatim(&c->reply, "txt", buf_slice(&text));
     buf_deinit(&text);
 }

@@ -18,6 +18,7 @@
 #include "local.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
+#include "splitring/io/os.h"
 #include "timer.h"
 #include "txn.h"
 
@@ -160,6 +161,7 @@ static void handle(struct worker *w, struct message m)
     case MSG_FANOUT_ORDER: fanout_order(w, m.ptr); break;
     case MSG_FANOUT: fanout_part(w, m.ptr); break;
     case MSG_FANOUT_DONE: fanout_part_done(w, m.ptr); break;
+    case MSG_SOCKET: local_adopt_socket(w, (uintptr_t)m.ptr); break;
     case MSG_CONN: conn_adopt(w, m.ptr); break;
     default: check(false);
     }
@@ -188,7 +190,7 @@ static bool inbox_empty(const struct worker *w)
 }
 
 /* True while something could not be published yet. */
-static bool publish(struct worker *w)
+bool worker_publish_mail(struct worker *w)
 {
     bool pending = false;
     for (worker_id to = 0; to < w->hub->count; to++) {
@@ -234,11 +236,14 @@ static void keep_inputs(struct worker *w)
 static void flush_all(struct worker *w)
 {
     struct list *link;
+    uint64_t writes = 0;
     while ((link = list_pop_front(&w->dirty)) != NULL) {
         struct conn *c = CONTAINER_OF(link, struct conn, dirty_link);
         c->flags &= ~(uint32_t)CONN_DIRTY;
         conn_flush(c);
+        writes++;
     }
+    counter_add(&w->pub->writes, writes);
 }
 
 /* ---- the pass ---- */
@@ -258,8 +263,9 @@ static bool work(struct worker *w)
     worker_unhold_all(w);
     keep_inputs(w);
     flush_all(w);
-    more |= !list_empty(&w->local_answers) || !list_empty(&w->local_hops);
-    return publish(w) || more;
+    if (unlikely(w->balance_due)) worker_balance(w);
+    more |= !list_empty(&w->local_answers) || !list_empty(&w->local_hops) || !list_empty(&w->ready);
+    return worker_publish_mail(w) || more;
 }
 
 /* After announcing: is there anything after all? */
@@ -290,7 +296,7 @@ static void batch_wait(struct worker *w, struct io_wait *wait)
 bool worker_step(struct worker *w, instant_us unix_us, int64_t mono_us, int64_t sleep_us_max)
 {
     if (w->stopped) return false;
-    if (unlikely(w->hub->faults & FAULT_FULL_BLOCKS) && publish(w)) return true;
+    if (unlikely(w->hub->faults & FAULT_FULL_BLOCKS) && worker_publish_mail(w)) return true;
     w->now_us = unix_us;
     w->now = unix_us / 1000;
     w->mono_us = mono_us;
@@ -307,10 +313,16 @@ bool worker_step(struct worker *w, instant_us unix_us, int64_t mono_us, int64_t 
         batch_wait(w, &wait);
         counter_add(&w->pub->sleeps, 1);
     }
+    w->busy_us += os_mono_us() - mono_us;
     int count = io_wait(w->io, w->events, EVENTS_MAX, &wait);
     if (announced) sleep_over(hub_sleeping(w->hub, w->id));
     check(count >= 0);
-    for (int i = 0; i < count; i++) on_event(w, &w->events[i]);
+    uint64_t reads = 0;
+    for (int i = 0; i < count; i++) {
+        reads += w->events[i].kind == IO_EV_RECEIVED;
+        on_event(w, &w->events[i]);
+    }
+    counter_add(&w->pub->reads, reads);
     w->recent_ready = (w->recent_ready * 7 + (unsigned)count * 16) / 8;
     counter_add(&w->pub->passes, 1);
     return true;

@@ -9,6 +9,8 @@
 
 #include "conn.h"
 #include "fanout.h"
+#include "splitring/io/os.h"
+#include "stats.h"
 
 #define TICK_US 100000
 #define SWEEP_STEPS 40u
@@ -21,12 +23,14 @@
 static void client_ticks(struct worker *w)
 {
     int64_t timeout_ms = (int64_t)w->config->timeout_s * 1000;
-    uint64_t out = 0, in = 0;
+    uint64_t out = 0, in = 0, out_max = 0, in_max = 0;
     LIST_FOREACH_SAFE(link, next, &w->conns) {
         struct conn *c = CONTAINER_OF(link, struct conn, link);
         if (c->flags & CONN_CLOSING) continue;
         out += c->out.cap;
         in += c->in.cap + parse_held(&c->parser);
+        if (c->out.cap > out_max) out_max = c->out.cap;
+        if (c->in.cap > in_max) in_max = c->in.cap;
         if (timeout_ms && w->now - c->active_ms > timeout_ms && !(c->flags & CONN_WAITING))
             conn_close(c);
         else if (c->out.len)
@@ -34,6 +38,8 @@ static void client_ticks(struct worker *w)
     }
     counter_set(&w->pub->clients_out_bytes, out);
     counter_set(&w->pub->clients_in_bytes, in);
+    counter_set(&w->pub->out_max, out_max);
+    counter_set(&w->pub->in_max, in_max);
 }
 
 /* Idle memory: parsers' spare room, spare output buffers beyond a few. */
@@ -89,6 +95,8 @@ static void tick(struct worker *w)
         bool was_idle = counter_get(&w->pub->commands) == w->last_commands;
         rates(w);
         client_ticks(w);
+        stats_tick(w);
+        w->balance_due = w->hub->count > 1;
         if (w->cron_ticks % 20 == 0) trim(w);
         w->quiet_ticks = was_idle ? w->quiet_ticks + 10 : 0;
     }
@@ -104,7 +112,9 @@ static bool sweep(struct worker *w)
     if (w->pause.until) return false;
     w->sweep_credits--;
     worker_hold(w, w->id);
+    int64_t start_us = os_mono_us();
     size_t done = shard_sweep(w->shard, w->now, SWEEP_BUDGET, &w->expire_sink);
+    counter_add(&w->pub->sweep_us, (uint64_t)(os_mono_us() - start_us));
     w->touched_shards |= 1u << w->id;
     return done != 0;
 }

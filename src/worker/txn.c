@@ -70,6 +70,7 @@ static void txn_drop(struct txn *t)
 static bool copy_args(struct txn *t, const struct op *op)
 {
     size_t len = 0;
+    t->x.args = NULL; /* the parser's; from here on x is what txn_drop frees */
     for (int a = 0; a < op->argc; a++) len += op->argv[a].len;
     t->argv = mem_try_alloc((size_t)op->argc * sizeof *t->argv);
     t->refs = mem_try_alloc((size_t)op->argc * sizeof *t->refs);
@@ -79,7 +80,7 @@ static bool copy_args(struct txn *t, const struct op *op)
         buf_append_slice(&t->bytes, op->argv[a]);
     }
     t->x.argv = t->argv;
-    t->x.args = NULL;
+    t->x.hint = NULL;
     t->x.key = NULL;
     t->ref_count = op->cmd->route == ROUTE_KEYS
                        ? command_keys(op->cmd, t->argv, op->argc, t->refs) : 0;
@@ -121,11 +122,14 @@ static void part_init(struct worker *w, struct txn *t, struct txn_part *part, sh
     part->shard = s;
     list_init(&part->link);
     list_init(&part->release_link);
-    part->key_pos = mem_alloc(((size_t)t->ref_count + 1) * sizeof(int));
+    int count = 0;
+    for (int i = 0; i < t->ref_count; i++)
+        count += hub_shard_of(w->hub, t->argv[t->refs[i].pos]) == s;
+    part->key_pos = mem_alloc(((size_t)count + 1) * sizeof(int));
     for (int i = 0; i < t->ref_count; i++)
         if (hub_shard_of(w->hub, t->argv[t->refs[i].pos]) == s)
             part->key_pos[part->key_count++] = t->refs[i].pos;
-    struct lock_node *nodes = mem_alloc(lock_nodes_bytes((size_t)t->ref_count));
+    struct lock_node *nodes = mem_alloc(lock_nodes_bytes((size_t)count));
     lock_request_init(&part->lock, nodes);
     exec_lock_keys(w, &t->x, s, &part->lock);
     part_sub_args(t, part);
@@ -229,7 +233,8 @@ static struct ks key_view(struct txn *t, struct shard *shard, int pos)
     bool second = t->copy_db >= 0 && pos == 2;
     return (struct ks){.shard = shard, .shard_count = 1, .now = t->x.now,
                        .db = second ? (db_id)t->copy_db : t->x.db,
-                       .flags = KS_NO_STATS | KS_NO_TOUCH | KS_LOGICAL};
+                       .flags = KS_NO_STATS | KS_NO_TOUCH |
+                                (t->x.cmd->flags & CMD_WRITE ? 0 : KS_LOGICAL)};
 }
 
 /* Appends a length and the key's image. */

@@ -80,7 +80,6 @@ void worker_free(struct worker *w)
     shard_free(w->scratch);
     config_deinit(w->config);
     mem_free(w->config);
-    w->hub->workers[w->id] = NULL;
     mem_free(w);
 }
 
@@ -129,11 +128,43 @@ bool worker_stop_step(struct worker *w)
 
 /* ---- a connection changes hands ---- */
 
+#define LOAD_HIGH 900u /* permille: a worker this busy gives connections away … */
+#define LOAD_LOW 500u  /* … to one that is less busy than this */
+#define MOVES_MAX 4u   /* a second */
+
+void worker_balance(struct worker *w)
+{
+    w->balance_due = false;
+    int64_t span = w->mono_us - w->load_since_us;
+    uint64_t load = span > 0 ? (uint64_t)(w->busy_us * 1000 / span) : 0;
+    counter_set(&w->pub->load_permille, load);
+    w->load_since_us = w->mono_us;
+    w->busy_us = 0;
+    worker_id lowest = w->id;
+    for (worker_id i = 0; i < w->hub->count; i++)
+        if (counter_get(&w->hub->published[i].load_permille) <
+            counter_get(&w->hub->published[lowest].load_permille))
+            lowest = i;
+    bool move = load > LOAD_HIGH &&
+                counter_get(&w->hub->published[lowest].load_permille) < LOAD_LOW;
+    unsigned active = 0, moved = 0;
+    for (struct list *l = w->conns.next; l != &w->conns; l = l->next)
+        active += CONTAINER_OF(l, struct conn, link)->ops_recent != 0;
+    LIST_FOREACH_SAFE(link, next, &w->conns) {
+        struct conn *c = CONTAINER_OF(link, struct conn, link);
+        if (move && c->ops_recent && moved < MOVES_MAX && moved + 1 < active) {
+            moved++;
+            conn_migrate(c, lowest);
+        }
+        c->ops_recent = 0;
+    }
+}
+
 /* Only a quiet one: nothing in flight, nothing unsent, nothing half read. */
 void conn_migrate(struct conn *c, worker_id to)
 {
     uint32_t busy = CONN_WAITING | CONN_CLOSING | CONN_READY | CONN_DIRTY | CONN_WANT_WRITE |
-                    CONN_HELD_OP | CONN_PAUSED | CONN_READ_PAUSED | CONN_PEER_CLOSED |
+                    CONN_HAS_INPUT | CONN_PAUSED | CONN_READ_PAUSED | CONN_PEER_CLOSED |
                     CONN_MIGRATING;
     if (c->flags & busy || c->in.len || c->out.len || c->data || parse_held(&c->parser)) return;
     c->flags |= CONN_MIGRATING;

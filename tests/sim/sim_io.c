@@ -181,6 +181,16 @@ void os_sleep_us(int64_t us) { (void)us; }
 long os_pid(void) { return 1; }
 uint64_t os_rss_bytes(void) { return 0; }
 uint64_t os_memory_total(void) { return 0; }
+void os_usage_get(struct os_usage *out) { *out = (struct os_usage){0}; }
+void os_thread_usage_get(struct os_usage *out) { *out = (struct os_usage){0}; }
+void os_exe_path(char *out, size_t cap) { snprintf(out, cap, "sim"); }
+void os_uname(char *out, size_t cap) { snprintf(out, cap, "sim"); }
+void os_cwd(char *out, size_t cap) { snprintf(out, cap, "/"); }
+int os_nofile_raise(unsigned want, unsigned *got)
+{
+    *got = want;
+    return 0;
+}
 const char *os_error_text(int rc)
 {
     (void)rc;

@@ -12,7 +12,8 @@
 #include "sim.h"
 
 #define ABSENT INT64_MIN
-#define VISITED_MAX (1u << 16)
+#define VISITED_START (1u << 12)
+#define VISITED_MAX (1u << 24) /* beyond: undecided, which counts as explained */
 
 struct state {
     uint8_t at[SIM_CLIENTS_MAX];
@@ -22,7 +23,8 @@ struct state {
 struct search {
     const struct sim *sim;
     uint64_t *visited; /* open addressing */
-    size_t count;
+    size_t count, cap;
+    bool undecided;
 };
 
 /* ---- the plain keyspace ---- */
@@ -120,19 +122,36 @@ static uint64_t state_hash(const struct state *s)
     return h ? h : 1;
 }
 
+static bool visited_add(struct search *search, uint64_t h)
+{
+    size_t at = h % search->cap;
+    while (search->visited[at]) {
+        if (search->visited[at] == h) return false;
+        at = (at + 1) % search->cap;
+    }
+    search->visited[at] = h;
+    search->count++;
+    return true;
+}
+
+static void visited_grow(struct search *search)
+{
+    struct search old = *search;
+    search->cap *= 4;
+    search->count = 0;
+    search->visited = calloc(search->cap, sizeof(uint64_t));
+    for (size_t i = 0; i < old.cap; i++)
+        if (old.visited[i]) visited_add(search, old.visited[i]);
+    free(old.visited);
+}
+
 static bool seen_before(struct search *search, const struct state *s)
 {
-    uint64_t h = state_hash(s);
-    size_t at = h % VISITED_MAX;
-    while (search->visited[at]) {
-        if (search->visited[at] == h) return true;
-        at = (at + 1) % VISITED_MAX;
+    if (search->count * 2 > search->cap) {
+        if (search->cap >= VISITED_MAX) search->undecided = true;
+        else visited_grow(search);
     }
-    if (search->count < VISITED_MAX / 2) {
-        search->visited[at] = h;
-        search->count++;
-    }
-    return false;
+    return !visited_add(search, state_hash(s));
 }
 
 static bool may_come_now(const struct sim *sim, const struct state *s, unsigned c)
@@ -151,6 +170,7 @@ static bool explore(struct search *search, const struct state *s)
 {
     const struct sim *sim = search->sim;
     bool all = true;
+    if (search->undecided) return true;
     if (seen_before(search, s)) return false;
     for (unsigned c = 0; c < sim->client_count; c++) {
         if (s->at[c] >= sim->clients[c].op_count) continue;
@@ -169,7 +189,8 @@ static bool explore(struct search *search, const struct state *s)
 
 bool sim_serializable(const struct sim *sim)
 {
-    struct search search = {.sim = sim, .visited = calloc(VISITED_MAX, sizeof(uint64_t))};
+    struct search search = {.sim = sim, .cap = VISITED_START};
+    search.visited = calloc(search.cap, sizeof(uint64_t));
     struct state start;
     memset(&start, 0, sizeof start);
     for (int i = 0; i < SIM_KEYS; i++) start.values[i] = ABSENT;

@@ -48,7 +48,7 @@ static void worker_loop(unsigned lo, unsigned hi)
 {
     struct io *io = (struct io *)((uintptr_t)lo | (uintptr_t)hi << 32);
     struct sim *sim = io->sim;
-    while (worker_step(sim->worker[io->id], sim->clock_us, sim->clock_us, -1)) continue;
+    while (worker_step(sim->worker[io->id], sim->clock_us, sim->clock_us, -1)) sim_yield(sim);
     io->finished = true;
     sim_yield(sim);
 }
@@ -268,6 +268,7 @@ static void start(struct sim *sim, uint32_t faults)
         .lend_percent = (uint32_t[]){100, 50, 10, 1}[rng_below(&sim->rng, 4)],
         .mailbox_cap = (uint32_t[]){2, 4, 16, 0}[rng_below(&sim->rng, 4)],
     };
+    if (faults & FAULT_FULL_BLOCKS) options.mailbox_cap = 1;
     sim->workers = options.workers = 1 + (uint32_t)rng_below(&sim->rng, SIM_WORKERS_MAX);
     if (faults && sim->workers == 1) sim->workers = options.workers = 2;
     sim->hub = hub_new(&options);

@@ -32,11 +32,16 @@ static inline uint64_t counter_get(const counter *c)
 /* Several writers (ids, maxclients). Returns the new value. Thread: any. */
 static inline uint64_t counter_next_shared(counter *c)
 {
-    return atomic_fetch_add_explicit(c, 1, memory_order_relaxed) + 1;
+    return atomic_fetch_add_explicit(c, 1, memory_order_acq_rel) + 1;
 }
 static inline uint64_t counter_drop_shared(counter *c)
 {
     return atomic_fetch_sub_explicit(c, 1, memory_order_relaxed) - 1;
+}
+/* Orders what other threads did before they changed it. */
+static inline uint64_t counter_get_acquire_shared(const counter *c)
+{
+    return atomic_load_explicit(c, memory_order_acquire);
 }
 /* A reference count: the last one to drop sees everything the others did. */
 static inline void refs_init(counter *c, uint64_t n) { atomic_init(c, n); }

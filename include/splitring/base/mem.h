@@ -16,6 +16,7 @@ void *mem_try_zalloc(size_t len) WARN_UNUSED; /* zeroed; large ones by untouched
 void *mem_try_realloc(void *ptr, size_t len) WARN_UNUSED;       /* NULL: ptr is still valid */
 void mem_free(void *ptr);                                       /* NULL is fine */
 size_t mem_usable(const void *ptr);                             /* bytes really taken; NULL: 0 */
+const char *mem_allocator(void);                                /* "mimalloc-209", "libc" */
 
 /* Address space without memory behind it, page by page on first touch. len is a multiple of 4096,
  * align a power of two >= 4096. mem_reserve returns NULL when the address space is out. */

@@ -41,6 +41,8 @@ struct os_usage {
     double user_children_s, system_children_s;
 };
 void os_usage_get(struct os_usage *out);
+void os_thread_usage_get(struct os_usage *out); /* of the calling thread; no children */
+void os_exe_path(char *out, size_t cap);        /* this program's file; "" if it is not known */
 /* RLIMIT_NOFILE soft limit, as Redis does. 0, or -EMFILE when *got stayed below want. */
 int os_nofile_raise(unsigned want, unsigned *got);
 

@@ -37,7 +37,8 @@ struct lock_node {
 
 enum lock_state { LOCK_IDLE, LOCK_WAITING, LOCK_HELD };
 
-/* Embedded in the owner's descriptor. nodes[0] is the shard itself; keys follow, each id once. */
+/* Embedded in the owner's descriptor. nodes[0] is the shard itself; keys follow: as they were added
+ * until the request first enters the table, then each id once, in any order. */
 struct lock_request {
     struct list granted_link;
     struct list audit_link; /* arrival order, for locks_audit */
@@ -55,7 +56,8 @@ void locks_free(struct locks *locks); /* must be empty */
 
 /* Bytes for the nodes of a request of `keys` keys. */
 static inline size_t lock_nodes_bytes(size_t keys) { return (keys + 1) * sizeof(struct lock_node); }
-/* nodes: room for keys + 1. Then add every key; doubles are merged to the stronger mode. */
+/* nodes: room for keys + 1. Then add every key; doubles are merged to the stronger mode when the
+ * request enters the table. */
 void lock_request_init(struct lock_request *request, struct lock_node *nodes);
 void lock_request_add(struct lock_request *request, uint64_t id, enum lock_mode mode);
 void lock_request_whole(struct lock_request *request, enum lock_mode mode); /* every key of the shard */

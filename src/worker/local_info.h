@@ -1,0 +1,27 @@
+/* Inside INFO: one writer per section, all given the same sums.
+ * Thread: owner (of the buffer); what they read are published counters. */
+#ifndef SPLITRING_SRC_WORKER_LOCAL_INFO_H
+#define SPLITRING_SRC_WORKER_LOCAL_INFO_H
+
+#include "stats.h"
+
+/* Counters of all workers and all shards, added up once per INFO. */
+struct info {
+    const struct worker *w;
+    const struct hub *hub;
+    struct buf *out;
+    struct worker_published sum; /* its pointers are not used */
+    struct shard_published shards; /* likewise */
+    struct stats_memory memory;
+};
+
+/* local_info_stats.c */
+void info_stats(struct info *i);
+void info_commandstats(struct info *i);
+void info_errorstats(struct info *i);
+void info_splitring(struct info *i);
+
+/* "967.52K", as Redis writes sizes for people. */
+void info_human(char out[32], uint64_t bytes);
+
+#endif

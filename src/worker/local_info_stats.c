@@ -1,0 +1,134 @@
+/* INFO's figures of what was done: Stats, Commandstats, Errorstats, and the section Splitring, which
+ * shows how the load lies on workers and shards.
+ *
+ * Calls are counted exactly. Their time is sampled (exec.c), so `usec` is an estimate that is good
+ * for commands called some hundred times or more.
+ * Source: https://redis.io/docs/latest/commands/info/
+ * Thread: owner. */
+#include "local_info.h"
+#include "splitring/cmd/command.h"
+
+static unsigned long long get(const counter *c) { return counter_get(c); }
+
+/* ---- Stats ---- */
+
+static void traffic(struct info *i)
+{
+    const struct worker_published *p = &i->sum;
+    buf_printf(i->out,
+               "total_connections_received:%llu\r\ntotal_commands_processed:%llu\r\n"
+               "instantaneous_ops_per_sec:%llu\r\ntotal_net_input_bytes:%llu\r\n"
+               "total_net_output_bytes:%llu\r\ntotal_net_repl_input_bytes:0\r\n"
+               "total_net_repl_output_bytes:0\r\ninstantaneous_input_kbps:%.2f\r\n"
+               "instantaneous_output_kbps:%.2f\r\ninstantaneous_input_repl_kbps:0.00\r\n"
+               "instantaneous_output_repl_kbps:0.00\r\nrejected_connections:%llu\r\n"
+               "sync_full:0\r\nsync_partial_ok:0\r\nsync_partial_err:0\r\n",
+               get(&p->connections), get(&p->commands), get(&p->ops_per_s), get(&p->bytes_in),
+               get(&p->bytes_out), (double)get(&p->in_per_s) / 1024,
+               (double)get(&p->out_per_s) / 1024, get(&p->rejected));
+}
+
+void info_stats(struct info *i)
+{
+    const struct worker_published *p = &i->sum;
+    traffic(i);
+    buf_printf(i->out,
+               "expired_keys:%llu\r\nexpired_stale_perc:0.00\r\n"
+               "expired_time_cap_reached_count:0\r\nexpire_cycle_cpu_milliseconds:%llu\r\n"
+               "evicted_keys:0\r\nevicted_clients:%llu\r\ntotal_eviction_exceeded_time:0\r\n"
+               "current_eviction_exceeded_time:0\r\nkeyspace_hits:%llu\r\nkeyspace_misses:%llu\r\n",
+               get(&i->shards.expired), get(&p->sweep_us) / 1000, get(&p->evicted_clients),
+               get(&i->shards.hits), get(&i->shards.misses));
+    buf_append_slice(i->out, SLICE("pubsub_channels:0\r\npubsub_patterns:0\r\n"
+                                   "pubsubshard_channels:0\r\nlatest_fork_usec:0\r\n"
+                                   "total_forks:0\r\nmigrate_cached_sockets:0\r\n"
+                                   "slave_expires_tracked_keys:0\r\nactive_defrag_hits:0\r\n"
+                                   "active_defrag_misses:0\r\nactive_defrag_key_hits:0\r\n"
+                                   "active_defrag_key_misses:0\r\ntotal_active_defrag_time:0\r\n"
+                                   "current_active_defrag_time:0\r\ntracking_total_keys:0\r\n"
+                                   "tracking_total_items:0\r\ntracking_total_prefixes:0\r\n"
+                                   "unexpected_error_replies:0\r\n"));
+    buf_printf(i->out,
+               "total_error_replies:%llu\r\ndump_payload_sanitizations:0\r\n"
+               "total_reads_processed:%llu\r\ntotal_writes_processed:%llu\r\n"
+               "io_threaded_reads_processed:0\r\nio_threaded_writes_processed:0\r\n"
+               "reply_buffer_shrinks:0\r\nreply_buffer_expands:0\r\n"
+               "client_query_buffer_limit_disconnections:%llu\r\n"
+               "client_output_buffer_limit_disconnections:%llu\r\n"
+               "acl_access_denied_auth:0\r\nacl_access_denied_cmd:0\r\n"
+               "acl_access_denied_key:0\r\nacl_access_denied_channel:0\r\n",
+               get(&p->error_replies), get(&p->reads), get(&p->writes), get(&p->query_kills),
+               get(&p->output_kills));
+}
+
+/* ---- Commandstats, Errorstats ---- */
+
+void info_commandstats(struct info *i)
+{
+    for (size_t id = 0; id < command_count(); id++) {
+        uint64_t calls = 0, failed = 0, rejected = 0, nsec = 0;
+        for (unsigned n = 0; n < i->hub->count; n++) {
+            const struct worker_published *p = &i->hub->published[n];
+            calls += counter_get(&p->calls[id]);
+            failed += counter_get(&p->calls_failed[id]);
+            rejected += counter_get(&p->calls_rejected[id]);
+            nsec += counter_get(&p->nsec[id]);
+        }
+        if (!(calls | failed | rejected)) continue;
+        buf_printf(i->out,
+                   "cmdstat_%s:calls=%llu,usec=%llu,usec_per_call=%.2f,rejected_calls=%llu,"
+                   "failed_calls=%llu\r\n",
+                   command_at(id)->name, (unsigned long long)calls,
+                   (unsigned long long)(nsec / 1000),
+                   calls ? (double)nsec / 1000 / (double)calls : 0, (unsigned long long)rejected,
+                   (unsigned long long)failed);
+    }
+}
+
+void info_errorstats(struct info *i)
+{
+    for (unsigned e = 0; stats_error_code(e); e++)
+        if (counter_get(&i->sum.errors[e]))
+            buf_printf(i->out, "errorstat_%s:count=%llu\r\n", stats_error_code(e),
+                       get(&i->sum.errors[e]));
+}
+
+/* ---- Splitring ---- */
+
+static void worker_line(struct info *i, unsigned n)
+{
+    const struct worker_published *p = &i->hub->published[n];
+    buf_printf(i->out,
+               "worker%u:commands=%llu,ops_per_sec=%llu,clients=%llu,load_permille=%llu,"
+               "cpu_user=%.3f,cpu_sys=%.3f,passes=%llu,groups=%llu,sleeps=%llu,wakes=%llu,"
+               "messages=%llu,ran_local=%llu,ran_borrowed=%llu,batches=%llu,batch_runs=%llu,"
+               "txns=%llu,txns_direct=%llu,txns_refused=%llu,migrated=%llu\r\n",
+               n, get(&p->commands), get(&p->ops_per_s), get(&p->clients), get(&p->load_permille),
+               (double)get(&p->cpu_user_us) / 1e6, (double)get(&p->cpu_system_us) / 1e6,
+               get(&p->passes), get(&p->groups), get(&p->sleeps), get(&p->wakes),
+               get(&p->messages_out), get(&p->ran_local), get(&p->ran_borrowed), get(&p->batches),
+               get(&p->batch_runs), get(&p->txns), get(&p->txns_direct), get(&p->txns_refused),
+               get(&p->migrated));
+}
+
+static void shard_line(struct info *i, unsigned n)
+{
+    const struct shard_published *s = &i->hub->shard_published[n];
+    uint64_t keys = 0, expires = 0;
+    for (uint32_t db = 0; db < i->hub->databases; db++) {
+        keys += counter_get(&s->keys[db]);
+        expires += counter_get(&s->expires[db]);
+    }
+    buf_printf(i->out,
+               "shard%u:keys=%llu,expires=%llu,bytes=%llu,hits=%llu,misses=%llu,expired=%llu,"
+               "lock_waits=%llu,locks_active=%llu\r\n",
+               n, (unsigned long long)keys, (unsigned long long)expires, get(&s->bytes),
+               get(&s->hits), get(&s->misses), get(&s->expired), get(&s->lock_waits),
+               get(&s->lock_active));
+}
+
+void info_splitring(struct info *i)
+{
+    for (unsigned n = 0; n < i->hub->count; n++) worker_line(i, n);
+    for (unsigned n = 0; n < i->hub->count; n++) shard_line(i, n);
+}

@@ -1,0 +1,30 @@
+/* Sums and gauges that INFO and MEMORY read. Counters are kept where things happen; here is what is
+ * worth a look only once a second, or only when something went wrong.
+ * Thread: as each function says. */
+#ifndef SPLITRING_SRC_WORKER_STATS_H
+#define SPLITRING_SRC_WORKER_STATS_H
+
+#include "internal.h"
+
+/* An error reply has just been appended to out: counted by its first word (INFO errorstats).
+ * Thread: owner. */
+void stats_note_error(struct worker *w, const struct buf *out);
+/* A command that was answered by way of a fan-out. Thread: owner. */
+void stats_note_reply(struct worker *w, const struct command *cmd, const struct reply *reply);
+/* The word that published.errors[i] counts, or NULL. Thread: any. */
+const char *stats_error_code(unsigned i);
+/* Once a second of an active worker: what nobody needs to know sooner. Holds shards for it; the
+ * caller gives them back. Thread: owner. */
+void stats_tick(struct worker *w);
+
+/* Memory by what it is used for, in bytes. Thread: any. */
+struct stats_memory {
+    uint64_t startup; /* what there is before the first client */
+    uint64_t shards;  /* keys, values, tables */
+    uint64_t clients; /* connections and their buffers */
+    uint64_t used;    /* all of it */
+    uint64_t peak;    /* highest `used` seen */
+};
+void stats_memory(const struct hub *hub, struct stats_memory *out);
+
+#endif
