@@ -82,15 +82,16 @@ void conn_close(struct conn *c)
     list_remove(&c->dirty_link);
     c->flags &= ~(uint32_t)(CONN_READY | CONN_DIRTY | CONN_HAS_INPUT);
     c->data = NULL;
-    io_close(c->worker->io, &c->sock);
+    if (!(c->flags & CONN_MIGRATING)) io_close(c->worker->io, &c->sock); /* else when it has left */
 }
 
-void conn_on_released(struct conn *c)
+void conn_on_released(struct conn *c, int fd)
 {
-    if (c->flags & CONN_MIGRATING) {
-        conn_migrate_send(c);
+    if (c->flags & CONN_MIGRATING && !(c->flags & CONN_CLOSING)) {
+        conn_migrate_send(c, fd);
         return;
     }
+    if (c->flags & CONN_MIGRATING) net_close(fd);
     c->flags |= CONN_RELEASED;
     conn_maybe_free(c);
 }
@@ -174,14 +175,14 @@ void conn_ready(struct conn *c)
 
 void conn_resume(struct conn *c)
 {
-    c->flags &= ~(uint32_t)CONN_WAITING;
+    c->flags &= ~(uint32_t)(CONN_WAITING | CONN_REPLY_SKIP);
     c->in_flight = NULL;
     if (c->flags & CONN_CLOSING) {
         conn_maybe_free(c);
         return;
     }
     if (c->in.len || c->flags & (CONN_HAS_INPUT | CONN_PEER_CLOSED)) conn_ready(c);
-    if (c->out.len) conn_dirty(c);
+    if (c->out.len || c->flags & CONN_CLOSE_AFTER) conn_dirty(c);
 }
 
 void conn_on_closed(struct conn *c, int error)
@@ -209,7 +210,7 @@ static void output_done(struct conn *c)
     c->out_sent = 0;
     c->over_soft_ms = 0;
     worker_give_buf(c->worker, &c->out);
-    if (c->flags & CONN_CLOSE_AFTER) {
+    if (c->flags & CONN_CLOSE_AFTER && !(c->flags & CONN_WAITING)) {
         conn_close(c);
         return;
     }

@@ -62,6 +62,7 @@ struct conn {
     char *name;             /* CLIENT SETNAME; NULL */
     char *lib_name, *lib_ver;
     worker_id migrate_to;
+    int migrate_fd;
     uint64_t cut_group;     /* the group in which it was cut: nothing more of it runs there */
     uint32_t ops_recent;    /* commands since the last balance check */
 };
@@ -74,7 +75,7 @@ void conn_maybe_free(struct conn *c);
 void conn_on_received(struct conn *c, const char *ptr, size_t len);
 void conn_on_closed(struct conn *c, int error);
 void conn_on_writable(struct conn *c);
-void conn_on_released(struct conn *c);
+void conn_on_released(struct conn *c, int fd); /* fd: given back by a detach */
 /* There may be input to run: into the ready queue. */
 void conn_ready(struct conn *c);
 /* Output was appended. */
@@ -85,7 +86,7 @@ void conn_flush(struct conn *c);
 void conn_keep_input(struct conn *c);
 /* Hands a quiet connection to another worker: detaches now, sent when the kernel has let go. */
 void conn_migrate(struct conn *c, worker_id to);
-void conn_migrate_send(struct conn *c);
+void conn_migrate_send(struct conn *c, int fd);
 void conn_adopt(struct worker *w, struct conn *c);
 /* What was in flight has been answered: goes on. */
 void conn_resume(struct conn *c);

@@ -157,9 +157,11 @@ static bool collect_one(struct worker *w, struct conn *c, struct group *g, bool 
     } else {
         struct parse_limits limits = {.bulk_len_max = w->config->proto_max_bulk_len,
                                       .authenticated = c->flags & CONN_AUTHED};
-        enum parse_status status =
-            c->data ? parse_next(&c->parser, &limits, c->data, c->data_len, &c->data_used)
-                    : PARSE_MORE;
+        enum parse_status status = PARSE_MORE;
+        if (c->flags & CONN_BAD_INPUT)
+            status = PARSE_ERROR;
+        else if (c->data)
+            status = parse_next(&c->parser, &limits, c->data, c->data_len, &c->data_used);
         if (status == PARSE_MORE) return false;
         if (status == PARSE_ERROR) { /* its turn comes when all before it has been answered */
             c->flags |= CONN_BAD_INPUT;
@@ -169,6 +171,10 @@ static bool collect_one(struct worker *w, struct conn *c, struct group *g, bool 
     }
     struct parser *p = &c->parser;
     struct slice *argv = group_args(g, p->argc);
+    if (!argv && !g->count) { /* not even alone: out of memory */
+        conn_close(c);
+        return false;
+    }
     if (!argv) { /* the group is full: next time */
         if (p->argv == w->parse_pool.argv)
             c->data_used = start;
@@ -230,7 +236,8 @@ static void hold_shards(struct worker *w, struct group *g)
     uint32_t mask = g->mask & ~w->held;
     if (mask >> w->id & 1u) worker_hold(w, w->id);
     if (w->hub->count == 1) return;
-    mask &= ~(1u << w->id) & ~g->slow_mask;
+    if (g->slow_mask) return; /* nothing is kept borrowed while something slow runs */
+    mask &= ~(1u << w->id);
     while (mask) {
         shard_id s = (shard_id)__builtin_ctz(mask);
         mask &= mask - 1;
@@ -336,12 +343,11 @@ static bool run_keys(struct worker *w, struct op *op)
 }
 
 /* Whatever the command was, CLIENT REPLY decides if its reply is kept. */
-static void reply_rules(struct conn *c, size_t out_before, uint32_t flags_before)
+static void reply_rules(struct conn *c, size_t out_before, uint32_t flags_before, bool local)
 {
     if (likely(!((flags_before | c->flags) & (CONN_REPLY_OFF | CONN_REPLY_SKIP_NEXT)))) return;
-    if (flags_before & CONN_REPLY_SKIP_NEXT) c->flags &= ~(uint32_t)CONN_REPLY_SKIP_NEXT;
-    bool drop = flags_before & CONN_REPLY_SKIP_NEXT || c->flags & CONN_REPLY_OFF ||
-                (c->flags & CONN_REPLY_SKIP_NEXT);
+    bool drop = (flags_before | c->flags) & CONN_REPLY_SKIP_NEXT || c->flags & CONN_REPLY_OFF;
+    if (!local) c->flags &= ~(uint32_t)CONN_REPLY_SKIP_NEXT; /* a local one did so before it ran */
     if (drop) c->out.len = out_before;
 }
 
@@ -368,7 +374,11 @@ static void run_op(struct worker *w, struct group *g, unsigned i)
         struct exec x;
         group_exec_of(w, op, &x);
         c->last_cmd = op->cmd;
+        c->flags &= ~(uint32_t)CONN_REPLY_SKIP_NEXT;
+        bool quick = local_is_stateless(op->cmd);
+        if (!quick) worker_unhold_all(w); /* it may take long or call the system */
         exec_local(w, c, &x);
+        if (!quick) hold_shards(w, g);
         if (unlikely(c->flags & CONN_WAITING)) { /* asked of all workers: the rest waits */
             list_remove(&c->ready_link);
             c->flags &= ~(uint32_t)CONN_READY;
@@ -382,7 +392,7 @@ static void run_op(struct worker *w, struct group *g, unsigned i)
         cut(w, g, i);
         return;
     }
-    reply_rules(c, out_before, flags_before);
+    reply_rules(c, out_before, flags_before, op->shard == OP_LOCAL);
     conn_dirty(c);
 }
 

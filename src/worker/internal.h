@@ -93,6 +93,7 @@ struct hub {
     /* shared counters */
     counter client_ids;
     counter clients;            /* against maxclients */
+    counter drained;            /* workers that have nothing left to stop for */
     progress_word stop;         /* 1: stop asked */
     sleep_flag *sleeping;       /* by worker, own lines: sleeping[id * 16] */
     progress_word batch_waits;  /* unused slots keep the line apart */
@@ -212,6 +213,7 @@ struct worker {
     unsigned recent_ready; /* running average × 16 of connections per pass (adaptive wait) */
     bool stopping;
     bool stopped;
+    bool drained, drain_last; /* nothing left here; nor anywhere */
     uint64_t last_commands, last_in, last_out;
     struct {
         instant_ms until;  /* CLIENT PAUSE; 0: none */

@@ -245,11 +245,13 @@ static void resetstat_part(struct worker *w, struct fanout *f)
     struct worker_published *p = w->pub;
     (void)f;
     counter *own[] = {&p->commands, &p->connections, &p->rejected, &p->bytes_in, &p->bytes_out,
-                      &p->error_replies, &p->passes, &p->groups, &p->sleeps, &p->wakes,
-                      &p->ran_local, &p->ran_borrowed, &p->batches, &p->batch_runs, &p->txns,
-                      &p->txns_direct, &p->txns_refused, &p->messages_out, &p->migrated,
-                      &p->protocol_errors, &p->output_kills, &p->query_kills};
+                      &p->reads, &p->writes, &p->error_replies, &p->sweep_us, &p->passes,
+                      &p->groups, &p->sleeps, &p->wakes, &p->ran_local, &p->ran_borrowed,
+                      &p->batches, &p->batch_runs, &p->txns, &p->txns_direct, &p->txns_refused,
+                      &p->messages_out, &p->migrated, &p->protocol_errors, &p->output_kills,
+                      &p->query_kills};
     for (size_t i = 0; i < ARRAY_COUNT(own); i++) counter_set(own[i], 0);
+    for (size_t i = 0; i < ERROR_CODES; i++) counter_set(&p->errors[i], 0);
     for (size_t id = 0; id < command_count(); id++) {
         counter_set(&p->calls[id], 0);
         counter_set(&p->calls_failed[id], 0);

@@ -92,7 +92,9 @@ void worker_publish_shard(struct worker *w, shard_id s)
     counter_set(&pub->lazyfreed, stats->lazyfreed);
     counter_set(&pub->lazyfree_pending, stats->lazyfree_pending);
     counter_set(&pub->expiry_min, (uint64_t)shard_expiry_min(shard));
-    if (s != w->id && counter_get(&pub->expiry_min) < counter_get(&pub->owner_wakes_at))
+    /* Work that only the owner does, and for which it may sleep too long. */
+    if (s != w->id && (stats->lazyfree_pending ||
+                       counter_get(&pub->expiry_min) < counter_get(&pub->owner_wakes_at)))
         worker_wake(w, s);
     for (db_id db = 0; db < w->hub->databases; db++) {
         counter_set(&pub->keys[db], shard_db_keys(shard, db));
@@ -214,7 +216,7 @@ static void on_event(struct worker *w, const struct io_event *ev)
         if (worker_owns_listener(w, ev->owner))
             w->stop_listeners--;
         else
-            conn_on_released(ev->owner);
+            conn_on_released(ev->owner, ev->fd);
         break;
     case IO_EV_ACCEPT_FAILED: break;
     }
@@ -262,17 +264,27 @@ static bool work(struct worker *w)
     more |= timer_run(w);
     worker_unhold_all(w);
     keep_inputs(w);
+    more |= worker_publish_mail(w); /* remote work starts before this worker's sends */
     flush_all(w);
     if (unlikely(w->balance_due)) worker_balance(w);
     more |= !list_empty(&w->local_answers) || !list_empty(&w->local_hops) || !list_empty(&w->ready);
     return worker_publish_mail(w) || more;
 }
 
+/* A borrower lowered the shard's expiry after the time to sleep was fixed. */
+static bool expiry_is_nearer(const struct worker *w)
+{
+    const struct shard_published *pub = &w->hub->shard_published[w->id];
+    return counter_get(&pub->expiry_min) < counter_get(&pub->owner_wakes_at) &&
+           counter_get(&pub->expiry_min) > (uint64_t)w->now;
+}
+
 /* After announcing: is there anything after all? */
 static bool must_not_sleep(struct worker *w)
 {
     if (w->hub->faults & FAULT_NO_WAKE_CHECK) return false;
-    bool due = !inbox_empty(w) || batch_due(w) || hub_stopping_shared(w->hub);
+    bool due = !inbox_empty(w) || batch_due(w) || expiry_is_nearer(w) ||
+               (hub_stopping_shared(w->hub) && !w->stopping);
     worker_unhold_all(w);
     return due;
 }
@@ -280,8 +292,10 @@ static bool must_not_sleep(struct worker *w)
 static int64_t sleep_us(struct worker *w, int64_t sleep_us_max)
 {
     int64_t until = timer_next_us(w);
-    if (!list_empty(&w->stalled) && until > 1000) until = 1000;
-    return sleep_us_max >= 0 && until > sleep_us_max ? sleep_us_max : until;
+    bool soon = !list_empty(&w->stalled) || w->stopping;
+    if (soon && (until < 0 || until > 1000)) until = 1000;
+    if (sleep_us_max >= 0 && (until < 0 || until > sleep_us_max)) until = sleep_us_max;
+    return until;
 }
 
 /* Many connections at pipeline 1: waiting a little for more of them saves passes (FIGURES section 2).

@@ -33,7 +33,7 @@ static void client_ticks(struct worker *w)
         if (c->in.cap > in_max) in_max = c->in.cap;
         if (timeout_ms && w->now - c->active_ms > timeout_ms && !(c->flags & CONN_WAITING))
             conn_close(c);
-        else if (c->out.len)
+        else if (c->flags & CONN_WANT_WRITE)
             conn_check_output(c);
     }
     counter_set(&w->pub->clients_out_bytes, out);

@@ -107,20 +107,39 @@ bool worker_listener_is_unix(const struct worker *w, const void *owner)
     return w->listener_unix[listener - w->listeners];
 }
 
+static void close_what_may_go(struct worker *w)
+{
+    LIST_FOREACH_SAFE(link, next, &w->conns) {
+        struct conn *c = CONTAINER_OF(link, struct conn, link);
+        bool busy = c->flags & CONN_WAITING;
+        bool unsent = c->out.len != 0 && !(c->flags & CONN_WANT_WRITE);
+        if (!busy && !unsent) conn_close(c);
+    }
+}
+
+/* A worker that has nothing left still serves the others until they too have nothing left: their
+ * transactions, releases and sockets may be on their way to it. */
 bool worker_stop_step(struct worker *w)
 {
+    struct hub *hub = w->hub;
     if (!w->stopping) {
         w->stopping = true;
         for (unsigned i = 0; i < w->listener_count; i++) io_detach(w->io, &w->listeners[i]);
         w->stop_listeners = w->listener_count;
     }
-    LIST_FOREACH_SAFE(link, next, &w->conns) {
-        struct conn *c = CONTAINER_OF(link, struct conn, link);
-        bool busy = c->flags & (CONN_WAITING | CONN_READY);
-        bool unsent = c->out.len != 0 && !(c->flags & CONN_WANT_WRITE);
-        if (!busy && !unsent) conn_close(c);
+    close_what_may_go(w);
+    if (!w->drained) {
+        if (w->conn_count || w->stop_listeners || counter_get_acquire_shared(&hub->clients) ||
+            !worker_idle(w))
+            return false;
+        w->drained = true;
+        counter_next_shared(&hub->drained);
     }
-    if (w->conn_count || w->stop_listeners) return false;
+    /* Seen by all: everything was published before, so this pass' drain was the last. */
+    if (!w->drain_last) {
+        w->drain_last = counter_get_acquire_shared(&hub->drained) == hub->count;
+        return false;
+    }
     w->stopped = true;
     worker_unhold_all(w);
     return true;
@@ -172,9 +191,10 @@ void conn_migrate(struct conn *c, worker_id to)
     io_detach(c->worker->io, &c->sock);
 }
 
-void conn_migrate_send(struct conn *c)
+void conn_migrate_send(struct conn *c, int fd)
 {
     struct worker *w = c->worker;
+    c->migrate_fd = fd;
     parse_deinit(&c->parser);
     list_remove(&c->link);
     w->conn_count--;
@@ -185,7 +205,7 @@ void conn_migrate_send(struct conn *c)
 
 void conn_adopt(struct worker *w, struct conn *c)
 {
-    int fd = c->sock.fd;
+    int fd = c->migrate_fd;
     c->worker = w;
     parse_init(&c->parser, &w->parse_pool);
     c->flags &= ~(uint32_t)CONN_MIGRATING;
@@ -193,7 +213,7 @@ void conn_adopt(struct worker *w, struct conn *c)
     w->conn_count++;
     counter_set(&w->pub->clients, w->conn_count);
     memset(&c->sock, 0, sizeof c->sock);
-    if (io_attach(w->io, &c->sock, fd, c) != 0) {
+    if (c->flags & CONN_CLOSING || io_attach(w->io, &c->sock, fd, c) != 0) {
         net_close(fd);
         c->flags |= CONN_CLOSING | CONN_RELEASED;
         conn_maybe_free(c);

@@ -273,6 +273,17 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def own_address():
+    """An IPv4 address of this machine that is not the loopback, or None."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("198.51.100.1", 9))  # sends nothing: only a route is looked up
+        except OSError:
+            return None
+        address = probe.getsockname()[0]
+    return None if address.startswith("127.") or address == "0.0.0.0" else address
+
+
 class Server:
     """A running server. Stopped by stop(), by leaving `with`, or when python ends."""
 

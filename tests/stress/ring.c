@@ -39,7 +39,7 @@ static void ring_worker(void *arg)
     if (!counter_get_acquire_shared(&refused))
         while (worker_step(w, os_unix_us(), os_mono_us(), -1)) continue;
     counter_next_shared(&left);
-    while (counter_get_acquire_shared(&left) < ring->workers) os_sleep_us(200);
+    while (counter_get_acquire_shared(&left) < ring->workers + 1) os_sleep_us(200);
     if (w) worker_free(w);
     if (io) io_free(io);
 }
@@ -73,6 +73,7 @@ bool ring_start(struct ring *ring, enum io_engine engine, uint32_t workers, bool
 void ring_stop(struct ring *ring)
 {
     if (!counter_get_acquire_shared(&refused)) hub_stop_shared(ring->hub);
+    counter_next_shared(&left); /* it may still have been waking workers that had seen the flag */
     for (uint32_t i = 0; i < ring->workers; i++) os_thread_join(ring->threads[i]);
     net_close(ring->listener);
     hub_free(ring->hub);
