@@ -1,6 +1,7 @@
 """DEBUG beside Debian's redis-server: who may use it, and the subcommands that test suites use."""
 
 import re
+import string
 import sys
 import threading
 import time
@@ -132,7 +133,7 @@ class Keys(Debug):
         return self.LINE.match(reply).groups()
 
     def test_object(self):
-        values = ["", "x", "hello", "y" * 44, "0", "7", "-129", "32767", "9999", "10000",
+        values = ["", "x", "hello", string.ascii_letters[:44], "0", "7", "-129", "32767", "9999", "10000",
                   "2147483647", "2147483648", "-9223372036854775808", "1.5", "0123456789ABCDE!?"]
         for n, value in enumerate(values):
             key = f"key:{n}"
@@ -142,7 +143,8 @@ class Keys(Debug):
                 self.assertEqual(self.object_line(self.ours, key),
                                  self.object_line(self.theirs, key))
         self.ours.ok("SET", "long", "z" * 20000)  # Redis compresses it
-        self.assertIn(b"encoding:raw serializedlength:20005", self.ours.ok("DEBUG", "OBJECT", "long"))
+        self.assertIn(b"encoding:raw serializedlength:20005",
+                      self.ours.ok("DEBUG", "OBJECT", "long"))
 
     def test_object_is_in_order(self):
         """A pipeline's writes to any shard are there when DEBUG OBJECT's turn comes."""

@@ -85,6 +85,7 @@ struct sim {
     struct io *running;
     unsigned preempt_percent;
     bool lockstep; /* workers in turn instead of at random: symmetrical conflicts */
+    uint64_t turn; /* lockstep: whose it is */
     uint64_t steps, stop_at; /* stop_at: the hub is stopped in the middle; 0: at the end */
     char failure[160]; /* empty: fine */
 };

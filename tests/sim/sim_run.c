@@ -183,7 +183,7 @@ static void check_holders(struct sim *sim)
 
 static bool step_worker(struct sim *sim)
 {
-    unsigned first = sim->lockstep ? (unsigned)(sim->steps % sim->workers)
+    unsigned first = sim->lockstep ? (unsigned)(sim->turn++ % sim->workers)
                                    : (unsigned)rng_below(&sim->rng, sim->workers);
     for (unsigned n = 0; n < sim->workers; n++) {
         struct io *io = &sim->ios[(first + n) % sim->workers];

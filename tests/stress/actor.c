@@ -1,12 +1,12 @@
 /* What an actor asks and what it must be told.
  *
  *   counters   INCR: every answer is larger than the last one seen, and the sum is exact at the end
- *   groups     MSET, MSETNX, DEL of all four; MGET sees one value four times, EXISTS and DEL say 0 or 4
+ *   groups     MSET, MSETNX, DEL of all four; MGET sees one value, EXISTS and DEL say 0 or 4
  *   pairs      RENAME x y, RENAME y x, COPY to elsewhere; EXISTS x y and KEYS see exactly one
  *   marks      SET a n, SET b n in one pipeline over two shards; GET b, GET a sees a >= b
  *
- * Beside the pipelines there are visitors (connect, ask, vanish with or without reading) and victims
- * of CLIENT KILL.
+ * Beside the pipelines there are visitors (connect, ask, vanish with or without reading) and
+ * victims of CLIENT KILL.
  * Thread: owner. */
 #include "actor.h"
 
@@ -16,8 +16,8 @@
 #include "stress.h"
 
 enum kind {
-    K_INCR, K_GET, K_SET, K_MSET, K_MSETNX, K_MGET, K_DEL, K_EXISTS, K_RENAME, K_PAIR, K_COPY, K_KEYS,
-    K_MARK, K_READ_MARK, K_DBSIZE, K_SCAN, K_RANDOM, K_LIST, K_CONFIG, K_PING, K_FLUSH, K_KINDS
+    K_INCR, K_GET, K_SET, K_MSET, K_MSETNX, K_MGET, K_DEL, K_EXISTS, K_RENAME, K_PAIR, K_COPY,
+    K_KEYS, K_MARK, K_READ_MARK, K_DBSIZE, K_SCAN, K_RANDOM, K_LIST, K_CONFIG, K_PING, K_FLUSH
 };
 
 #define BURST_MAX 24
@@ -57,7 +57,7 @@ void names_prepare(const struct names *names, int port)
     client_init(&c);
     EXPECT(client_open(&c, port), "cannot connect");
     for (unsigned i = 0; i < PAIRS; i++)
-        EXPECT(client_call(&c, &reply, "SET %s %u", names->pairs[i][0], i) && reply_is(reply, "+OK"),
+        EXPECT(client_call(&c, &reply, "SET %s 1", names->pairs[i][0]) && reply_is(reply, "+OK"),
                "SET of a pair");
     client_deinit(&c);
 }
@@ -73,8 +73,8 @@ void names_check(const struct names *names, int port, const struct actor *actors
         for (unsigned a = 0; a < ACTORS; a++) want += (int64_t)actors[a].counted[i];
         bool told = client_call(&c, &reply, "GET %s", names->counters[i]);
         int64_t got = told ? reply_number(reply) : -1;
-        EXPECT(got == want || (want == 0 && got == INT64_MIN), "counter %u: %" PRId64 " of %" PRId64,
-               i, got, want);
+        EXPECT(got == want || (want == 0 && got == INT64_MIN), "counter %u: %lld of %lld", i,
+               (long long)got, (long long)want);
     }
     for (unsigned i = 0; i < PAIRS; i++)
         EXPECT(client_call(&c, &reply, "EXISTS %s %s", names->pairs[i][0], names->pairs[i][1]) &&
@@ -147,7 +147,9 @@ static void ask_others(struct actor *a, const struct asked *q)
     case K_SCAN: client_ask(c, "SCAN 0 COUNT %u", q->which + 1); break;
     case K_RANDOM: client_ask(c, "RANDOMKEY"); break;
     case K_LIST: client_ask(c, "CLIENT LIST"); break;
-    case K_CONFIG: client_ask(c, "CONFIG SET %s", settings[q->which % ARRAY_COUNT(settings)]); break;
+    case K_CONFIG:
+        client_ask(c, "CONFIG SET %s", settings[q->which % ARRAY_COUNT(settings)]);
+        break;
     case K_FLUSH: client_ask(c, a->mode == MODE_EXACT ? "PING" : "FLUSHALL"); break;
     default: client_ask(c, "PING"); break;
     }
@@ -186,8 +188,8 @@ static void check_incr(struct actor *a, const struct asked *q, struct slice repl
     int64_t n = reply_number(reply);
     bool grows = n > a->last_seen[q->which] || a->mode != MODE_EXACT;
     if (reply.ptr[0] != ':' || n <= 0 || !grows)
-        EXPECT(false, "INCR of counter %u: %.*s after %" PRId64, q->which, (int)reply.len, reply.ptr,
-               a->last_seen[q->which]);
+        EXPECT(false, "INCR of counter %u: %.*s after %lld", q->which, (int)reply.len, reply.ptr,
+               (long long)a->last_seen[q->which]);
     a->last_seen[q->which] = n;
     a->counted[q->which]++;
 }
@@ -198,7 +200,8 @@ static void check_marks(struct actor *a, int64_t first, struct slice reply)
     int64_t second = reply_number(reply);
     if (a->mode != MODE_EXACT && second == INT64_MIN) return; /* flushed between the two */
     if (first > second)
-        EXPECT(false, "order: the later mark is %" PRId64 ", the earlier one %" PRId64, first, second);
+        EXPECT(false, "order: the later mark is %lld, the earlier one %lld", (long long)first,
+               (long long)second);
 }
 
 static void check_reply(struct actor *a, const struct asked *q, struct slice reply)
@@ -214,15 +217,17 @@ static void check_reply(struct actor *a, const struct asked *q, struct slice rep
     case K_KEYS: fine = reply_count(reply) == PAIRS || (!exact && reply_count(reply) >= 0); break;
     case K_RENAME: fine = reply_is(reply, "+OK") || reply_is(reply, "-ERR no such key"); break;
     case K_COPY: fine = reply_is(reply, ":0") || reply_is(reply, ":1"); break;
-    case K_DBSIZE: fine = reply.ptr[0] == ':' && reply_number(reply) >= (exact ? (int)PAIRS : 0); break;
+    case K_DBSIZE:
+        fine = reply.ptr[0] == ':' && reply_number(reply) >= (exact ? (int)PAIRS : 0);
+        break;
     case K_SCAN: fine = reply_count(reply) == 2; break;
     case K_LIST: fine = reply.ptr[0] == '$' && reply.len > 50; break;
     case K_RANDOM: fine = reply.ptr[0] == '$'; break;
     default: fine = !reply_failed(reply); break;
     }
     if (!fine)
-        EXPECT(false, "kind %d (%u): %.*s", q->kind, q->which, reply.len > 100 ? 100 : (int)reply.len,
-               reply.ptr);
+        EXPECT(false, "kind %d (%u): %.*s", q->kind, q->which,
+               reply.len > 100 ? 100 : (int)reply.len, reply.ptr);
 }
 
 static bool lost(struct actor *a)

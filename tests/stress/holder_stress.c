@@ -2,9 +2,8 @@
  *
  * Whoever holds the shard does a read-modify-write on plain memory: a lost update, or a report of
  * TSan, means two holders at once or a transition that does not order memory. The owner mixes every
- * call it has (take, try_own, offer, offers of what it does not hold), holds over several rounds and
- * pauses; one phase has borrowers that hold long, so that WANTED and the hand-over are the common
- * case.
+ * call it has (take, try_own, offer, offers of what it does not hold), over several rounds, and
+ * pauses; one phase has borrowers that hold long, so that WANTED and the hand-over are common.
  * Thread: main, owner, borrowers. */
 #include "splitring/base/rng.h"
 #include "splitring/io/os.h"
@@ -104,7 +103,7 @@ static void run(unsigned long_hold)
     holder_init(&world.word);
     if (os_thread_start(&threads[0], "owner", -1, NULL, own, NULL) < 0) exit(2);
     for (unsigned i = 0; i < BORROWERS; i++)
-        if (os_thread_start(&threads[i + 1], "borrower", -1, NULL, borrow, (void *)(uintptr_t)i) != 0)
+        if (os_thread_start(&threads[i + 1], "borrower", -1, NULL, borrow, (void *)(uintptr_t)i))
             exit(2);
     os_sleep_us((int64_t)(stress_seconds(2.0) * 1e6));
     atomic_store(&world.stop, true);

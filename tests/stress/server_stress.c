@@ -1,7 +1,7 @@
 /* The whole ring under random clients: four workers on real sockets, both engines, with and without
- * lending. What the clients check is in actor.c; what is left to this file is starting, stopping, and
- * the sums. In a storm the server is stopped while everything is in flight, and must still come to a
- * clean end: every worker's thread ends and nothing is locked or lost.
+ * lending. What the clients check is in actor.c; what is left to this file is starting, stopping,
+ * and the sums. In a storm the server is stopped while everything is in flight, and must still come
+ * to a clean end: every worker's thread ends and nothing is locked or lost.
  * Thread: main. */
 #include <string.h>
 

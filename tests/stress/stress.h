@@ -1,5 +1,5 @@
-/* What the stress programs share: expectations that are counted, and a watchdog, since what they look
- * for (a lost wake-up, a deadlock) shows as a program that never ends.
+/* What the stress programs share: expectations that are counted, and a watchdog, since what they
+ * look for (a lost wake-up, a deadlock) shows as a program that never ends.
  * Thread: any, but for stress_begin and stress_end (main). */
 #ifndef SPLITRING_TESTS_STRESS_H
 #define SPLITRING_TESTS_STRESS_H
