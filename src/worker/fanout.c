@@ -60,8 +60,6 @@ void fanout_start(struct fanout *f, bool ordered)
     if (f->conn) {
         f->conn->flags |= CONN_WAITING;
         f->conn->in_flight = f;
-        if (f->conn->flags & CONN_REPLY_SKIP_NEXT)
-            f->conn->flags = (f->conn->flags & ~(uint32_t)CONN_REPLY_SKIP_NEXT) | CONN_REPLY_SKIP;
     }
     if (ordered && w->id != 0)
         worker_send(w, 0, MSG_FANOUT_ORDER, f);

@@ -53,6 +53,9 @@ void group_exec_of(const struct worker *w, const struct op *op, struct exec *x)
         .hint = &op->hint,
         .out = &op->conn->out,
     };
+    /* CLIENT PAUSE: nothing changes, so what has expired stays, unseen. */
+    if (unlikely(w->pause.until > w->now) && !(op->cmd->flags & CMD_WRITE))
+        x->ks_flags |= KS_LOGICAL;
 }
 
 /* ---- collecting ---- */
@@ -231,17 +234,38 @@ static void collect(struct worker *w, struct group *g)
 
 /* ---- holding and prefetching ---- */
 
+/* Shards in ascending order: who waits for its own holds only lower ones, others are never waited
+ * for, so no circle can close. False: gave up at one that somebody touches (*busy). */
+static bool hold_ascending(struct worker *w, uint32_t mask, shard_id *busy)
+{
+    for (; mask; mask &= mask - 1) {
+        shard_id s = (shard_id)__builtin_ctz(mask);
+        if (s == w->id ? !worker_hold_own(w) : !worker_hold(w, s)) {
+            *busy = s;
+            return false;
+        }
+    }
+    return true;
+}
+
+/* All or, after a short while of trying, what can be had. Somebody else's hold lasts for one batch,
+ * some microseconds: waiting so long, holding nothing, is cheaper than messages (which cost both
+ * sides a run for each change of shard). A holder that was descheduled is not waited for. */
 static void hold_shards(struct worker *w, struct group *g)
 {
-    uint32_t mask = g->mask & ~w->held;
-    if (mask >> w->id & 1u) worker_hold(w, w->id);
-    if (w->hub->count == 1) return;
-    if (g->slow_mask) return; /* nothing is kept borrowed while something slow runs */
-    mask &= ~(1u << w->id);
-    while (mask) {
-        shard_id s = (shard_id)__builtin_ctz(mask);
-        mask &= mask - 1;
-        worker_hold(w, s);
+    uint32_t own = 1u << w->id, mask = g->mask & ~w->held;
+    shard_id busy = 0;
+    if (!(mask & ~own) || g->slow_mask || !w->hub->lending) { /* nothing borrowed beside slow work */
+        if (mask & own) worker_hold(w, w->id);
+        return;
+    }
+    for (unsigned spins = 0; !hold_ascending(w, mask, &busy);) {
+        if (spins >= w->hold_spins) {
+            if (mask & own) worker_hold(w, w->id);
+            return;
+        }
+        worker_unhold_all(w);
+        spins = worker_wait_free(w, busy, spins);
     }
 }
 
@@ -382,6 +406,7 @@ static void run_op(struct worker *w, struct group *g, unsigned i)
         if (unlikely(c->flags & CONN_WAITING)) { /* asked of all workers: the rest waits */
             list_remove(&c->ready_link);
             c->flags &= ~(uint32_t)CONN_READY;
+            if (flags_before & CONN_REPLY_SKIP_NEXT) c->flags |= CONN_REPLY_SKIP;
         }
     } else if (op->shard == OP_ERROR) {
         local_refuse(w, op);

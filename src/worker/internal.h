@@ -202,6 +202,7 @@ struct worker {
     struct expire_sink expire_sink;
     unsigned stop_listeners;
     unsigned accept_next;
+    unsigned hold_spins;      /* how long to wait for a borrowed shard, in pauses */
     int64_t busy_us;          /* since the last look at the load */
     int64_t load_since_us;
     bool balance_due;
@@ -243,6 +244,10 @@ bool worker_publish_mail(struct worker *w);
 void worker_wake(struct worker *w, worker_id to);
 /* Own shard: waits for a borrower; another: may refuse. held bits are kept. */
 bool worker_hold(struct worker *w, shard_id s);
+/* The own shard, waiting, whatever lower shards are held (ascending order only). Always true. */
+bool worker_hold_own(struct worker *w);
+/* Holding nothing: spins until shard s is FREE or hold_spins are used up; returns the spins so far. */
+unsigned worker_wait_free(struct worker *w, shard_id s, unsigned spins);
 /* Never waits, the own shard included: for use while others are held. */
 bool worker_hold_try(struct worker *w, shard_id s);
 void worker_unhold(struct worker *w, shard_id s); /* publishes its counters first */

@@ -80,6 +80,20 @@ bool worker_hold(struct worker *w, shard_id s)
     return true;
 }
 
+bool worker_hold_own(struct worker *w)
+{
+    holder_take(w->holder, w->hub->pause);
+    w->held |= 1u << w->id;
+    return true;
+}
+
+unsigned worker_wait_free(struct worker *w, shard_id s, unsigned spins)
+{
+    const struct holder *h = &w->hub->holders[s];
+    for (; spins < w->hold_spins && !holder_is_free(h); spins++) w->hub->pause(0);
+    return spins + 1;
+}
+
 void worker_publish_shard(struct worker *w, shard_id s)
 {
     struct shard *shard = w->hub->shards[s];

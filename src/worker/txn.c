@@ -515,6 +515,7 @@ bool txn_run_local(struct worker *w)
             txn_answered(w, CONTAINER_OF(link, struct txn_part, link));
         } else if (w->held) {
             worker_unhold_all(w); /* may grant, and so answer, what waited here */
+            continue;
         } else {
             return any;
         }

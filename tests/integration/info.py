@@ -183,6 +183,8 @@ class Figures(support.ServerTest):
         stats = info(self.c, "stats")["Stats"]
         self.assertEqual(int(stats["keyspace_hits"]), 250)
         self.assertEqual(int(stats["keyspace_misses"]), 150)
+        calls = pairs(info(self.c, "commandstats")["Commandstats"]["cmdstat_mget"])["calls"]
+        self.assertEqual(calls, 1)
         shards = [pairs(v) for k, v in info(self.c, "splitring")["Splitring"].items()
                   if k.startswith("shard")]
         self.assertEqual(sum(s["hits"] for s in shards), 250)
@@ -270,6 +272,12 @@ class Figures(support.ServerTest):
         self.c.pipeline([("SET", f"k{n}", n) for n in range(25)])
         after = field(self.c, "persistence", "rdb_changes_since_last_save")
         self.assertEqual(after - before, 25)
+
+
+class FiguresOfMessages(Figures):
+    """The same where nothing runs on a borrowed shard."""
+
+    options = Figures.options + ["--shard-lending", "no"]
 
 
 class Load(support.ServerTest):

@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from integration import shards, support  # noqa: E402
 
-SECONDS = 0.6  # of each check in each setting
+SECONDS = 0.4  # of each check in each setting
 SHARDS_MAX = 8
 DEPTHS = (1, 2, 3, 10, 50, 300)
 

@@ -287,12 +287,18 @@ def own_address():
 class Server:
     """A running server. Stopped by stop(), by leaving `with`, or when python ends."""
 
-    def __init__(self, command, name, port=None, ready=True, env=None):
+    def __init__(self, command, name, port=None, ready=True, env=None, files=None):
+        """files: what lies in its working directory, {name: text}."""
         self.name = f"{name}-{next(names)}"
         self.port = port or free_port()
-        self.command = [str(part) for part in command] + ["--port", str(self.port)]
+        self.command = [str(part) for part in command]
+        if "--port" not in self.command:
+            self.command += ["--port", str(self.port)]
         logs = os.environ.get("SPLITRING_LOG_DIR")
         self.folder = Path(tempfile.mkdtemp(prefix="splitring-test-"))
+        for path, text in (files or {}).items():
+            (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / path).write_text(text)
         self.log_path = (Path(logs) if logs else self.folder) / f"{self.name}.log"
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(

@@ -139,8 +139,8 @@ static void ask_keys(struct actor *a, struct asked *q)
 
 static void ask_others(struct actor *a, const struct asked *q)
 {
-    static const char *const settings[] = {"maxmemory-samples 5", "timeout 0", "loglevel nothing",
-                                           "proto-max-bulk-len 536870912", "hz 20"};
+    static const char *const settings[] = {"maxmemory-samples 5", "timeout 0", "loglevel warning",
+                                           "proto-max-bulk-len 536870912", "tcp-keepalive 300"};
     struct client *c = &a->client;
     switch (q->kind) {
     case K_DBSIZE: client_ask(c, "DBSIZE"); break;
@@ -286,15 +286,17 @@ static void visit(struct actor *a)
     client_init(&c);
     a->visits++;
     if (client_open(&c, a->port)) {
+        unsigned asked = 1;
         client_ask(&c, "SELECT 1");
-        for (uint64_t n = rng_below(&a->rng, 12); n > 0; n--) {
+        for (uint64_t n = rng_below(&a->rng, 12); n > 0; n--, asked += 2) {
             client_ask(&c, "MSET v%d 1 v%d 2 v%d 3", (int)n, (int)n + 7, (int)n + 13);
             client_ask(&c, n == 3 ? "FLUSHDB" : n == 5 ? "SWAPDB 1 2" : "MGET v1 v2 v3 v4 v5 v6");
         }
         if (rng_below(&a->rng, 3) == 0) client_ask(&c, "QUIT");
-        if (rng_below(&a->rng, 4) == 0) c.out.len -= c.out.len > 3 ? 3 : 0;
+        bool whole = rng_below(&a->rng, 4) != 0;
+        if (!whole) c.out.len -= 3;
         client_send(&c);
-        for (uint64_t n = rng_below(&a->rng, 4); n > 0; n--)
+        for (uint64_t n = whole ? rng_below(&a->rng, 4) : 0; n > 0 && asked > 0; n--, asked--)
             if (!client_reply(&c, &reply)) break;
     }
     client_deinit(&c);

@@ -48,7 +48,8 @@ bool ring_start(struct ring *ring, enum io_engine engine, uint32_t workers, bool
 {
     struct config config;
     config_init(&config);
-    log_set_level(LOG_LEVEL_NOTHING);
+    config.loglevel = CONFIG_LOG_WARNING;
+    log_set_level(LOG_LEVEL_WARNING);
     struct hub_options options = {.workers = workers, .config = &config, .seed = 4711,
                                   .lending = lending, .start_ms = os_unix_us() / 1000};
     *ring = (struct ring){.hub = hub_new(&options), .workers = workers, .engine = engine};

@@ -55,6 +55,11 @@ static inline void holder_offer(struct holder *h)
     h->owner_holds = 0;
     atomic_store_explicit(&h->word, HOLDER_FREE, memory_order_release);
 }
+/* A look, nothing more. Thread: any. */
+static inline bool holder_is_free(const struct holder *h)
+{
+    return atomic_load_explicit(&h->word, memory_order_relaxed) == HOLDER_FREE;
+}
 /* Thread: borrower. Never waits. */
 static inline bool holder_try(struct holder *h)
 {
