@@ -234,15 +234,15 @@ static void part_link(struct worker *w, struct batch_part *part)
 {
     check(worker_holds(w, part->shard));
     part->linked = true;
-    list_push_back(&w->hub->active[part->shard], &part->link);
-    counter_add(&w->hub->active_count[part->shard], 1);
+    list_push_back(&w->hub->active[part->shard].parts, &part->link);
+    counter_add(&w->hub->active[part->shard].count, 1);
 }
 
 static void part_unlink(struct worker *w, struct batch_part *part)
 {
     part->linked = false;
     list_remove(&part->link);
-    counter_sub(&w->hub->active_count[part->shard], 1);
+    counter_sub(&w->hub->active[part->shard].count, 1);
 }
 
 static void run_execute(struct worker *w, struct batch *b, struct batch_run *run)
@@ -416,9 +416,9 @@ static bool part_due(const struct worker *w, const struct batch_part *part)
 /* Each part once, always from the head of the list: running one may unlink any other. */
 bool batch_poll(struct worker *w)
 {
-    uint64_t count = counter_get(&w->hub->active_count[w->id]);
+    uint64_t count = counter_get(&w->hub->active[w->id].count);
     if (!count) return false;
-    struct list *active = &w->hub->active[w->id];
+    struct list *active = &w->hub->active[w->id].parts;
     bool ran = false;
     worker_hold(w, w->id);
     for (; count && !list_empty(active); count--) {
@@ -434,10 +434,11 @@ bool batch_poll(struct worker *w)
 
 bool batch_due(struct worker *w)
 {
-    if (!counter_get(&w->hub->active_count[w->id])) return false;
+    if (!counter_get(&w->hub->active[w->id].count)) return false;
     worker_hold(w, w->id);
     bool due = false;
-    for (struct list *l = w->hub->active[w->id].next; l != &w->hub->active[w->id]; l = l->next)
+    const struct list *active = &w->hub->active[w->id].parts;
+    for (struct list *l = active->next; l != active; l = l->next)
         due |= part_due(w, CONTAINER_OF(l, struct batch_part, link));
     return due;
 }

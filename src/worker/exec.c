@@ -36,12 +36,14 @@ static void call_prepare(struct worker *w, struct call *call, const struct exec 
     call->dirty = 0;
 }
 
-static inline void call_run(struct worker *w, struct call *call)
+static inline void call_run(struct worker *w, struct call *call, bool counted)
 {
     const struct command *cmd = call->cmd;
     struct worker_published *pub = w->pub;
-    counter_add(&pub->calls[cmd->id], 1);
-    counter_add(&pub->commands, 1);
+    if (likely(counted)) {
+        counter_add(&pub->calls[cmd->id], 1);
+        counter_add(&pub->commands, 1);
+    }
     if (unlikely(w->hub->preempt)) w->hub->preempt(w->hub->preempt_ctx);
     if (likely(++w->sample % SAMPLE_EVERY)) {
         cmd->handler(call);
@@ -50,7 +52,7 @@ static inline void call_run(struct worker *w, struct call *call)
         cmd->handler(call);
         counter_add(&pub->nsec[cmd->id], (uint64_t)(os_mono_ns() - start) * SAMPLE_EVERY);
     }
-    if (unlikely(call->reply.errors)) {
+    if (unlikely(call->reply.errors) && counted) {
         counter_add(&pub->calls_failed[cmd->id], 1);
         counter_add(&pub->error_replies, call->reply.errors);
         stats_note_error(w, call->reply.out);
@@ -67,7 +69,7 @@ uint32_t exec_one(struct worker *w, const struct exec *x, shard_id shard)
     /* Under somebody's shared lock an expired key reads as absent and stays (DESIGN 6a). */
     if (unlikely(locks_active(w->hub->locks[shard])) && !(x->cmd->flags & CMD_WRITE))
         call.ks.flags |= KS_LOGICAL;
-    call_run(w, &call);
+    call_run(w, &call, !x->is_part);
     w->touched_shards |= 1u << shard;
     return call.reply.errors;
 }
@@ -79,7 +81,7 @@ uint32_t exec_many(struct worker *w, const struct exec *x)
     for (shard_id s = 0; s < w->hub->count; s++)
         if (worker_holds(w, s) && locks_active(w->hub->locks[s]) && !(x->cmd->flags & CMD_WRITE))
             call.ks.flags |= KS_LOGICAL;
-    call_run(w, &call);
+    call_run(w, &call, !x->is_part);
     w->touched_shards |= w->held;
     return call.reply.errors;
 }
@@ -90,7 +92,7 @@ uint32_t exec_scratch(struct worker *w, const struct exec *x)
     call_prepare(w, &call, x);
     call.ks.shard = w->scratch;
     call.ks.flags |= KS_NO_STATS;
-    call_run(w, &call);
+    call_run(w, &call, !x->is_part);
     return call.reply.errors;
 }
 
@@ -99,7 +101,7 @@ void exec_local(struct worker *w, struct conn *c, const struct exec *x)
     struct call call;
     call_prepare(w, &call, x);
     call.conn = c;
-    call_run(w, &call);
+    call_run(w, &call, !x->is_part);
 }
 
 /* ---- keys ---- */

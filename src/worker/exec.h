@@ -14,6 +14,7 @@ struct exec {
     db_id db;
     uint8_t proto;
     uint8_t ks_flags;
+    bool is_part; /* of a multi-shard command: its coordinator counts the call */
     instant_ms now;
     const char *key; /* first key and its hash, or NULL */
     uint64_t hash;

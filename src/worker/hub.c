@@ -19,7 +19,9 @@ static void pause_default(unsigned spins)
 static void published_init(struct hub *hub)
 {
     hub->published = mem_alloc_aligned(hub->count * sizeof *hub->published, CACHE_LINE);
-    hub->shard_published = mem_zalloc(hub->count * sizeof *hub->shard_published);
+    size_t shards_len = hub->count * sizeof *hub->shard_published;
+    hub->shard_published = mem_alloc_aligned(shards_len, CACHE_LINE);
+    memset((void *)hub->shard_published, 0, shards_len);
     memset((void *)hub->published, 0, hub->count * sizeof *hub->published);
     for (unsigned i = 0; i < hub->count; i++) {
         struct worker_published *p = &hub->published[i];
@@ -39,8 +41,7 @@ static void shards_init(struct hub *hub, const struct hub_options *options)
     const struct config *config = options->config;
     hub->shards = mem_zalloc(n * sizeof *hub->shards);
     hub->locks = mem_zalloc(n * sizeof(struct locks *));
-    hub->active = mem_zalloc(n * sizeof *hub->active);
-    hub->active_count = mem_zalloc(n * sizeof(counter));
+    hub->active = mem_alloc_aligned(n * sizeof *hub->active, CACHE_LINE);
     hub->holders = mem_alloc_aligned(n * sizeof *hub->holders, CACHE_LINE);
     for (shard_id s = 0; s < n; s++) {
         struct shard_options shard = {
@@ -53,7 +54,8 @@ static void shards_init(struct hub *hub, const struct hub_options *options)
         hub->shards[s] = shard_new(&shard);
         hub->locks[s] = locks_new();
         locks_set_faults(hub->locks[s], options->faults >> FAULT_LOCKS_SHIFT);
-        list_init(&hub->active[s]);
+        list_init(&hub->active[s].parts);
+        counter_set(&hub->active[s].count, 0);
         holder_init(&hub->holders[s]);
     }
     hub->shard_of_slot = mem_alloc(SLOT_COUNT * sizeof *hub->shard_of_slot);
@@ -113,7 +115,6 @@ void hub_free(struct hub *hub)
     mem_free(hub->shards);
     mem_free(hub->locks);
     mem_free(hub->active);
-    mem_free((void *)hub->active_count);
     mem_free(hub->holders);
     mem_free(hub->shard_of_slot);
     config_deinit(hub->config_start);
@@ -132,7 +133,7 @@ bool hub_quiet(const struct hub *hub)
 {
     bool quiet = true;
     for (unsigned s = 0; s < hub->count; s++)
-        quiet &= !locks_active(hub->locks[s]) && list_empty(&hub->active[s]);
+        quiet &= !locks_active(hub->locks[s]) && list_empty(&hub->active[s].parts);
     return quiet;
 }
 

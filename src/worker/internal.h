@@ -38,9 +38,15 @@ struct fanout;
 
 /* ---- shared by all workers ---- */
 
+/* Parts of batches that wait for their turn at a shard. Thread: holder; count: any reader. */
+struct shard_active {
+    _Alignas(CACHE_LINE) struct list parts; /* batch_part.link */
+    counter count;
+};
+
 /* What a holder of the shard publishes for any reader. */
 struct shard_published {
-    counter bytes, hits, misses, expired, lazyfreed, lazyfree_pending;
+    _Alignas(CACHE_LINE) counter bytes, hits, misses, expired, lazyfreed, lazyfree_pending;
     counter lock_waits, lock_active; /* gauges, once a second (stats.c) */
     counter *expiry_avg;     /* by db; unix ms, 0: no TTL; likewise */
     counter expiry_min;      /* unix ms; what a sleeping owner should wake for */
@@ -81,8 +87,7 @@ struct hub {
     shard_id *shard_of_slot;
     struct shard **shards;
     struct locks **locks;       /* by shard */
-    struct list *active;        /* by shard: batch_part.link; touched by the holder */
-    counter *active_count;      /* by shard: parts linked there (written by the holder) */
+    struct shard_active *active; /* by shard */
     struct holder *holders;
     struct mailbox *mail;       /* [from * count + to] */
     struct worker **workers;

@@ -333,6 +333,7 @@ bool worker_step(struct worker *w, instant_us unix_us, int64_t mono_us, int64_t 
     struct io_wait wait = {.timeout_us = sleep_us_max == 0 ? 0 : sleep_us(w, sleep_us_max)};
     bool announced = false;
     if (wait.timeout_us != 0 && w->hub->count > 1) {
+        if (unlikely(w->hub->preempt)) w->hub->preempt(w->hub->preempt_ctx);
         announced = true;
         sleep_announce(hub_sleeping(w->hub, w->id));
         if (must_not_sleep(w)) wait.timeout_us = 0;

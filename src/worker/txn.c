@@ -23,6 +23,7 @@
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
 #include "splitring/base/num.h"
+#include "stats.h"
 
 enum phase { PHASE_TRY, PHASE_ORDERED, PHASE_WRITE };
 
@@ -93,6 +94,7 @@ static void part_sub_args(struct txn *t, struct txn_part *part)
     const struct command *cmd = t->x.cmd;
     part->sub = t->x;
     part->sub.out = &part->reply;
+    part->sub.is_part = true;
     if (cmd->route == ROUTE_ALL || cmd->split == SPLIT_NONE) return;
     int step = cmd->key_step > 0 ? cmd->key_step : 1;
     part->sub_argv = mem_alloc(((size_t)part->key_count * (size_t)step + 1) * sizeof(struct slice));
@@ -207,6 +209,18 @@ void txn_start(struct worker *w, const struct op *op)
 
 /* ---- the lock point and after ---- */
 
+/* The parts were not counted: the command is, once. */
+static void count_call(struct txn *t, const struct buf *out)
+{
+    struct worker_published *pub = t->home->pub;
+    counter_add(&pub->calls[t->x.cmd->id], 1);
+    counter_add(&pub->commands, 1);
+    if (!out->len || out->ptr[0] != '-') return;
+    counter_add(&pub->calls_failed[t->x.cmd->id], 1);
+    counter_add(&pub->error_replies, 1);
+    stats_note_error(t->home, out);
+}
+
 static void finish(struct txn *t)
 {
     struct conn *c = t->conn;
@@ -217,6 +231,7 @@ static void finish(struct txn *t)
     } else {
         txn_combine(t->x.cmd, t->ref_count, t->parts, t->part_count, &t->home->rng, t->x.proto,
                     &out);
+        count_call(t, &out);
     }
     conn_append_reply(c, &out);
     buf_deinit(&out);
