@@ -177,8 +177,9 @@ class Figures(support.ServerTest):
             time.sleep(0.05)
 
     def test_hits_and_misses(self):
-        self.c.pipeline([("SET", f"k{n}", n) for n in range(200)])
-        self.c.pipeline([("GET", f"k{n}") for n in range(300)])
+        self.c.ok("MSET", *[text for n in range(200) for text in (f"k{n}", "v")])
+        for n in range(300):
+            self.c.ok("GET", f"k{n}")
         self.c.ok("MGET", *[f"k{n}" for n in range(150, 250)])
         stats = info(self.c, "stats")["Stats"]
         self.assertEqual(int(stats["keyspace_hits"]), 250)
@@ -251,7 +252,7 @@ class Figures(support.ServerTest):
         empty = info(self.c, "memory")["Memory"]
         value = "v" * 1000
         for first in range(0, 20000, 500):
-            self.c.pipeline([("SET", f"k{n}", value) for n in range(first, first + 500)])
+            self.c.ok("MSET", *[text for n in range(500) for text in (f"k{first + n}", value)])
         full = info(self.c, "memory")["Memory"]
         grown = int(full["used_memory"]) - int(empty["used_memory"])
         self.assertGreater(grown, 20000 * 1000)
