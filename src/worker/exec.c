@@ -78,9 +78,13 @@ uint32_t exec_many(struct worker *w, const struct exec *x)
 {
     struct call call;
     call_prepare(w, &call, x);
-    for (shard_id s = 0; s < w->hub->count; s++)
-        if (worker_holds(w, s) && locks_active(w->hub->locks[s]) && !(x->cmd->flags & CMD_WRITE))
+    for (shard_id s = 0; s < w->hub->count; s++) {
+        if (!worker_holds(w, s)) continue;
+        if (locks_active(w->hub->locks[s]) && !(x->cmd->flags & CMD_WRITE))
             call.ks.flags |= KS_LOGICAL;
+        /* one time for all: no key is alive by one shard's clock and dead by another's */
+        if (shard_clock(w->hub->shards[s]) > call.ks.now) call.ks.now = shard_clock(w->hub->shards[s]);
+    }
     call_run(w, &call, !x->is_part);
     w->touched_shards |= w->held;
     return call.reply.errors;

@@ -1,11 +1,11 @@
-/* CONFIG GET, SET, REWRITE, RESETSTAT. The language is config's; here is what a changed setting means
- * to a running server.
+/* CONFIG GET, SET, REWRITE, RESETSTAT. The language is config's; here is what a changed setting
+ * means to a running server.
  *
  * CONFIG SET: tried on a clone by the connection's worker, which also asks the outside world (the
- * directory, the limit of descriptors), so that every refusal comes before anything has changed. Then
- * it is handed to every worker by way of worker 0 (all apply in one order), and answered after the
- * last has applied. Each worker replaces its own copy: no setting is shared while it changes. What
- * belongs to the process (log level, directory) is set by worker 0 alone, in that order.
+ * directory, the limit of descriptors), so that every refusal comes before anything has changed.
+ * Then it is handed to every worker by way of worker 0 (all apply in one order), and answered after
+ * the last has applied. Each worker replaces its own copy: no setting is shared while it changes.
+ * What belongs to the process (log level, directory) is set by worker 0 alone, in that order.
  * Source: https://redis.io/docs/latest/commands/config-set/
  * Thread: parts: each worker; the rest: the connection's worker. */
 #include <errno.h>
@@ -88,15 +88,16 @@ static bool world_agrees(const struct worker *w, const struct config *after, str
     static const char fixed[] = "the addresses to listen on are fixed while the server runs, in "
                                 "this version of Splitring";
     const struct config *before = w->config;
-    const char *address = after->port != before->port ? "port"
-                          : !same_words(&after->bind, &before->bind) ? "bind"
-                          : strcmp(after->unixsocket, before->unixsocket) != 0 ? "unixsocket" : NULL;
+    const char *address = NULL;
+    if (strcmp(after->unixsocket, before->unixsocket) != 0) address = "unixsocket";
+    if (!same_words(&after->bind, &before->bind)) address = "bind";
+    if (after->port != before->port) address = "port";
     if (address) {
         config_set_failed(&r->error, address, fixed);
         return false;
     }
-    if (after->maxclients > before->maxclients && !room_for_clients(w, after->maxclients, &r->error))
-        return false;
+    bool more_clients = after->maxclients > before->maxclients;
+    if (more_clients && !room_for_clients(w, after->maxclients, &r->error)) return false;
     if (strcmp(before->dir, after->dir) == 0) return true;
     int rc = os_chdir(after->dir);
     if (rc != 0) {
@@ -124,8 +125,8 @@ static bool is_lfu(const struct config *c)
            c->maxmemory_policy == CONFIG_POLICY_VOLATILE_LFU;
 }
 
-/* Each worker: its own copy, changed and put in place as a whole. The outcome is the same everywhere,
- * because all apply the same pairs in the same order to equal copies. */
+/* Each worker: its own copy, changed and put in place as a whole. The outcome is the same
+ * everywhere, because all apply the same pairs in the same order to equal copies. */
 static void set_part(struct worker *w, struct fanout *f)
 {
     const struct set_request *r = f->arg;

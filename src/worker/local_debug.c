@@ -2,8 +2,9 @@
  * are in local_debug_key.c.
  *
  * The whole command is refused unless enable-debug-command says otherwise. What would end the
- * process, or reload data that was never saved, is refused by name, so that nobody takes silence for
- * success; what tunes an inner part that only Redis has (quicklist nodes, dictionaries) answers OK.
+ * process, or reload data that was never saved, is refused by name, so that nobody takes silence
+ * for success; what tunes an inner part that only Redis has (quicklist nodes, dictionaries) answers
+ * OK.
  * Source: redis src/debug.c, HELP text and replies.
  * Thread: owner. */
 #include "local_debug.h"
@@ -176,8 +177,9 @@ static void show_tables(struct call *c)
     }
     buf_printf(&text, "[Dictionary HT]\n");
     for (unsigned s = 0; s < hub->count; s++)
-        buf_printf(&text, "Hash table of shard %u:\n number of elements: %llu\n with expiry: %llu\n",
-                   s, (unsigned long long)counter_get(&hub->shard_published[s].keys[db]),
+        buf_printf(&text,
+                   "Hash table of shard %u:\n number of elements: %llu\n with expiry: %llu\n", s,
+                   (unsigned long long)counter_get(&hub->shard_published[s].keys[db]),
                    (unsigned long long)counter_get(&hub->shard_published[s].expires[db]));
     reply_verbatim(&c->reply, "txt", buf_slice(&text));
     buf_deinit(&text);
@@ -198,8 +200,8 @@ static void help(struct call *c)
         "    Create <count> string keys named <prefix>:<num> (default prefix: key), with values",
         "    named value:<num>, cut or padded to <size> bytes. Keys that exist stay as they are.",
         "PROTOCOL <type>",
-        "    Reply with a sample of a type: string, integer, double, bignum, null, array, set, map,",
-        "    attrib, push, verbatim, true, false.",
+        "    Reply with a sample of a type: string, integer, double, bignum, null, array, set,",
+        "    map, attrib, push, verbatim, true, false.",
         "QUICKLIST-PACKED-THRESHOLD <size>", "    Accepted without effect.",
         "SDSLEN <key>", "    Show the lengths of a key and of its string value.",
         "SET-ACTIVE-EXPIRE <0|1>",

@@ -1,5 +1,5 @@
-/* INFO. Everything is read from counters that their writers publish: no worker is asked, no shard is
- * touched but those this worker holds anyway.
+/* INFO. Everything is read from counters that their writers publish: no worker is asked, no shard
+ * is touched but those this worker holds anyway.
  *
  *   section table ──▶ which are wanted (names, default, all, everything)
  *                 ──▶ sums over workers and shards, once
@@ -208,7 +208,8 @@ static void info_replication(struct info *i)
                i->hub->run_id);
     struct slice size = SLICE("repl-backlog-size");
     config_get(i->w->config, &size, 1, backlog_line, i);
-    buf_append_slice(i->out, SLICE("repl_backlog_first_byte_offset:0\r\nrepl_backlog_histlen:0\r\n"));
+    buf_append_slice(i->out, SLICE("repl_backlog_first_byte_offset:0\r\n"
+                                   "repl_backlog_histlen:0\r\n"));
 }
 
 /* The main thread is worker 0, as of its last tick. */

@@ -1,5 +1,5 @@
-/* INFO's figures of what was done: Stats, Commandstats, Errorstats, and the section Splitring, which
- * shows how the load lies on workers and shards.
+/* INFO's figures of what was done: Stats, Commandstats, Errorstats, and the section Splitring,
+ * which shows how the load lies on workers and shards.
  *
  * Calls are counted exactly. Their time is sampled (exec.c), so `usec` is an estimate that is good
  * for commands called some hundred times or more.

@@ -360,9 +360,27 @@ static void run_on_scratch(struct txn *t)
 
 /* ---- the lock point ---- */
 
+/* Shards' clocks differ by a pass or so: a key judged alive by one may be past its time by another's.
+ * Then everything is judged again at the later time. It ends: each round lets an expiry pass. */
+static bool judged_at_one_time(struct txn *t)
+{
+    instant_ms latest = t->x.now;
+    bool same = true;
+    for (unsigned i = 0; i < t->part_count; i++)
+        if (t->parts[i].clock > latest) latest = t->parts[i].clock;
+    for (unsigned i = 0; i < t->part_count; i++) same &= t->parts[i].next_expiry >= latest;
+    if (same) return true;
+    release_granted(t, 0);
+    t->x.now = latest;
+    for (unsigned i = 0; i < t->part_count; i++) t->parts[i].sub.now = latest;
+    try_all(t);
+    return false;
+}
+
 /* All locks are held: here the transaction happens. */
 static void lock_point(struct txn *t)
 {
+    if (!judged_at_one_time(t)) return;
     bool writes = t->x.cmd->flags & CMD_WRITE;
     t->phase = PHASE_WRITE;
     if (t->x.cmd->split == SPLIT_NONE) run_on_scratch(t);
@@ -441,11 +459,27 @@ static void answer(struct worker *w, struct txn_part *part, enum txn_answer what
         worker_send(w, home->id, MSG_TXN_ANSWER, part);
 }
 
+/* When the part's keys were judged, and until when that judgement holds. */
+static void note_times(struct worker *w, struct txn_part *part)
+{
+    struct txn *t = part->txn;
+    struct shard *shard = w->hub->shards[part->shard];
+    part->next_expiry = EXPIRE_NONE;
+    for (int k = 0; k < part->key_count; k++) {
+        struct ks ks = key_view(t, shard, part->key_pos[k]);
+        ks.flags |= KS_LOGICAL;
+        const struct entry *e = ks_peek(&ks, t->argv[part->key_pos[k]]);
+        if (e && entry_expiry(e) < part->next_expiry) part->next_expiry = entry_expiry(e);
+    }
+    part->clock = shard_clock(shard) > t->x.now ? shard_clock(shard) : t->x.now;
+}
+
 /* The granting hop: readers read here, under the locks they will hold to the lock point. */
 static void grant(struct worker *w, struct txn_part *part)
 {
     struct txn *t = part->txn;
     part->reply.len = part->images.len = 0;
+    note_times(w, part);
     if (t->x.cmd->split == SPLIT_NONE) {
         for (int k = 0; k < part->key_count; k++)
             image_fetch(t, w->hub->shards[part->shard], part->key_pos[k], &part->images);

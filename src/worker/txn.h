@@ -18,6 +18,8 @@ struct txn_part {
     shard_id shard;
     uint8_t answer;   /* enum txn_answer */
     bool granted;     /* coordinator's view */
+    instant_ms clock; /* of the shard when it granted */
+    instant_ms next_expiry; /* lowest expiry of its keys after that; EXPIRE_NONE */
     struct exec sub;  /* the command as this shard runs it (split commands) */
     struct slice *sub_argv;
     int *key_pos;     /* argv positions of this shard's keys, ascending */

@@ -133,8 +133,8 @@ class Keys(Debug):
         return self.LINE.match(reply).groups()
 
     def test_object(self):
-        values = ["", "x", "hello", string.ascii_letters[:44], "0", "7", "-129", "32767", "9999", "10000",
-                  "2147483647", "2147483648", "-9223372036854775808", "1.5", "0123456789ABCDE!?"]
+        values = ["", "x", "hello", string.ascii_letters[:44], "0", "7", "-129", "32767", "9999",
+                  "10000", "2147483647", "2147483648", "-9223372036854775808", "1.5", "0123456789ABCDE!?"]
         for n, value in enumerate(values):
             key = f"key:{n}"
             self.ours.ok("SET", key, value)

@@ -36,6 +36,8 @@ def remove(client, names):
 
 
 class Looking(support.ServerTest):
+    options = ["--enable-debug-command", "yes"]
+
     def setUp(self):
         super().setUp()
         self.rng = shards.rng(shards.seed_of(self.id().split(".", 1)[1]), self.id())
@@ -165,11 +167,10 @@ class Looking(support.ServerTest):
         names = [b"k%d" % i for i in range(2000)] + [b"x\x00y", b"\xff", b"a*b", b""]
         fill(client, names)
         for pattern, number in (("*", 2004), ("k1??", 100), ("k[12]5", 2), ("\\*", 0), ("a\\*b", 1),
-                                ("?", 1), ("", 1), (b"x\x00*", 1), ("k^", 0), ("k[^1]*0", 88 + 44)):
+                                ("?", 1), ("", 1), (b"x\x00*", 1), ("k^", 0), ("k[^1]0", 8)):
             found = client.ok("KEYS", pattern)
             self.assertEqual(len(found), len(set(found)))
-            if pattern != "k[^1]*0":
-                self.assertEqual(len(found), number, pattern)
+            self.assertEqual(len(found), number, pattern)
 
     def test_random_key(self):
         """nil for an empty keyspace; else every shard, and in the end every key, is drawn."""
@@ -210,6 +211,7 @@ class Expiry(support.ServerTest):
     def test_nobody_looks(self):
         """Keys with a time to live leave DBSIZE without being touched; the others stay."""
         client = self.client()
+        client.ok("CONFIG", "RESETSTAT")
         fill(client, (b"stay:%d" % i for i in range(2000)))
         fill(client, (b"later:%d" % i for i in range(2000)), "v", "EX", 1000)
         for at in range(4):
