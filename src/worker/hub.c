@@ -1,4 +1,8 @@
 /* What all workers share: built before the first starts, freed after the last has gone.
+ *
+ * Two kinds of fields: what never changes after start (the shards, the map of slots, the mailboxes'
+ * places), and words made for sharing (holders, sleep flags, published counters), each kind of
+ * writer on cache lines of its own. There is no other state between workers.
  * Thread: main, except hub_stop_shared / hub_stopping_shared (any). */
 #include <stdlib.h>
 

@@ -134,7 +134,8 @@ class Keys(Debug):
 
     def test_object(self):
         values = ["", "x", "hello", string.ascii_letters[:44], "0", "7", "-129", "32767", "9999",
-                  "10000", "2147483647", "2147483648", "-9223372036854775808", "1.5", "0123456789ABCDE!?"]
+                  "10000", "2147483647", "2147483648", "-9223372036854775808", "1.5",
+                  "0123456789ABCDE!?"]
         for n, value in enumerate(values):
             key = f"key:{n}"
             self.ours.ok("SET", key, value)

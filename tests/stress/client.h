@@ -28,7 +28,7 @@ bool client_call(struct client *c, struct slice *reply, const char *fmt, ...) PR
 /* Reading replies. */
 bool reply_is(struct slice reply, const char *text);  /* "+OK" and the like, without the CRLF */
 bool reply_failed(struct slice reply);                /* an error */
-int64_t reply_number(struct slice reply);             /* ":n", or a number as "$…"; nil: INT64_MIN */
+int64_t reply_number(struct slice reply);             /* ":n" or "$…" with one; INT64_MIN: nil */
 int64_t reply_count(struct slice reply);              /* of an array */
 struct slice reply_element(struct slice reply, int n);
 

@@ -4,8 +4,8 @@
  *            ◀────────── the same descriptors come home ──────
  *
  * Bursts are longer than the ring, so the overflow list is in use; the descriptors' contents are
- * plain memory, written before the send and read behind the receive: TSan, or a sum that is wrong,
- * tells if a message is seen before what it points to. In some phases new work is started only where
+ * plain memory, written before the send and read behind the receive: TSan, or wrong words, tell if
+ * a message is seen before what it points to. In some phases new work is started only where
  * there is room, and then nothing ever overflows.
  * Thread: main, producer and consumer. */
 #include <string.h>

@@ -81,7 +81,8 @@ static void run_halves(uint32_t rounds)
     saw_work = calloc(rounds, 1);
     saw_sleeper = calloc(rounds, 1);
     for (unsigned side = 0; side < 2; side++)
-        if (os_thread_start(&threads[side], "half", -1, NULL, half, (void *)(uintptr_t)side)) exit(2);
+        if (os_thread_start(&threads[side], "half", -1, NULL, half, (void *)(uintptr_t)side) != 0)
+            exit(2);
     for (unsigned side = 0; side < 2; side++) os_thread_join(threads[side]);
     for (uint32_t i = 1; i < rounds; i++) {
         blind += !saw_work[i] && !saw_sleeper[i];

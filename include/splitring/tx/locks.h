@@ -1,13 +1,13 @@
 /* The lock table and waiting queue of one shard (DESIGN section 4): strict two-phase locks on keys,
  * shared or exclusive, and on the whole shard.
  *
- * A request is a set of (key, mode), granted whole or not at all. It conflicts with a holder or with
- * any earlier waiter that wants one of its keys in a conflicting mode, even where that key is free
- * now; so a waiter waits only for what came before it.
+ * A request is a set of (key, mode), granted whole or not at all. It conflicts with a holder, or
+ * with any earlier waiter that wants one of its keys in a conflicting mode, even where that key is
+ * free now; so a waiter waits only for what came before it.
  *
  * Keys are known by a 64-bit identity of (db, key): a false match only makes a request wait. Every
- * request also takes the shard itself in an intention mode (Gray et al. 1976, "Granularity of Locks"),
- * which is how a whole-shard request meets the others in O(1).
+ * request also takes the shard itself in an intention mode (Gray et al. 1976, "Granularity of
+ * Locks"), which is how a whole-shard request meets the others in O(1).
  * Thread: holder of the shard. */
 #ifndef SPLITRING_TX_LOCKS_H
 #define SPLITRING_TX_LOCKS_H
@@ -87,7 +87,8 @@ bool locks_try(struct locks *locks, struct lock_request *request);
 bool locks_acquire(struct locks *locks, struct lock_request *request);
 /* Gives up a held or a waiting request. What it lets go is granted by the next locks_run_granted(). */
 void locks_release(struct locks *locks, struct lock_request *request);
-/* Calls on_granted for what has been granted, in order of arrival; callbacks may release more. */
+/* Calls on_granted for what has been granted; callbacks may release more. In order of arrival
+ * among requests that conflict; others may come in any order. */
 void locks_run_granted(struct locks *locks, void *ctx);
 
 /* Independent, slow check of the rules above over all requests (simulator): who waits is blocked by
