@@ -26,7 +26,7 @@ struct start {
     const struct config *config;
     worker_id id;
     int cpu;
-    counter *ready, *failed;
+    counter *ready, *failed, *gone; /* workers that … */
     uint32_t workers;
     const int *fds; /* worker 0 only */
     const bool *unix_fds;
@@ -44,6 +44,8 @@ static void on_signal(int sig)
 
 /* ---- a worker's thread ---- */
 
+static const char *const engine_names[] = {"auto", "io_uring", "epoll"};
+
 static struct io *open_io(const struct start *s)
 {
     struct io *io;
@@ -51,7 +53,8 @@ static struct io *open_io(const struct start *s)
     struct io_options options = {.engine = (enum io_engine)s->config->io_engine};
     int rc = io_new(&io, &options, &refused);
     if (rc != 0) {
-        log_line(LOG_LEVEL_WARNING, "Could not start the I/O engine: %s", strerror(-rc));
+        log_line(LOG_LEVEL_WARNING, "Could not start the I/O engine %s: %s",
+                 engine_names[s->config->io_engine], strerror(-rc));
         return NULL;
     }
     if (s->id == 0 && refused)
@@ -74,8 +77,9 @@ static void worker_main(void *arg)
     while (counter_get_acquire_shared(s->ready) < s->workers) os_sleep_us(200);
     if (counter_get(s->failed)) return;
     while (worker_step(w, os_unix_us(), os_mono_us(), -1)) continue;
-    refs_drop_shared(s->ready);
-    while (counter_get_acquire_shared(s->ready) > 0) os_sleep_us(200); /* others may still wake this io */
+    counter_next_shared(s->gone);
+    /* The others may still wake this io. */
+    while (counter_get_acquire_shared(s->gone) < s->workers) os_sleep_us(200);
     worker_free(w);
     io_free(io);
 }
@@ -119,13 +123,14 @@ static int serve(struct config *config)
     int fds[LISTENERS_MAX + 1];
     bool unix_fds[LISTENERS_MAX + 1];
     unsigned fd_count, nofile;
-    counter ready = 0, failed = 0;
+    counter ready = 0, failed = 0, gone = 0;
     struct os_cpus cpus;
     os_cpus_find(&cpus, "", "");
     uint32_t workers = config->threads > 0 ? (uint32_t)config->threads : cpus.count;
     if (workers > SHARDS_MAX) workers = SHARDS_MAX;
     os_nofile_raise((unsigned)config->maxclients + 32 + 8 * workers, &nofile);
     if (!listen_all(config, fds, unix_fds, &fd_count)) return 1;
+    if (config->pidfile[0]) os_pidfile_write(config->pidfile); /* only now is the place ours */
     struct hub_options options = {.workers = workers, .config = config, .seed = os_entropy64(),
                                   .lending = config->shard_lending, .start_ms = os_unix_us() / 1000};
     struct hub *hub = signal_hub = hub_new(&options);
@@ -138,20 +143,25 @@ static int serve(struct config *config)
         snprintf(name, sizeof name, "worker-%u", i);
         starts[i] = (struct start){.hub = hub, .config = config, .id = (worker_id)i,
                                    .cpu = pin ? cpus.cpus[i] : -1, .ready = &ready,
-                                   .failed = &failed, .workers = workers, .fds = fds,
+                                   .failed = &failed, .gone = &gone, .workers = workers, .fds = fds,
                                    .unix_fds = unix_fds, .fd_count = i == 0 ? fd_count : 0};
         int rc = os_thread_start(&starts[i].thread, name, starts[i].cpu, &pin_error, worker_main,
                                  &starts[i]);
         check(rc == 0);
     }
-    log_line(LOG_LEVEL_NOTICE, "Splitring " SPLITRING_VERSION " started: %u workers, port %d, pid %ld",
-             workers, config->port, os_pid());
-    log_line(LOG_LEVEL_NOTICE, "Ready to accept connections");
+    while (counter_get_acquire_shared(&ready) < workers) os_sleep_us(200);
+    if (!counter_get(&failed)) {
+        log_line(LOG_LEVEL_NOTICE,
+                 "Splitring " SPLITRING_VERSION " started: %u workers, port %d, pid %ld", workers,
+                 config->port, os_pid());
+        log_line(LOG_LEVEL_NOTICE, "Ready to accept connections");
+    }
     for (uint32_t i = 0; i < workers; i++) os_thread_join(starts[i].thread);
     signal_hub = NULL;
     for (unsigned i = 0; i < fd_count; i++) net_close(fds[i]);
     hub_free(hub);
     if (config->unixsocket[0]) remove(config->unixsocket);
+    if (config->pidfile[0]) remove(config->pidfile);
     log_line(LOG_LEVEL_NOTICE, "Splitring is now ready to exit, bye bye...");
     return counter_get(&failed) ? 1 : 0;
 }
@@ -228,20 +238,17 @@ static int prepare_and_serve(struct config *config, const struct config_notes *n
 {
     char cwd[4096];
     config_file_make_absolute(config);
-    int rc = log_open(config->logfile, (enum log_level)config->loglevel);
-    if (rc == 0 && (rc = os_chdir(config->dir)) != 0)
+    int rc = os_chdir(config->dir); /* first: relative names are names in it */
+    if (rc != 0)
         fprintf(stderr, "Can't chdir to '%s': %s\n", config->dir, strerror(-rc));
-    else if (rc != 0)
+    else if ((rc = log_open(config->logfile, (enum log_level)config->loglevel)) != 0)
         fprintf(stderr, "Can't open the log file %s: %s\n", config->logfile, strerror(-rc));
     if (rc != 0) return 1;
     os_cwd(cwd, sizeof cwd);
     config_string_set(&config->dir, cwd);
     if (config->daemonize && os_daemonize() != 0) return 1;
-    if (config->pidfile[0]) os_pidfile_write(config->pidfile);
     config_log_notes(config, notes, note_line, NULL);
-    rc = serve(config);
-    if (config->pidfile[0]) remove(config->pidfile);
-    return rc;
+    return serve(config);
 }
 
 int main(int argc, char **argv)

@@ -122,11 +122,16 @@ int net_listen_unix(const char *path, unsigned perm, int backlog)
     socklen_t len;
     int rc = unix_address(path, &address, &len);
     if (rc < 0) return rc;
-    remove_stale(path, &address, len);
     int fd = stream_socket(AF_UNIX);
     if (fd < 0) return fd;
-    if (bind(fd, &address.any, len) < 0) {
-        rc = -errno;
+    int64_t give_up_us = os_mono_us() + RETRY_MAX_US;
+    for (;;) {
+        remove_stale(path, &address, len);
+        rc = bind(fd, &address.any, len) < 0 ? -errno : 0;
+        if (rc != -EADDRINUSE || os_mono_us() >= give_up_us) break;
+        os_sleep_us(RETRY_STEP_US);
+    }
+    if (rc < 0) {
         close(fd);
         return rc;
     }

@@ -8,6 +8,7 @@
 #include "conn.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
+#include "splitring/cmd/handlers.h"
 #include "splitring/io/os.h"
 #include "stats.h"
 
@@ -60,6 +61,14 @@ static inline void call_run(struct worker *w, struct call *call, bool counted)
     if (call->dirty) counter_add(&pub->dirty, call->dirty);
 }
 
+/* The databases whose counts it may have changed. */
+static inline uint32_t dbs_of(const struct exec *x)
+{
+    bool other = x->cmd->route == ROUTE_ALL || x->cmd->handler == cmd_copy ||
+                 x->cmd->handler == cmd_move;
+    return unlikely(other) ? DBS_ALL : 1u << (x->db < 31 ? x->db : 31);
+}
+
 uint32_t exec_one(struct worker *w, const struct exec *x, shard_id shard)
 {
     struct call call;
@@ -70,7 +79,7 @@ uint32_t exec_one(struct worker *w, const struct exec *x, shard_id shard)
     if (unlikely(locks_active(w->hub->locks[shard])) && !(x->cmd->flags & CMD_WRITE))
         call.ks.flags |= KS_LOGICAL;
     call_run(w, &call, !x->is_part);
-    w->touched_shards |= 1u << shard;
+    worker_touched(w, shard, dbs_of(x));
     return call.reply.errors;
 }
 
@@ -87,6 +96,7 @@ uint32_t exec_many(struct worker *w, const struct exec *x)
     }
     call_run(w, &call, !x->is_part);
     w->touched_shards |= w->held;
+    w->touched_dbs |= dbs_of(x);
     return call.reply.errors;
 }
 

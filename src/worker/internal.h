@@ -195,7 +195,7 @@ struct worker {
     struct parse_pool parse_pool;
     uint64_t group_seq;
     uint32_t conn_count;
-    uint32_t touched_dbs;  /* dbs written since the last publish (bit min(db, 31)) */
+    uint32_t touched_dbs;  /* since the last publish: bit db, the last one for all from 31 on */
     uint32_t touched_shards;
     int64_t next_cron_mono_us;
     uint32_t cron_ticks;
@@ -217,6 +217,7 @@ struct worker {
     unsigned listener_count;
     uint64_t sample;       /* which command is timed next */
     unsigned recent_ready; /* running average × 16 of connections per pass (adaptive wait) */
+    int64_t stop_since_us;
     bool stopping;
     bool stopped;
     bool drained, drain_last; /* nothing left here; nor anywhere */
@@ -257,6 +258,13 @@ unsigned worker_wait_free(struct worker *w, shard_id s, unsigned spins);
 bool worker_hold_try(struct worker *w, shard_id s);
 void worker_unhold(struct worker *w, shard_id s); /* publishes its counters first */
 void worker_unhold_all(struct worker *w);
+/* What worker_unhold() has to publish. */
+#define DBS_ALL UINT32_MAX
+static inline void worker_touched(struct worker *w, shard_id s, uint32_t dbs)
+{
+    w->touched_shards |= 1u << s;
+    w->touched_dbs |= dbs;
+}
 static inline bool worker_holds(const struct worker *w, shard_id s) { return w->held >> s & 1u; }
 void worker_publish_shard(struct worker *w, shard_id s);
 static inline bool worker_owns_listener(const struct worker *w, const void *owner)

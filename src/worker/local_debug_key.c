@@ -230,7 +230,7 @@ static void populate_part(struct worker *w, struct fanout *f)
         if (hub_shard_of(w->hub, name) != w->id || ks_find(&ks, name)) continue;
         rc = ks_set_string(&ks, name, value_text(p, n, room, scratch), EXPIRE_NONE);
     }
-    w->touched_shards |= 1u << w->id;
+    worker_touched(w, w->id, DBS_ALL);
     f->number[w->id] = rc;
     mem_free(room);
 }

@@ -111,6 +111,8 @@ void worker_publish_shard(struct worker *w, shard_id s)
                        counter_get(&pub->expiry_min) < counter_get(&pub->owner_wakes_at)))
         worker_wake(w, s);
     for (db_id db = 0; db < w->hub->databases; db++) {
+        if (!(w->touched_dbs >> (db < 31 ? db : 31))) break; /* none of the rest */
+        if (!(w->touched_dbs >> (db < 31 ? db : 31) & 1u)) continue;
         counter_set(&pub->keys[db], shard_db_keys(shard, db));
         counter_set(&pub->expires[db], shard_db_expires(shard, db));
     }
@@ -124,6 +126,7 @@ void worker_unhold(struct worker *w, shard_id s)
     if (w->touched_shards >> s & 1u) {
         worker_publish_shard(w, s);
         w->touched_shards &= ~(1u << s);
+        if (!w->touched_shards) w->touched_dbs = 0;
     }
     w->held &= ~(1u << s);
     if (s == w->id)

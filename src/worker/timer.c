@@ -115,7 +115,7 @@ static bool sweep(struct worker *w)
     int64_t start_us = os_mono_us();
     size_t done = shard_sweep(w->shard, w->now, SWEEP_BUDGET, &w->expire_sink);
     counter_add(&w->pub->sweep_us, (uint64_t)(os_mono_us() - start_us));
-    w->touched_shards |= 1u << w->id;
+    worker_touched(w, w->id, DBS_ALL);
     return done != 0;
 }
 
@@ -124,7 +124,7 @@ static bool free_some(struct worker *w)
     if (!counter_get(&w->hub->shard_published[w->id].lazyfree_pending)) return false;
     worker_hold(w, w->id);
     size_t done = shard_free_step(w->shard, FREE_BUDGET);
-    w->touched_shards |= 1u << w->id;
+    worker_touched(w, w->id, DBS_ALL);
     return done != 0;
 }
 

@@ -512,7 +512,7 @@ static void write_part(struct worker *w, struct txn_part *part)
             ks_image_put(&ks, t->argv[part->key_pos[k]], image) != 0)
             check(false); /* the image exists in memory: a copy of it did not fit. No half writes. */
     }
-    w->touched_shards |= 1u << part->shard;
+    worker_touched(w, part->shard, DBS_ALL);
 }
 
 static bool read_no_lock(const struct worker *w, const struct txn_part *part)

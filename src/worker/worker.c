@@ -11,6 +11,8 @@
 #include "splitring/base/mem.h"
 #include "splitring/io/net.h"
 
+#define STOP_GRACE_US 2000000
+
 static bool sink_locked(void *ctx, struct shard *shard, db_id db, struct slice key, uint64_t hash)
 {
     struct hub *hub = ctx;
@@ -71,6 +73,7 @@ struct worker *worker_new(struct hub *hub, worker_id id, struct io *io)
     w->scratch = shard_new(&scratch);
     w->group = group_new();
     parse_pool_init(&w->parse_pool);
+    w->touched_dbs = DBS_ALL;
     worker_publish_shard(w, id);
     hub->workers[id] = w;
     return w;
@@ -111,12 +114,14 @@ bool worker_listener_is_unix(const struct worker *w, const void *owner)
     return w->listener_unix[listener - w->listeners];
 }
 
+/* Replies that were made still go out; who does not read them is waited for a little only. */
 static void close_what_may_go(struct worker *w)
 {
+    bool patient = w->mono_us - w->stop_since_us < STOP_GRACE_US;
     LIST_FOREACH_SAFE(link, next, &w->conns) {
         struct conn *c = CONTAINER_OF(link, struct conn, link);
         bool busy = c->flags & CONN_WAITING;
-        bool unsent = c->out.len != 0 && !(c->flags & CONN_WANT_WRITE);
+        bool unsent = c->out.len != 0 && (patient || !(c->flags & CONN_WANT_WRITE));
         if (!busy && !unsent) conn_close(c);
     }
 }
@@ -128,6 +133,7 @@ bool worker_stop_step(struct worker *w)
     struct hub *hub = w->hub;
     if (!w->stopping) {
         w->stopping = true;
+        w->stop_since_us = w->mono_us;
         for (unsigned i = 0; i < w->listener_count; i++) io_detach(w->io, &w->listeners[i]);
         w->stop_listeners = w->listener_count;
     }

@@ -258,7 +258,7 @@ class Files(ProcessTest):
         folder = self.folder()
         (folder / "more.conf").write_text("maxmemory 5mb\ntimeout 7\n")
         (folder / "main.conf").write_text(f"databases 3\nmaxmemory 1mb\ninclude {folder}/m*.conf2\n"
-                                          f"include {folder}/more.conf\ntimeout 9 # seconds\n")
+                                          f"include {folder}/more.conf\ntimeout 9\n")
         server = support.Server([support.program(), folder / "main.conf", "--bind", HOST,
                                  "--maxmemory-policy", "allkeys-lru"], "files")
         self.addCleanup(server.stop, None)
@@ -291,10 +291,9 @@ class Files(ProcessTest):
         self.assertEqual((folder / "pid").read_text().strip(), str(server.pid))
         server.stop()
         self.assertFalse((folder / "pid").exists())
-        logs = [path for path in (folder / "log", server.folder / "log") if path.exists()]
-        self.assertEqual(len(logs), 1)
-        self.assertIn("Ready to accept connections", logs[0].read_text())
-        self.assertIn("bye bye", logs[0].read_text())
+        log = (folder / "log").read_text()
+        self.assertIn("Ready to accept connections", log)
+        self.assertIn("bye bye", log)
 
     def test_daemon(self):
         folder, port = self.folder(), support.free_port()

@@ -287,7 +287,7 @@ static void start(struct sim *sim, uint32_t faults)
 static void finish(struct sim *sim)
 {
     hub_stop_shared(sim->hub);
-    for (unsigned i = 0; i < 5000; i++)
+    for (unsigned i = 0; i < 100000; i++)
         if (!step_worker(sim) && !advance_clock(sim)) break;
     for (unsigned i = 0; i < sim->workers; i++)
         if (!sim->ios[i].finished) sim_fail(sim, "a worker does not stop");
