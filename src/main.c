@@ -131,8 +131,11 @@ static int serve(struct config *config)
     os_nofile_raise((unsigned)config->maxclients + 32 + 8 * workers, &nofile);
     if (!listen_all(config, fds, unix_fds, &fd_count)) return 1;
     if (config->pidfile[0]) os_pidfile_write(config->pidfile); /* only now is the place ours */
-    struct hub_options options = {.workers = workers, .config = config, .seed = os_entropy64(),
-                                  .lending = config->shard_lending, .start_ms = os_unix_us() / 1000};
+    struct hub_options options = {.workers = workers,
+                                  .config = config,
+                                  .seed = os_entropy64(),
+                                  .lending = config->shard_lending,
+                                  .start_ms = os_unix_us() / 1000};
     struct hub *hub = signal_hub = hub_new(&options);
     os_signals_install(on_signal);
     struct start starts[SHARDS_MAX];

@@ -1,8 +1,10 @@
-/* The hop between two workers: nanoseconds per message through a pair of mailboxes, both sides polling.
+/* The hop between two workers: nanoseconds per message through a pair of mailboxes, both sides
+ * polling.
  *
- * Thread A sends `batch` messages, publishes, and waits until B has sent each of them back; B returns
- * what it receives, a publish per look. The time is wall time of the round trips divided by the
- * messages, both directions; compare rows of one run, not runs (FIGURES section 3 has a prototype's).
+ * Thread A sends `batch` messages, publishes, and waits until B has sent each of them back; B
+ * returns what it receives, a publish per look. The time is wall time of the round trips divided by
+ * the messages, both directions; compare rows of one run, not runs (FIGURES section 3 has a
+ * prototype's).
  *
  *   bench_mailbox [messages, default 4000000]
  *

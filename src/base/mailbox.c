@@ -87,7 +87,8 @@ bool mailbox_has_room(struct mailbox *m)
 
 bool mailbox_pending(const struct mailbox *m)
 {
-    return m->overflow_count || atomic_load_explicit(&m->tail, memory_order_relaxed) != m->tail_local;
+    return m->overflow_count ||
+           atomic_load_explicit(&m->tail, memory_order_relaxed) != m->tail_local;
 }
 
 bool mailbox_receive(struct mailbox *m, struct message *out)

@@ -105,7 +105,8 @@ int net_listen_tcp(const char *host, uint16_t port, int backlog)
 }
 
 /* A file that a dead server left behind refuses connections; one that accepts belongs to somebody,
- * and so does one whose backlog is full (EAGAIN). */
+ * and so does one whose backlog is full (EAGAIN), or whose server was killed a moment ago: the
+ * kernel takes a ring apart in its own time. */
 static void remove_stale(const char *path, const union address *address, socklen_t len)
 {
     struct stat st;

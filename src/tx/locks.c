@@ -4,13 +4,14 @@
  *   request: nodes, one per key, each in its entry's FIFO from arrival to release
  *
  * A node is *ready* when no earlier node of its FIFO conflicts with it; a request is held when all
- * its nodes are ready. Waiting and holding differ in nothing else, which is the rule "conflicts with
- * a holder or with any earlier waiter" in its simplest form: earlier is earlier. Per-key FIFOs that
- * all follow arrival order are the same order as one queue scanned from its head, at O(keys) instead
- * of O(queue) per release.
+ * its nodes are ready. Waiting and holding differ in nothing else, which is the rule "conflicts
+ * with a holder or with any earlier waiter" in its simplest form: earlier is earlier. Per-key FIFOs
+ * that all follow arrival order are the same order as one queue scanned from its head, at O(keys)
+ * instead of O(queue) per release.
  *
  * Entries come and go with their nodes and a few are kept in a free list; the table is chained,
- * grows before a large request enters (DEL of a million keys) and shrinks when it is empty again. */
+ * grows before a large request enters (DEL of a million keys) and shrinks when it is empty
+ * again. */
 #include "splitring/tx/locks.h"
 
 #include <stdlib.h>

@@ -1,13 +1,14 @@
 /* Runs with one progress counter.
  *
- *   batch    [ run 0: shard 2 ][ run 1: shard 0 ][ run 2: shard 2 ] …     progress = j: run j is due
+ *   batch    [ run 0: shard 2 ][ run 1: shard 0 ][ run 2: shard 2 ] …     progress = j: run j is
+ * due
  *   parts    shard 0, shard 2: each got one message with all its runs
  *
- * Run j executes when progress == j, by whoever holds its shard: its owner, or a worker that borrowed
- * it (help). The holder of the shard of run j is the only one who may advance progress to j + 1, and
- * does so after the run's effects; then it tries to go on with the next run itself, and where it
- * cannot, it wakes the next shard's owner if that sleeps. A run that meets a locked key waits in that
- * shard's lock queue like any one-shard message.
+ * Run j executes when progress == j, by whoever holds its shard: its owner, or a worker that
+ * borrowed it (help). The holder of the shard of run j is the only one who may advance progress to
+ * j + 1, and does so after the run's effects; then it tries to go on with the next run itself, and
+ * where it cannot, it wakes the next shard's owner if that sleeps. A run that meets a locked key
+ * waits in that shard's lock queue like any one-shard message.
  *
  * Lifetime: one reference for the connection's worker, one per part. A part's reference is dropped
  * once its message has been received *and* its last run is over, both judged under the shard. Who
@@ -116,7 +117,8 @@ static void batch_free(struct batch *b)
 {
     for (unsigned i = 0; i < b->run_count; i++) buf_deinit(&b->runs[i].reply);
     for (unsigned i = 0; i < b->cmd_count; i++)
-        for (int a = 0; b->cmds[i].args && a < b->cmds[i].argc; a++) mem_free(b->cmds[i].args[a].blob);
+        for (int a = 0; b->cmds[i].args && a < b->cmds[i].argc; a++)
+            mem_free(b->cmds[i].args[a].blob);
     buf_deinit(&b->bytes);
     mem_free(b);
 }
@@ -126,7 +128,8 @@ static void batch_drop(struct batch *b)
     if (refs_drop_shared(&b->refs)) batch_free(b);
 }
 
-static void copy_command(struct worker *w, struct batch *b, const struct op *op, unsigned *args_used)
+static void copy_command(struct worker *w, struct batch *b, const struct op *op,
+                         unsigned *args_used)
 {
     struct exec *x = &b->cmds[b->cmd_count];
     group_exec_of(w, op, x);

@@ -6,12 +6,12 @@
  *                        in  ── becomes the window later
  *
  * A client that does not read its replies gets no more of them made: with OUTPUT_PAUSE bytes unsent
- * (or up to its client-output-buffer-limit, if it has one) its commands wait, so that small requests
- * cannot fill memory with large replies. Its requests are still received, up to
+ * (or up to its client-output-buffer-limit, if it has one) its commands wait, so that small
+ * requests cannot fill memory with large replies. Its requests are still received, up to
  * client-query-buffer-limit as in Redis: client libraries write a whole pipeline before they read.
  * For any other busy connection input beyond INPUT_HELD_MAX stops the socket being read: TCP holds
- * the sender back. Output buffers come from a pool of the worker while there is something to send: an
- * idle connection owns none.
+ * the sender back. Output buffers come from a pool of the worker while there is something to send:
+ * an idle connection owns none.
  *
  * The struct lives until both the kernel (IO_EV_RELEASED) and what is in flight have let go of it.
  * Thread: owner. */
@@ -167,7 +167,8 @@ void conn_keep_input(struct conn *c)
 
 void conn_ready(struct conn *c)
 {
-    if (c->flags & (CONN_READY | CONN_WAITING | CONN_CLOSING | CONN_PAUSED | CONN_MIGRATING)) return;
+    if (c->flags & (CONN_READY | CONN_WAITING | CONN_CLOSING | CONN_PAUSED | CONN_MIGRATING))
+        return;
     if (conn_output_full(c)) return;
     c->flags |= CONN_READY;
     list_push_back(&c->worker->ready, &c->ready_link);

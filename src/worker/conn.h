@@ -1,8 +1,9 @@
 /* A client's connection: parser, unread input, unsent output, and the state that commands like
  * SELECT, HELLO and CLIENT set.
  *
- * At most one thing is in flight for a connection: a batch, a multi-shard command or a fan-out. While
- * it is (CONN_WAITING) nothing more of its input is run: that is what keeps its commands in order.
+ * At most one thing is in flight for a connection: a batch, a multi-shard command or a fan-out.
+ * While it is (CONN_WAITING) nothing more of its input is run: that is what keeps its commands in
+ * order.
  * Thread: owner. */
 #ifndef SPLITRING_SRC_WORKER_CONN_H
 #define SPLITRING_SRC_WORKER_CONN_H

@@ -1,6 +1,6 @@
-/* Running handlers. Everything a handler may see is put into a struct call here; nothing else of the
- * worker leaks into it. Time per command is sampled (one in SAMPLE_EVERY, by the clock of the CPU)
- * and calls are counted exactly: reading a clock twice per command would cost more than a GET.
+/* Running handlers. Everything a handler may see is put into a struct call here; nothing else of
+ * the worker leaks into it. Time per command is sampled (one in SAMPLE_EVERY, by the clock of the
+ * CPU) and calls are counted exactly: reading a clock twice per command would cost more than a GET.
  *
  * Thread: holder of the shards named. */
 #include "exec.h"
@@ -92,7 +92,8 @@ uint32_t exec_many(struct worker *w, const struct exec *x)
         if (locks_active(w->hub->locks[s]) && !(x->cmd->flags & CMD_WRITE))
             call.ks.flags |= KS_LOGICAL;
         /* one time for all: no key is alive by one shard's clock and dead by another's */
-        if (shard_clock(w->hub->shards[s]) > call.ks.now) call.ks.now = shard_clock(w->hub->shards[s]);
+        if (shard_clock(w->hub->shards[s]) > call.ks.now)
+            call.ks.now = shard_clock(w->hub->shards[s]);
     }
     call_run(w, &call, !x->is_part);
     w->touched_shards |= w->held;
@@ -165,7 +166,8 @@ bool exec_free(struct worker *w, const struct exec *x, shard_id shard)
     return all_free;
 }
 
-void exec_lock_keys(struct worker *w, const struct exec *x, shard_id shard, struct lock_request *req)
+void exec_lock_keys(struct worker *w, const struct exec *x, shard_id shard,
+                    struct lock_request *req)
 {
     if (x->cmd->route == ROUTE_ALL) {
         lock_request_whole(req, x->cmd->flags & CMD_WRITE ? LOCK_EXCLUSIVE : LOCK_SHARED);

@@ -34,7 +34,8 @@ void exec_local(struct worker *w, struct conn *c, const struct exec *x);
 /* No lock of that shard stops the keys of x that live there (whole: every key of the shard). */
 bool exec_free(struct worker *w, const struct exec *x, shard_id shard);
 /* Adds the keys of x that live in `shard` to a lock request. */
-void exec_lock_keys(struct worker *w, const struct exec *x, shard_id shard, struct lock_request *req);
+void exec_lock_keys(struct worker *w, const struct exec *x, shard_id shard,
+                    struct lock_request *req);
 /* Upper bound of keys, for the request's nodes. */
 size_t exec_key_count(const struct exec *x);
 

@@ -2,9 +2,9 @@
  *
  *   home ──(ordered: by way of worker 0)──▶ each worker: part() ──▶ home: done(), reply
  *
- * Mailboxes are FIFO, so what goes through worker 0 reaches every worker in one order. A worker's own
- * part runs at once, in place. The descriptor belongs to home; a part writes only its own out[] and
- * number[], which come home with the message.
+ * Mailboxes are FIFO, so what goes through worker 0 reaches every worker in one order. A worker's
+ * own part runs at once, in place. The descriptor belongs to home; a part writes only its own out[]
+ * and number[], which come home with the message.
  * Thread: as the face says. */
 #include "fanout.h"
 
@@ -12,10 +12,9 @@
 #include "splitring/base/mem.h"
 #include "stats.h"
 
-struct fanout *fanout_new(struct worker *w, struct conn *c,
-                          void (*part)(struct worker *, struct fanout *),
-                          void (*done)(struct worker *, struct fanout *, struct conn *, struct reply *),
-                          void *arg)
+struct fanout *fanout_new(
+    struct worker *w, struct conn *c, void (*part)(struct worker *, struct fanout *),
+    void (*done)(struct worker *, struct fanout *, struct conn *, struct reply *), void *arg)
 {
     struct fanout *f = mem_zalloc(sizeof *f);
     f->part = part;

@@ -23,10 +23,9 @@ struct fanout {
     uint8_t proto;
 };
 
-struct fanout *fanout_new(struct worker *w, struct conn *c,
-                          void (*part)(struct worker *, struct fanout *),
-                          void (*done)(struct worker *, struct fanout *, struct conn *, struct reply *),
-                          void *arg);
+struct fanout *fanout_new(
+    struct worker *w, struct conn *c, void (*part)(struct worker *, struct fanout *),
+    void (*done)(struct worker *, struct fanout *, struct conn *, struct reply *), void *arg);
 /* ordered: goes through worker 0, so that all workers apply two such acts in the same order. The
  * connection waits until done() has been called. */
 void fanout_start(struct fanout *f, bool ordered);

@@ -7,9 +7,9 @@
  * connections' output.
  *
  * What cannot run here and now cuts its connection: the commands from there on become a batch of
- * messages (batch.c), or a multi-shard transaction (txn.c), and the connection waits. Commands parsed
- * behind it are forgotten: the window is rewound, they are parsed again later. So the parser never
- * runs ahead of what is in flight, and order needs no bookkeeping.
+ * messages (batch.c), or a multi-shard transaction (txn.c), and the connection waits. Commands
+ * parsed behind it are forgotten: the window is rewound, they are parsed again later. So the parser
+ * never runs ahead of what is in flight, and order needs no bookkeeping.
  *
  * Thread: owner. */
 #include "group.h"
@@ -253,9 +253,10 @@ static bool hold_ascending(struct worker *w, uint32_t mask, shard_id *busy)
  * sides a run for each change of shard). A holder that was descheduled is not waited for. */
 static void hold_shards(struct worker *w, struct group *g)
 {
-    uint32_t own = 1u << w->id, mask = g->mask & ~w->held;
+    uint32_t own = 1u << w->id, mask = g->mask; /* also what is held: it may be given up */
     shard_id busy = 0;
-    if (!(mask & ~own) || g->slow_mask || !w->hub->lending) { /* nothing borrowed beside slow work */
+    if (!(mask & ~own) || g->slow_mask ||
+        !w->hub->lending) { /* nothing borrowed beside slow work */
         if (mask & own) worker_hold(w, w->id);
         return;
     }

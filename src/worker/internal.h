@@ -27,7 +27,8 @@
 #define GROUP_OPS 128u       /* commands per holding of a shard (DESIGN section 3.6) */
 #define GROUP_ARGS 2048u     /* argument slices of a group; a longer command runs alone */
 #define EVENTS_MAX 128u
-#define INPUT_HELD_MAX (1024u * 1024u) /* unread input kept for a busy connection before its socket is paused */
+#define INPUT_HELD_MAX \
+    (1024u * 1024u) /* unread input kept for a busy connection before its socket is paused */
 #define OUTPUT_PAUSE (1024u * 1024u)   /* unsent output above which its input is not run */
 #define ERROR_CODES 24u                /* distinct first words of error replies (stats.c) */
 
@@ -252,7 +253,8 @@ void worker_wake(struct worker *w, worker_id to);
 bool worker_hold(struct worker *w, shard_id s);
 /* The own shard, waiting, whatever lower shards are held (ascending order only). Always true. */
 bool worker_hold_own(struct worker *w);
-/* Holding nothing: spins until shard s is FREE or hold_spins are used up; returns the spins so far. */
+/* Holding nothing: spins until shard s is FREE or hold_spins are used up; returns the spins so
+ * far. */
 unsigned worker_wait_free(struct worker *w, shard_id s, unsigned spins);
 /* Never waits, the own shard included: for use while others are held. */
 bool worker_hold_try(struct worker *w, shard_id s);

@@ -1,5 +1,5 @@
-/* CLIENT LIST, INFO, KILL, PAUSE, UNPAUSE, UNBLOCK: what concerns connections of every worker. They are
- * asked of all workers and answered after the last (fanout.c).
+/* CLIENT LIST, INFO, KILL, PAUSE, UNPAUSE, UNBLOCK: what concerns connections of every worker. They
+ * are asked of all workers and answered after the last (fanout.c).
  * Source: https://redis.io/docs/latest/commands/client-list/ and its neighbours.
  * Thread: parts: each worker; the rest: the connection's worker. */
 #include <stdlib.h>
@@ -28,11 +28,12 @@ static void describe(const struct conn *c, struct buf *out)
     if (c->flags & CONN_NO_TOUCH) flags[n++] = 'T';
     flags[n ? n : 1] = '\0';
     size_t held = parse_held(&c->parser);
-    buf_printf(out, "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=%u "
-                    "sub=0 psub=0 ssub=0 multi=-1 watch=0 qbuf=%zu qbuf-free=%zu argv-mem=%zu "
-                    "multi-mem=0 rbs=%zu rbp=%zu obl=%zu oll=0 omem=%zu tot-mem=%zu events=r cmd=%s "
-                    "user=default redir=-1 resp=%u lib-name=%s lib-ver=%s tot-net-in=%llu "
-                    "tot-net-out=%llu tot-cmds=%llu worker=%u",
+    buf_printf(out,
+               "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=%u "
+               "sub=0 psub=0 ssub=0 multi=-1 watch=0 qbuf=%zu qbuf-free=%zu argv-mem=%zu "
+               "multi-mem=0 rbs=%zu rbp=%zu obl=%zu oll=0 omem=%zu tot-mem=%zu events=r cmd=%s "
+               "user=default redir=-1 resp=%u lib-name=%s lib-ver=%s tot-net-in=%llu "
+               "tot-net-out=%llu tot-cmds=%llu worker=%u",
                (unsigned long long)c->id, peer, local, c->sock.fd, c->name ? c->name : "",
                (long long)((w->now - c->created_ms) / 1000),
                (long long)((w->now - c->active_ms) / 1000), flags, c->db, conn_unread(c) + held,
@@ -160,7 +161,8 @@ static void list_done(struct worker *w, struct fanout *f, struct conn *c, struct
         const char *at = f->out[i].ptr, *end = at + f->out[i].len;
         while (at && at < end && n < count) {
             const char *nl = memchr(at, '\n', (size_t)(end - at));
-            lines[n++] = (struct line){strtoull(at + 3, NULL, 10), slice_of(at, (size_t)(nl - at) + 1)};
+            lines[n++] =
+                (struct line){strtoull(at + 3, NULL, 10), slice_of(at, (size_t)(nl - at) + 1)};
             at = nl + 1;
         }
     }

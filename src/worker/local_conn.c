@@ -1,6 +1,6 @@
 /* Commands about the connection itself: PING, ECHO, AUTH, HELLO, SELECT, RESET, QUIT, and the small
- * half of CLIENT. They act when their turn in the pipeline comes; the group parser stops behind each
- * of them (but PING and ECHO), so what follows sees their effect.
+ * half of CLIENT. They act when their turn in the pipeline comes; the group parser stops behind
+ * each of them (but PING and ECHO), so what follows sees their effect.
  * Source: https://redis.io/docs/latest/commands/?group=connection
  * Thread: owner. */
 #include "conn.h"
@@ -180,7 +180,8 @@ void cmd_reset(struct call *c)
     struct conn *conn = c->conn;
     conn->db = 0;
     conn->proto = 2;
-    conn->flags &= ~(uint32_t)(CONN_REPLY_OFF | CONN_REPLY_SKIP_NEXT | CONN_NO_TOUCH | CONN_NO_EVICT);
+    conn->flags &=
+        ~(uint32_t)(CONN_REPLY_OFF | CONN_REPLY_SKIP_NEXT | CONN_NO_TOUCH | CONN_NO_EVICT);
     if (conn->worker->config->requirepass[0]) conn->flags &= ~(uint32_t)CONN_AUTHED;
     set_text(&conn->name, (struct slice){0});
     reply_simple(&c->reply, "RESET");
@@ -219,7 +220,8 @@ void cmd_client_setinfo(struct call *c)
         return;
     }
     if (!printable(c->argv[3])) {
-        reply_errorf(&c->reply, ERR_CLIENT_LIB, 8 - (is_name ? 0 : 1), is_name ? "lib-name" : "lib-ver");
+        reply_errorf(&c->reply, ERR_CLIENT_LIB, 8 - (is_name ? 0 : 1),
+                     is_name ? "lib-name" : "lib-ver");
         return;
     }
     set_text(is_name ? &c->conn->lib_name : &c->conn->lib_ver, c->argv[3]);
@@ -268,20 +270,34 @@ void cmd_client_reply(struct call *c)
 void cmd_client_help(struct call *c)
 {
     static const char *const lines[] = {
-        "GETNAME", "    Return the name of the current connection.",
-        "ID", "    Return the ID of the current connection.",
-        "INFO", "    Return information about the current client connection.",
-        "KILL <ip:port>", "    Kill connection made from <ip:port>.",
+        "GETNAME",
+        "    Return the name of the current connection.",
+        "ID",
+        "    Return the ID of the current connection.",
+        "INFO",
+        "    Return information about the current client connection.",
+        "KILL <ip:port>",
+        "    Kill connection made from <ip:port>.",
         "KILL <option> <value> [<option> <value> [...]]",
         "    Kill connections. Options are ADDR, LADDR, TYPE, USER, SKIPME, ID, MAXAGE.",
-        "LIST [options ...]", "    Return information about client connections (TYPE, ID).",
-        "UNPAUSE", "    Stop the current client pause, resuming traffic.",
-        "PAUSE <timeout> [WRITE|ALL]", "    Suspend all, or just write, clients for <timeout> milliseconds.",
-        "REPLY (ON|OFF|SKIP)", "    Control the replies sent to the current connection.",
-        "SETNAME <name>", "    Assign the name <name> to the current connection.",
-        "SETINFO <option> <value>", "    Set client meta attr (LIB-NAME, LIB-VER).",
-        "UNBLOCK <clientid> [TIMEOUT|ERROR]", "    Unblock the specified blocked client.",
-        "NO-EVICT (ON|OFF)", "    Protect current client connection from eviction.",
-        "NO-TOUCH (ON|OFF)", "    Will not touch LRU/LFU stats when this mode is on.", NULL};
+        "LIST [options ...]",
+        "    Return information about client connections (TYPE, ID).",
+        "UNPAUSE",
+        "    Stop the current client pause, resuming traffic.",
+        "PAUSE <timeout> [WRITE|ALL]",
+        "    Suspend all, or just write, clients for <timeout> milliseconds.",
+        "REPLY (ON|OFF|SKIP)",
+        "    Control the replies sent to the current connection.",
+        "SETNAME <name>",
+        "    Assign the name <name> to the current connection.",
+        "SETINFO <option> <value>",
+        "    Set client meta attr (LIB-NAME, LIB-VER).",
+        "UNBLOCK <clientid> [TIMEOUT|ERROR]",
+        "    Unblock the specified blocked client.",
+        "NO-EVICT (ON|OFF)",
+        "    Protect current client connection from eviction.",
+        "NO-TOUCH (ON|OFF)",
+        "    Will not touch LRU/LFU stats when this mode is on.",
+        NULL};
     call_help(c, lines);
 }

@@ -1,5 +1,5 @@
-/* INFO. Everything is read from counters that their writers publish: no worker is asked, no shard
- * is touched but those this worker holds anyway.
+/* INFO. Everything is read from counters that their writers publish: no worker is asked, and what
+ * is in another's shard is not looked at.
  *
  *   section table ──▶ which are wanted (names, default, all, everything)
  *                 ──▶ sums over workers and shards, once
@@ -23,6 +23,8 @@
 #include "splitring/io/os.h"
 
 #define TICKS_PER_S 10 /* timer.c */
+#define WAIT_US_MAX 10000
+#define SPINS_MAX 1000000u
 
 /* ---- Server ---- */
 
@@ -330,14 +332,31 @@ static void add_up(struct info *i)
     stats_memory(i->hub, &i->memory);
 }
 
+/* A shard's counters are published when its holder gives it back. What this client was told has
+ * been done may have been done a moment ago, by this worker in this pass, or by one that still
+ * holds the shard: so each shard is taken once, for nothing. A holder that takes long (a slow
+ * command) is not waited for. */
+static void await_publishing(struct worker *w)
+{
+    int64_t until_us = os_mono_us() + WAIT_US_MAX;
+    bool own = worker_holds(w, w->id), late = false;
+    worker_unhold_all(w); /* two of these must not wait for each other */
+    for (shard_id s = 0; s < w->hub->count && !late; s++) {
+        for (unsigned spins = 0; !worker_hold_try(w, s) && !late; spins++) {
+            late = os_mono_us() >= until_us || spins > SPINS_MAX;
+            w->hub->pause(spins);
+        }
+        worker_unhold(w, s);
+    }
+    if (own) worker_hold(w, w->id); /* the rest of this group counts on it */
+}
+
 void cmd_info(struct call *c)
 {
     struct worker *w = c->conn->worker;
     struct buf text = {0};
     struct info info = {.w = w, .hub = w->hub, .out = &text};
-    /* What ran before in this very pass has not been published yet. */
-    for (uint32_t held = w->held & w->touched_shards; held; held &= held - 1)
-        worker_publish_shard(w, (shard_id)__builtin_ctz(held));
+    await_publishing(w);
     add_up(&info);
     uint32_t mask = chosen(c);
     for (unsigned s = 0; s < ARRAY_COUNT(sections); s++) {

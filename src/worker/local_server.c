@@ -88,12 +88,15 @@ void cmd_memory_doctor(struct call *c)
                           "mission on Earth and fill it with some data. The new Sam and I will be "
                           "back to our programming as soon as I finished rebooting.\n");
     else if (rss > bytes * 14 / 10)
-        buf_printf(&text, "Sam, I detected a few issues in this Splitring instance memory implants:\n\n"
-                          " * High total RSS: This instance has a memory fragmentation and RSS "
-                          "overhead greater than 1.4 (%.2f).\n", (double)rss / (double)bytes);
+        buf_printf(&text,
+                   "Sam, I detected a few issues in this Splitring instance memory implants:\n\n"
+                   " * High total RSS: This instance has a memory fragmentation and RSS "
+                   "overhead greater than 1.4 (%.2f).\n",
+                   (double)rss / (double)bytes);
     else
-        buf_printf(&text, "Hi Sam, I can't find any memory issue in your instance. I can only account "
-                          "for what occurs on this base.\n");
+        buf_printf(&text,
+                   "Hi Sam, I can't find any memory issue in your instance. I can only account "
+                   "for what occurs on this base.\n");
     reply_verbatim(&c->reply, "txt", buf_slice(&text));
     buf_deinit(&text);
 }

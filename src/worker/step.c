@@ -3,10 +3,10 @@
  *   events (bytes into windows) → inboxes → batches due → groups of commands → timers
  *   → replies out → mailboxes published, sleepers woken → sleep
  *
- * Shards are held only between "inboxes" and "timers", never across a system call: while this worker
- * sends or sleeps, others may borrow its shard. Before it sleeps it says so, and then looks at its
- * inboxes and batches once more; a sender publishes first and then looks at the announcement. One of
- * the two sees the other.
+ * Shards are held only between "inboxes" and "timers", never across a system call: while this
+ * worker sends or sleeps, others may borrow its shard. Before it sleeps it says so, and then looks
+ * at its inboxes and batches once more; a sender publishes first and then looks at the
+ * announcement. One of the two sees the other.
  *
  * Thread: owner. */
 #include <errno.h>
@@ -153,7 +153,8 @@ bool worker_has_room(struct worker *w, uint32_t mask)
 {
     if (unlikely(w->hub->faults & FAULT_FULL_BLOCKS)) return true;
     for (mask &= ~(1u << w->id); mask; mask &= mask - 1)
-        if (!mailbox_has_room(hub_mail(w->hub, w->id, (worker_id)__builtin_ctz(mask)))) return false;
+        if (!mailbox_has_room(hub_mail(w->hub, w->id, (worker_id)__builtin_ctz(mask))))
+            return false;
     return true;
 }
 
@@ -315,8 +316,8 @@ static int64_t sleep_us(struct worker *w, int64_t sleep_us_max)
     return until;
 }
 
-/* Many connections at pipeline 1: waiting a little for more of them saves passes (FIGURES section 2).
- * Only when recent passes carried many; one or few connections never wait. */
+/* Many connections at pipeline 1: waiting a little for more of them saves passes (FIGURES section
+ * 2). Only when recent passes carried many; one or few connections never wait. */
 static void batch_wait(struct worker *w, struct io_wait *wait)
 {
     if (w->recent_ready < 8 * 16) return;

@@ -5,17 +5,20 @@
  *                                        ▼ lowest refusal, release others │
  *        LOCK shard by shard, ascending, waiting in each queue ───────────┤
  *                                                                         ▼  lock point
- *        read-only: RELEASE all, answer          writes: WRITE (and release) to all, answer when done
+ *        read-only: RELEASE all, answer          writes: WRITE (and release) to all, answer when
+ * done
  *
- * Split commands (MGET, DEL, MSET …) run at each shard on that shard's keys: readers in the granting
- * hop, writers in the write hop. The others (COPY, RENAME, BITOP …) fetch images of all their keys
- * with the grants; the handler then runs on the coordinator's scratch shard, and the keys it changed
- * go home as images with the write hop. So every handler is written once, for one shard.
+ * Split commands (MGET, DEL, MSET …) run at each shard on that shard's keys: readers in the
+ * granting hop, writers in the write hop. The others (COPY, RENAME, BITOP …) fetch images of all
+ * their keys with the grants; the handler then runs on the coordinator's scratch shard, and the
+ * keys it changed go home as images with the write hop. So every handler is written once, for one
+ * shard.
  *
- * Who holds shard s waits only above s, and inside a shard only for what came earlier: no cycle. The
- * rules were explored in shared/model; each fault bit here leaves one out for the simulator.
+ * Who holds shard s waits only above s, and inside a shard only for what came earlier: no cycle.
+ * The rules were explored in shared/model; each fault bit here leaves one out for the simulator.
  *
- * Thread: the connection's worker; parts belong to the shard's holder between request and answer. */
+ * Thread: the connection's worker; parts belong to the shard's holder between request and
+ * answer. */
 #include "txn.h"
 
 #include "conn.h"
@@ -360,8 +363,9 @@ static void run_on_scratch(struct txn *t)
 
 /* ---- the lock point ---- */
 
-/* Shards' clocks differ by a pass or so: a key judged alive by one may be past its time by another's.
- * Then everything is judged again at the later time. It ends: each round lets an expiry pass. */
+/* Shards' clocks differ by a pass or so: a key judged alive by one may be past its time by
+ * another's. Then everything is judged again at the later time. It ends: each round lets an expiry
+ * pass. */
 static bool judged_at_one_time(struct txn *t)
 {
     instant_ms latest = t->x.now;
@@ -400,7 +404,8 @@ static void lock_next(struct txn *t)
     for (unsigned n = 0; n < t->part_count; n++) {
         /* argument order: by the first key of the command */
         unsigned i = n;
-        if (unsorted && t->ref_count && hub_shard_of(t->home->hub, t->argv[t->refs[0].pos]) != t->parts[0].shard)
+        if (unsorted && t->ref_count &&
+            hub_shard_of(t->home->hub, t->argv[t->refs[0].pos]) != t->parts[0].shard)
             i = t->part_count - 1 - n;
         if (t->parts[i].granted) continue;
         part_send(t, &t->parts[i], MSG_TXN_LOCK);
@@ -486,7 +491,8 @@ static void grant(struct worker *w, struct txn_part *part)
     } else if (!(t->x.cmd->flags & CMD_WRITE)) {
         exec_one(w, &part->sub, part->shard);
     }
-    if (w->hub->faults & FAULT_READS_RELEASE && !(t->x.cmd->flags & CMD_WRITE) && part->lock.state == LOCK_HELD)
+    if (w->hub->faults & FAULT_READS_RELEASE && !(t->x.cmd->flags & CMD_WRITE) &&
+        part->lock.state == LOCK_HELD)
         locks_release(w->hub->locks[part->shard], &part->lock);
     answer(w, part, TXN_GRANTED);
 }
@@ -510,7 +516,8 @@ static void write_part(struct worker *w, struct txn_part *part)
         ks.flags = KS_NO_STATS;
         if (image_next(&part->writes, &at, &image) &&
             ks_image_put(&ks, t->argv[part->key_pos[k]], image) != 0)
-            check(false); /* the image exists in memory: a copy of it did not fit. No half writes. */
+            check(
+                false); /* the image exists in memory: a copy of it did not fit. No half writes. */
     }
     worker_touched(w, part->shard, DBS_ALL);
 }

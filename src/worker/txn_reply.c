@@ -108,7 +108,8 @@ static void combine_concat(const struct txn_part *parts, unsigned count, struct 
 
 static bool is_null(const struct buf *reply)
 {
-    return reply->len >= 2 && (reply->ptr[0] == '_' || (reply->ptr[0] == '$' && reply->ptr[1] == '-'));
+    return reply->len >= 2 &&
+           (reply->ptr[0] == '_' || (reply->ptr[0] == '$' && reply->ptr[1] == '-'));
 }
 
 /* One of the parts that found something, at random by what they hold. */

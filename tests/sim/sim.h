@@ -1,5 +1,5 @@
-/* The deterministic simulator (DESIGN section 9): the real workers, mailboxes, locks and commands in one
- * thread, with sockets, clock and scheduling made up from one seed.
+/* The deterministic simulator (DESIGN section 9): the real workers, mailboxes, locks and commands
+ * in one thread, with sockets, clock and scheduling made up from one seed.
  *
  *   sim_io.c      the io, net and os faces: clients' bytes in, replies out, sleeping, waking
  *   sim_run.c     one schedule: workers as coroutines, clients with random programs

@@ -1,4 +1,5 @@
-/* The outside world of a simulated worker: the io face, and what the worker uses of net, os and log.
+/* The outside world of a simulated worker: the io face, and what the worker uses of net, os and
+ * log.
  *
  * A wait gives the processor to the scheduler, which resumes the worker when it has an event, was
  * woken, or its time is over: so a lost wake-up is a schedule that never ends. Sends are short at
@@ -70,7 +71,8 @@ static void let_go(struct io *io, struct io_sock *sock)
         free(io->buffers[i]);
         io->event_count--;
         memmove(&io->events[i], &io->events[i + 1], (io->event_count - i) * sizeof io->events[0]);
-        memmove(&io->buffers[i], &io->buffers[i + 1], (io->event_count - i) * sizeof io->buffers[0]);
+        memmove(&io->buffers[i], &io->buffers[i + 1],
+                (io->event_count - i) * sizeof io->buffers[0]);
     }
     sim_event(io, (struct io_event){.kind = IO_EV_RELEASED, .owner = sock->owner}, NULL);
 }

@@ -4,8 +4,8 @@
  *   sim --seeds N         so many seeds        --first S   from seed S on
  *   sim --fault NAME      one fault only       --no-faults
  *
- * A failing seed is printed and can be run again alone: sim --first S --seeds 1 --no-faults. Seeds run in
- * child processes (two at a time), so a crash is a failure of that seed and no more.
+ * A failing seed is printed and can be run again alone: sim --first S --seeds 1 --no-faults. Seeds
+ * run in child processes (two at a time), so a crash is a failure of that seed and no more.
  * Thread: one per process. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,11 +105,13 @@ int main(int argc, char **argv)
 {
     uint64_t first = 1;
     const char *from_env = getenv("SPLITRING_SIM_SEEDS"); /* tools/test: fewer under sanitizers */
-    unsigned seeds = from_env ? (unsigned)strtoul(from_env, NULL, 10) : 10000, passed = 0, failed = 0;
+    unsigned seeds = from_env ? (unsigned)strtoul(from_env, NULL, 10) : 10000, passed = 0,
+             failed = 0;
     const char *only = NULL;
     bool with_faults = true;
     for (int i = 1; i < argc; i++) {
-        if (!strcmp(argv[i], "--seeds") && i + 1 < argc) seeds = (unsigned)strtoul(argv[++i], NULL, 10);
+        if (!strcmp(argv[i], "--seeds") && i + 1 < argc)
+            seeds = (unsigned)strtoul(argv[++i], NULL, 10);
         else if (!strcmp(argv[i], "--first") && i + 1 < argc) first = strtoull(argv[++i], NULL, 10);
         else if (!strcmp(argv[i], "--fault") && i + 1 < argc) only = argv[++i], seeds = 0;
         else if (!strcmp(argv[i], "--no-faults")) with_faults = false;
@@ -117,7 +119,8 @@ int main(int argc, char **argv)
     }
     if (seeds) {
         bool fine = run_clean(first, seeds);
-        printf("%u seeds from %llu: %s\n", seeds, (unsigned long long)first, fine ? "clean" : "FAILED");
+        printf("%u seeds from %llu: %s\n", seeds, (unsigned long long)first,
+               fine ? "clean" : "FAILED");
         *(fine ? &passed : &failed) += 1;
     }
     for (size_t i = 0; with_faults && i < ARRAY_COUNT(faults); i++) {

@@ -1,5 +1,5 @@
-/* Strict serializability, black box (Wing and Gong 1993, Lowe 2017): a depth-first search for an order
- * of all commands that a sequential keyspace explains.
+/* Strict serializability, black box (Wing and Gong 1993, Lowe 2017): a depth-first search for an
+ * order of all commands that a sequential keyspace explains.
  *
  * A state of the search is how far each client has come and the keyspace's contents; visited states
  * are remembered. The next command of a client may come now unless some other client's next command
@@ -29,7 +29,10 @@ struct search {
 
 /* ---- the plain keyspace ---- */
 
-static size_t put_int(char *out, int64_t n) { return (size_t)sprintf(out, ":%lld\r\n", (long long)n); }
+static size_t put_int(char *out, int64_t n)
+{
+    return (size_t)sprintf(out, ":%lld\r\n", (long long)n);
+}
 
 static size_t put_bulk(char *out, int64_t value)
 {
@@ -58,7 +61,8 @@ static size_t move_key(struct state *s, const struct sim_op *op, char *out)
 {
     int from = op->keys[0], to = op->keys[1];
     if (s->values[from] == ABSENT)
-        return op->kind == SIM_RENAME ? (size_t)sprintf(out, "-ERR no such key\r\n") : put_int(out, 0);
+        return op->kind == SIM_RENAME ? (size_t)sprintf(out, "-ERR no such key\r\n")
+                                      : put_int(out, 0);
     int64_t value = s->values[from];
     if (op->kind == SIM_RENAME) s->values[from] = ABSENT;
     s->values[to] = value;

@@ -1,9 +1,9 @@
-/* One schedule. Workers are coroutines that run worker_step() until they wait; the scheduler picks, by
- * the seed, who goes next: a worker that has reason to, a client that sends its next command, bytes
- * that arrive, a socket that becomes writable, or the clock.
+/* One schedule. Workers are coroutines that run worker_step() until they wait; the scheduler picks,
+ * by the seed, who goes next: a worker that has reason to, a client that sends its next command,
+ * bytes that arrive, a socket that becomes writable, or the clock.
  *
- * A worker may also be stopped in the middle of a pass, while it holds shards (hub.preempt) or sends:
- * what other threads would see then, other coroutines see.
+ * A worker may also be stopped in the middle of a pass, while it holds shards (hub.preempt) or
+ * sends: what other threads would see then, other coroutines see.
  * Thread: one. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,7 +68,8 @@ static void program_op(struct sim *sim, struct sim_op *op, int64_t *unique)
         SIM_GET, SIM_GET, SIM_GET, SIM_SET, SIM_SET, SIM_SETGET, SIM_INCR, SIM_DEL, SIM_MGET,
         SIM_MGET, SIM_MGET, SIM_MSET, SIM_MSET, SIM_MSET, SIM_MSETNX, SIM_EXISTS, SIM_RENAME,
         SIM_COPY, SIM_DBSIZE, SIM_PING};
-    op->kind = rng_below(&sim->rng, 60) ? dice[rng_below(&sim->rng, ARRAY_COUNT(dice))] : SIM_FLUSHALL;
+    op->kind =
+        rng_below(&sim->rng, 60) ? dice[rng_below(&sim->rng, ARRAY_COUNT(dice))] : SIM_FLUSHALL;
     op->key_count = 1;
     switch (op->kind) {
     case SIM_MGET: case SIM_MSET: case SIM_MSETNX: case SIM_EXISTS: case SIM_DEL:
@@ -195,7 +196,8 @@ static bool step_worker(struct sim *sim)
     return false;
 }
 
-/* Nothing can happen by itself: time goes on to the next timer; without one, the world has stopped. */
+/* Nothing can happen by itself: time goes on to the next timer; without one, the world has
+ * stopped. */
 static bool advance_clock(struct sim *sim)
 {
     int64_t next = -1;
@@ -231,7 +233,8 @@ static void schedule(struct sim *sim)
     }
 }
 
-/* Everything has been answered: what is still on its way (releases) arrives, then nothing is left. */
+/* Everything has been answered: what is still on its way (releases) arrives, then nothing is
+ * left. */
 static void settle(struct sim *sim)
 {
     for (unsigned i = 0; i < 2000 && !sim->failure[0]; i++)
@@ -279,8 +282,11 @@ static void start(struct sim *sim, uint32_t faults)
     programs(sim);
     for (unsigned c = 0; c < sim->client_count; c++) {
         unsigned at = (unsigned)rng_below(&sim->rng, sim->workers);
-        sim_event(&sim->ios[at], (struct io_event){.kind = IO_EV_ACCEPTED, .fd = 100 + (int)c,
-                                                   .owner = worker_listener(sim->worker[at], 0)}, NULL);
+        sim_event(&sim->ios[at],
+                  (struct io_event){.kind = IO_EV_ACCEPTED,
+                                    .fd = 100 + (int)c,
+                                    .owner = worker_listener(sim->worker[at], 0)},
+                  NULL);
     }
 }
 
@@ -291,7 +297,8 @@ static void finish(struct sim *sim)
         if (!step_worker(sim) && !advance_clock(sim)) break;
     for (unsigned i = 0; i < sim->workers; i++)
         if (!sim->ios[i].finished) sim_fail(sim, "a worker does not stop");
-    if (!sim->failure[0] && !hub_quiet(sim->hub)) sim_fail(sim, "stopped with locks or batches left");
+    if (!sim->failure[0] && !hub_quiet(sim->hub))
+        sim_fail(sim, "stopped with locks or batches left");
 }
 
 static void clean(struct sim *sim)
@@ -327,7 +334,8 @@ bool sim_run(struct sim *sim, uint64_t seed, uint32_t faults)
         for (int i = 0; i < sim->clients[c].answered; i++)
             sim->clients[c].ops[i].reply.ptr =
                 sim->clients[c].replies.ptr + (uintptr_t)sim->clients[c].ops[i].reply.ptr;
-    if (!sim->failure[0] && whole && !sim_serializable(sim)) sim_fail(sim, "not strictly serializable");
+    if (!sim->failure[0] && whole && !sim_serializable(sim))
+        sim_fail(sim, "not strictly serializable");
     if (!sim->failure[0]) finish(sim);
     if (!sim->failure[0]) clean(sim); /* a failed world is left as it is: the process ends */
     return !sim->failure[0];

@@ -60,7 +60,8 @@ static inline size_t lock_nodes_bytes(size_t keys) { return (keys + 1) * sizeof(
  * request enters the table. */
 void lock_request_init(struct lock_request *request, struct lock_node *nodes);
 void lock_request_add(struct lock_request *request, uint64_t id, enum lock_mode mode);
-void lock_request_whole(struct lock_request *request, enum lock_mode mode); /* every key of the shard */
+void lock_request_whole(struct lock_request *request,
+                        enum lock_mode mode); /* every key of the shard */
 
 struct locks_stats {
     uint32_t active; /* requests held or waiting */
@@ -85,7 +86,8 @@ bool locks_free_for(const struct locks *locks, const struct lock_request *reques
 bool locks_try(struct locks *locks, struct lock_request *request);
 /* True: held now. False: waits; on_granted will follow from a later locks_run_granted(). */
 bool locks_acquire(struct locks *locks, struct lock_request *request);
-/* Gives up a held or a waiting request. What it lets go is granted by the next locks_run_granted(). */
+/* Gives up a held or a waiting request. What it lets go is granted by the next
+ * locks_run_granted(). */
 void locks_release(struct locks *locks, struct lock_request *request);
 /* Calls on_granted for what has been granted; callbacks may release more. In order of arrival
  * among requests that conflict; others may come in any order. */

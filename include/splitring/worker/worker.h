@@ -1,7 +1,7 @@
 /* The workers as main and the simulator see them.
  *
- * A hub holds what all workers share and nobody changes after start: the shards and their words, the
- * mailboxes, the map of slots. A worker owns one io, the connections it accepted and one shard.
+ * A hub holds what all workers share and nobody changes after start: the shards and their words,
+ * the mailboxes, the map of slots. A worker owns one io, the connections it accepted and one shard.
  * Thread: as each function says. */
 #ifndef SPLITRING_WORKER_WORKER_H
 #define SPLITRING_WORKER_WORKER_H
@@ -19,7 +19,8 @@ struct hub_options {
     uint64_t seed;            /* hash seed and generators */
     bool lending;             /* shard-lending */
     instant_ms start_ms;      /* uptime */
-    void (*pause)(unsigned spins); /* an owner waits for a borrower; NULL: a CPU pause, yields later */
+    void (*pause)(
+        unsigned spins);        /* an owner waits for a borrower; NULL: a CPU pause, yields later */
     void (*preempt)(void *ctx); /* simulator: called while shards are held; NULL in production */
     void *preempt_ctx;
     uint32_t faults;          /* planted faults (enum fault); 0 in production */
