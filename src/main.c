@@ -1,173 +1,15 @@
-/* The process: configuration, sockets, one thread per worker, signals, the end.
- *
- * Nothing here serves clients. Each worker's thread makes its own io (a ring has one issuer), waits
- * until all workers exist, and then steps until the hub stops.
- * Thread: main, but for worker_main (one per worker) and on_signal (signal handler). */
+/* The process: arguments and configuration, what they ask for (--check-config, --healthcheck …), and
+ * the surroundings of the server (directory, log, daemon). The server itself is server.c.
+ * Thread: main. */
 #include <errno.h>
 #include <glob.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "splitring/base/check.h"
-#include "splitring/base/counters.h"
-#include "splitring/base/mem.h"
-#include "splitring/config/config.h"
-#include "splitring/io/io.h"
+#include "server.h"
 #include "splitring/io/log.h"
 #include "splitring/io/net.h"
 #include "splitring/io/os.h"
-#include "splitring/worker/worker.h"
-
-#define LISTENERS_MAX 16u
-
-struct start {
-    struct hub *hub;
-    const struct config *config;
-    worker_id id;
-    int cpu;
-    counter *ready, *failed, *gone; /* workers that … */
-    uint32_t workers;
-    const int *fds; /* worker 0 only */
-    const bool *unix_fds;
-    unsigned fd_count;
-    struct os_thread *thread;
-};
-
-static struct hub *signal_hub;
-
-static void on_signal(int sig)
-{
-    (void)sig;
-    if (signal_hub) hub_stop_shared(signal_hub);
-}
-
-/* ---- a worker's thread ---- */
-
-static const char *const engine_names[] = {"auto", "io_uring", "epoll"};
-
-static struct io *open_io(const struct start *s)
-{
-    struct io *io;
-    int refused = 0;
-    struct io_options options = {.engine = (enum io_engine)s->config->io_engine};
-    int rc = io_new(&io, &options, &refused);
-    if (rc != 0) {
-        log_line(LOG_LEVEL_WARNING, "Could not start the I/O engine %s: %s",
-                 engine_names[s->config->io_engine], strerror(-rc));
-        return NULL;
-    }
-    if (s->id == 0 && refused)
-        log_line(LOG_LEVEL_NOTICE, "io_uring is refused here (%s), using epoll", strerror(refused));
-    hub_note_io(s->hub, io, refused);
-    return io;
-}
-
-static void worker_main(void *arg)
-{
-    struct start *s = arg;
-    struct io *io = open_io(s);
-    struct worker *w = io ? worker_new(s->hub, s->id, io) : NULL;
-    for (unsigned i = 0; w && i < s->fd_count; i++) {
-        int rc = worker_listen(w, s->fds[i], s->unix_fds[i]);
-        if (rc != 0) log_line(LOG_LEVEL_WARNING, "Could not listen: %s", strerror(-rc));
-    }
-    if (!w) counter_next_shared(s->failed);
-    counter_next_shared(s->ready);
-    while (counter_get_acquire_shared(s->ready) < s->workers) os_sleep_us(200);
-    if (counter_get(s->failed)) return;
-    while (worker_step(w, os_unix_us(), os_mono_us(), -1)) continue;
-    counter_next_shared(s->gone);
-    /* The others may still wake this io. */
-    while (counter_get_acquire_shared(s->gone) < s->workers) os_sleep_us(200);
-    worker_free(w);
-    io_free(io);
-}
-
-/* ---- sockets ---- */
-
-static bool listen_all(const struct config *c, int *fds, bool *unix_fds, unsigned *count)
-{
-    *count = 0;
-    for (size_t i = 0; c->port > 0 && i < c->bind.count && *count < LISTENERS_MAX; i++) {
-        const char *host = c->bind.words[i];
-        bool optional = host[0] == '-';
-        int fd = net_listen_tcp(host + optional, (uint16_t)c->port, c->tcp_backlog);
-        if (fd >= 0) {
-            unix_fds[*count] = false;
-            fds[(*count)++] = fd;
-        } else if (!(optional && (fd == -EADDRNOTAVAIL || fd == -EAFNOSUPPORT))) {
-            log_line(LOG_LEVEL_WARNING, "Could not create server TCP listening socket %s:%d: %s",
-                     host, c->port, strerror(-fd));
-            return false;
-        }
-    }
-    if (c->unixsocket[0]) {
-        int fd = net_listen_unix(c->unixsocket, (unsigned)c->unixsocketperm, c->tcp_backlog);
-        if (fd < 0) {
-            log_line(LOG_LEVEL_WARNING, "Failed opening Unix socket %s: %s", c->unixsocket,
-                     strerror(-fd));
-            return false;
-        }
-        unix_fds[*count] = true;
-        fds[(*count)++] = fd;
-    }
-    if (*count == 0) log_line(LOG_LEVEL_WARNING, "Configured to not listen anywhere, exiting.");
-    return *count > 0;
-}
-
-/* ---- the server ---- */
-
-static int serve(struct config *config)
-{
-    int fds[LISTENERS_MAX + 1];
-    bool unix_fds[LISTENERS_MAX + 1];
-    unsigned fd_count, nofile;
-    counter ready = 0, failed = 0, gone = 0;
-    struct os_cpus cpus;
-    os_cpus_find(&cpus, "", "");
-    uint32_t workers = config->threads > 0 ? (uint32_t)config->threads : cpus.count;
-    if (workers > SHARDS_MAX) workers = SHARDS_MAX;
-    os_nofile_raise((unsigned)config->maxclients + 32 + 8 * workers, &nofile);
-    if (!listen_all(config, fds, unix_fds, &fd_count)) return 1;
-    if (config->pidfile[0]) os_pidfile_write(config->pidfile); /* only now is the place ours */
-    struct hub_options options = {.workers = workers,
-                                  .config = config,
-                                  .seed = os_entropy64(),
-                                  .lending = config->shard_lending,
-                                  .start_ms = os_unix_us() / 1000};
-    struct hub *hub = signal_hub = hub_new(&options);
-    os_signals_install(on_signal);
-    struct start starts[SHARDS_MAX];
-    for (uint32_t i = 0; i < workers; i++) {
-        char name[16];
-        int pin_error;
-        bool pin = config->cpu_pinning && cpus.usable >= workers;
-        snprintf(name, sizeof name, "worker-%u", i);
-        starts[i] = (struct start){.hub = hub, .config = config, .id = (worker_id)i,
-                                   .cpu = pin ? cpus.cpus[i] : -1, .ready = &ready,
-                                   .failed = &failed, .gone = &gone, .workers = workers, .fds = fds,
-                                   .unix_fds = unix_fds, .fd_count = i == 0 ? fd_count : 0};
-        int rc = os_thread_start(&starts[i].thread, name, starts[i].cpu, &pin_error, worker_main,
-                                 &starts[i]);
-        check(rc == 0);
-    }
-    while (counter_get_acquire_shared(&ready) < workers) os_sleep_us(200);
-    if (!counter_get(&failed)) {
-        log_line(LOG_LEVEL_NOTICE,
-                 "Splitring " SPLITRING_VERSION " started: %u workers, port %d, pid %ld", workers,
-                 config->port, os_pid());
-        log_line(LOG_LEVEL_NOTICE, "Ready to accept connections");
-    }
-    for (uint32_t i = 0; i < workers; i++) os_thread_join(starts[i].thread);
-    signal_hub = NULL;
-    for (unsigned i = 0; i < fd_count; i++) net_close(fds[i]);
-    hub_free(hub);
-    if (config->unixsocket[0]) remove(config->unixsocket);
-    if (config->pidfile[0]) remove(config->pidfile);
-    log_line(LOG_LEVEL_NOTICE, "Splitring is now ready to exit, bye bye...");
-    return counter_get(&failed) ? 1 : 0;
-}
 
 /* ---- configuration ---- */
 
@@ -251,7 +93,7 @@ static int prepare_and_serve(struct config *config, const struct config_notes *n
     config_string_set(&config->dir, cwd);
     if (config->daemonize && os_daemonize() != 0) return 1;
     config_log_notes(config, notes, note_line, NULL);
-    return serve(config);
+    return server_run(config);
 }
 
 int main(int argc, char **argv)

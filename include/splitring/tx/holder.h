@@ -68,8 +68,8 @@ static inline bool holder_try(struct holder *h)
     return atomic_compare_exchange_strong_explicit(&h->word, &expected, HOLDER_BORROWED,
                                                    memory_order_acquire, memory_order_relaxed);
 }
-void holder_offer_unheld(
-    struct holder *h);                /* planted fault of the simulator: never in production */
+/* Planted fault of the simulator: never in production. */
+void holder_offer_unheld(struct holder *h);
 void holder_return(struct holder *h); /* Thread: borrower, after a successful try */
 
 #endif

@@ -60,8 +60,8 @@ static inline size_t lock_nodes_bytes(size_t keys) { return (keys + 1) * sizeof(
  * request enters the table. */
 void lock_request_init(struct lock_request *request, struct lock_node *nodes);
 void lock_request_add(struct lock_request *request, uint64_t id, enum lock_mode mode);
-void lock_request_whole(struct lock_request *request,
-                        enum lock_mode mode); /* every key of the shard */
+/* Every key of the shard. */
+void lock_request_whole(struct lock_request *request, enum lock_mode mode);
 
 struct locks_stats {
     uint32_t active; /* requests held or waiting */

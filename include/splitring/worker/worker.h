@@ -19,8 +19,8 @@ struct hub_options {
     uint64_t seed;            /* hash seed and generators */
     bool lending;             /* shard-lending */
     instant_ms start_ms;      /* uptime */
-    void (*pause)(
-        unsigned spins);        /* an owner waits for a borrower; NULL: a CPU pause, yields later */
+    /* An owner waits for a borrower; NULL: the CPU's pause, after a while a yield. */
+    void (*pause)(unsigned spins);
     void (*preempt)(void *ctx); /* simulator: called while shards are held; NULL in production */
     void *preempt_ctx;
     uint32_t faults;          /* planted faults (enum fault); 0 in production */
