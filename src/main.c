@@ -1,5 +1,5 @@
-/* The process: arguments and configuration, what they ask for (--check-config, --healthcheck …), and
- * the surroundings of the server (directory, log, daemon). The server itself is server.c.
+/* The process: arguments and configuration, what they ask for (--check-config, --healthcheck …),
+ * and the surroundings of the server (directory, log, daemon). The server itself is server.c.
  * Thread: main. */
 #include <errno.h>
 #include <glob.h>

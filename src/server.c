@@ -1,11 +1,12 @@
 /* The server's threads: listening sockets, one thread per worker, the stop.
  *
  * Nothing here serves clients. Each worker's thread makes its own io (a ring has one issuer), waits
- * until all workers exist, and then steps until the hub stops; it frees what is its own only when no
- * other worker can wake it any more.
+ * until all workers exist, and then steps until the hub stops; it frees what is its own only when
+ * no other worker can wake it any more.
  * Thread: main, but for worker_main (one per worker) and on_signal (signal handler). */
 #include "server.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 

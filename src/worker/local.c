@@ -1,6 +1,7 @@
 /* What every connection meets before any command: admission (maxclients, protected mode, which
- * worker), and the refusals that Redis' processCommand makes before a command runs. Admission writes
- * to a socket that has no connection yet; everything else goes through the connection's output.
+ * worker), and the refusals that Redis' processCommand makes before a command runs. Admission
+ * writes to a socket that has no connection yet; everything else goes through the connection's
+ * output.
  * Thread: owner. */
 #include "local.h"
 
