@@ -149,10 +149,13 @@ void hub_note_io(struct hub *hub, const struct io *io, int refused)
 
 void hub_stop_shared(struct hub *hub)
 {
-    if (hub_stopping_shared(hub)) return; /* workers may be going already */
-    progress_set(&hub->stop, 1);
-    for (worker_id i = 0; i < hub->count; i++)
-        if (hub->workers[i]) io_wake_shared(hub->workers[i]->io);
+    counter_next_shared(&hub->waking); /* no worker goes while this is not zero */
+    if (!hub_stopping_shared(hub)) {
+        progress_set(&hub->stop, 1);
+        for (worker_id i = 0; i < hub->count; i++)
+            if (hub->workers[i]) io_wake_shared(hub->workers[i]->io);
+    }
+    counter_drop_shared(&hub->waking);
 }
 
 bool hub_stopping_shared(const struct hub *hub)

@@ -29,6 +29,10 @@
 #define EVENTS_MAX 128u
 #define INPUT_HELD_MAX \
     (1024u * 1024u) /* unread input kept for a busy connection before its socket is paused */
+/* How long to wait for a shard that another holds: about 10 to 40 µs at most, by the processor's
+ * `pause`. A holder needs less, unless it was descheduled. */
+#define HOLD_SPINS_MAX 1000u
+#define HOLD_SPINS_MIN 16u
 #define OUTPUT_PAUSE (1024u * 1024u)   /* unsent output above which its input is not run */
 #define ERROR_CODES 24u                /* distinct first words of error replies (stats.c) */
 
@@ -99,6 +103,7 @@ struct hub {
     /* shared counters */
     counter client_ids;
     counter clients;            /* against maxclients */
+    counter waking;             /* threads inside hub_stop_shared */
     counter drained;            /* workers that have nothing left to stop for */
     progress_word stop;         /* 1: stop asked */
     sleep_flag *sleeping;       /* by worker, own lines: sleeping[id * 16] */
@@ -206,6 +211,7 @@ struct worker {
     uint64_t seen_commands;
     bool active_expire;       /* DEBUG SET-ACTIVE-EXPIRE */
     struct expire_sink expire_sink;
+    uint64_t expiry_seen;     /* of the own shard, when the time to sleep was fixed */
     unsigned stop_listeners;
     unsigned accept_next;
     unsigned hold_spins;      /* how long to wait for a borrowed shard, in pauses */

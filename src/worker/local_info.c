@@ -339,7 +339,7 @@ static void add_up(struct info *i)
 static void await_publishing(struct worker *w)
 {
     int64_t until_us = os_mono_us() + WAIT_US_MAX;
-    bool own = worker_holds(w, w->id), late = false;
+    bool late = false;
     worker_unhold_all(w); /* two of these must not wait for each other */
     for (shard_id s = 0; s < w->hub->count && !late; s++) {
         for (unsigned spins = 0; !worker_hold_try(w, s) && !late; spins++) {
@@ -348,7 +348,6 @@ static void await_publishing(struct worker *w)
         }
         worker_unhold(w, s);
     }
-    if (own) worker_hold(w, w->id); /* the rest of this group counts on it */
 }
 
 void cmd_info(struct call *c)

@@ -91,6 +91,11 @@ unsigned worker_wait_free(struct worker *w, shard_id s, unsigned spins)
 {
     const struct holder *h = &w->hub->holders[s];
     for (; spins < w->hold_spins && !holder_is_free(h); spins++) w->hub->pause(0);
+    /* Waiting in vain (its holder was descheduled) makes the next wait shorter. */
+    if (spins < w->hold_spins)
+        w->hold_spins += w->hold_spins < HOLD_SPINS_MAX;
+    else if (w->hold_spins > HOLD_SPINS_MIN)
+        w->hold_spins /= 2;
     return spins + 1;
 }
 
@@ -105,11 +110,12 @@ void worker_publish_shard(struct worker *w, shard_id s)
     counter_set(&pub->expired, stats->expired);
     counter_set(&pub->lazyfreed, stats->lazyfreed);
     counter_set(&pub->lazyfree_pending, stats->lazyfree_pending);
+    uint64_t expiry_before = counter_get(&pub->expiry_min);
     counter_set(&pub->expiry_min, (uint64_t)shard_expiry_min(shard));
+    uint64_t expiry = counter_get(&pub->expiry_min);
     /* Work that only the owner does, and for which it may sleep too long. */
-    if (s != w->id && (stats->lazyfree_pending ||
-                       counter_get(&pub->expiry_min) < counter_get(&pub->owner_wakes_at)))
-        worker_wake(w, s);
+    bool sooner = expiry < expiry_before && expiry < counter_get(&pub->owner_wakes_at);
+    if (s != w->id && (sooner || stats->lazyfree_pending)) worker_wake(w, s);
     for (db_id db = 0; db < w->hub->databases; db++) {
         if (!(w->touched_dbs >> (db < 31 ? db : 31))) break; /* none of the rest */
         if (!(w->touched_dbs >> (db < 31 ? db : 31) & 1u)) continue;
@@ -293,8 +299,7 @@ static bool work(struct worker *w)
 static bool expiry_is_nearer(const struct worker *w)
 {
     const struct shard_published *pub = &w->hub->shard_published[w->id];
-    return counter_get(&pub->expiry_min) < counter_get(&pub->owner_wakes_at) &&
-           counter_get(&pub->expiry_min) > (uint64_t)w->now;
+    return counter_get(&pub->expiry_min) < w->expiry_seen;
 }
 
 /* After announcing: is there anything after all? */

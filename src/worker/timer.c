@@ -149,6 +149,7 @@ bool timer_run(struct worker *w)
 int64_t timer_next_us(struct worker *w)
 {
     uint64_t due = counter_get(&w->hub->shard_published[w->id].expiry_min);
+    w->expiry_seen = due;
     int64_t next = w->quiet ? INT64_MAX : w->next_cron_mono_us - w->mono_us;
     if (due < (uint64_t)EXPIRE_NONE && w->active_expire) {
         int64_t left = ((int64_t)due - w->now + 1) * 1000;

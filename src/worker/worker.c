@@ -22,9 +22,6 @@ static bool sink_locked(void *ctx, struct shard *shard, db_id db, struct slice k
     return locks_active(locks) && !locks_key_free(locks, lock_key_id(0, hash), LOCK_EXCLUSIVE);
 }
 
-/* About 10 to 40 µs, by the processor's `pause`: a holder needs less, unless it was descheduled. */
-#define HOLD_SPINS 1000u
-
 static void lists_init(struct worker *w)
 {
     list_init(&w->conns);
@@ -68,7 +65,7 @@ struct worker *worker_new(struct hub *hub, worker_id id, struct io *io)
     lists_init(w);
     w->expire_sink = (struct expire_sink){.locked = sink_locked, .ctx = hub};
     w->active_expire = true;
-    w->hold_spins = HOLD_SPINS;
+    w->hold_spins = HOLD_SPINS_MAX;
     struct shard_options scratch = {.id = id, .databases = hub->databases, .seed = hub->seed};
     w->scratch = shard_new(&scratch);
     w->group = group_new();
@@ -150,6 +147,7 @@ bool worker_stop_step(struct worker *w)
         w->drain_last = counter_get_acquire_shared(&hub->drained) == hub->count;
         return false;
     }
+    if (!worker_idle(w) || counter_get_acquire_shared(&hub->waking)) return false;
     w->stopped = true;
     worker_unhold_all(w);
     return true;

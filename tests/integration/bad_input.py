@@ -5,7 +5,6 @@ is bounded, memory and the delay of other clients, is measured in the release bu
 sanitizer's server has its own memory and speed.
 """
 
-import multiprocessing
 import resource
 import socket
 import struct
@@ -18,8 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from integration import shards, support  # noqa: E402
 
 MB = 1 << 20
-SANITIZED = "asan" in support.program() or "tsan" in support.program()
-SERVED_SECONDS = 0.05  # how long another client may wait, 19 times of 20
+SANITIZED = shards.sanitized()
 POOL = 3000
 
 
@@ -33,58 +31,6 @@ def reset(sock):
     """Closes with RST instead of FIN."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
-
-
-def probe(address, password, stop, result):
-    """Another client, in a process of its own: how long do PING, SET and GET take?"""
-    times = []
-    try:
-        with support.Client(address) as client:
-            if password:
-                client.ok("AUTH", password)
-            client.ok("SELECT", 9)
-            while not stop.is_set():
-                begun = time.monotonic()
-                replies = client.call("PING"), client.call("SET", "probe", "x"), \
-                    client.call("GET", "probe")
-                times.append((time.monotonic() - begun) / 3)
-                if replies != (support.PONG, support.OK, b"x"):
-                    raise AssertionError(f"the other client got {replies!r}")
-                stop.wait(0.003)
-        result.put(times)
-    except BaseException as error:
-        result.put(repr(error))
-
-
-class Others:
-    """`with Others(server):` … fails if another client was not served meanwhile."""
-
-    def __init__(self, server, password=None):
-        context = multiprocessing.get_context("fork")
-        self.stop, self.result = context.Event(), context.Queue()
-        self.process = context.Process(target=probe, daemon=True,
-                                       args=(server.address, password, self.stop, self.result))
-
-    def __enter__(self):
-        self.process.start()
-        return self
-
-    def __exit__(self, kind, *_):
-        self.stop.set()
-        times = self.result.get(timeout=support.REPLY_SECONDS)
-        self.process.join()
-        if kind is not None:
-            return
-        if isinstance(times, str):
-            raise AssertionError(times)
-        times.sort()
-        if not times:
-            raise AssertionError("the other client was not served at all")
-        slow = times[len(times) * 95 // 100]
-        if slow > SERVED_SECONDS and not SANITIZED:
-            raise AssertionError(f"other clients wait: median {times[len(times) // 2] * 1000:.1f} "
-                                 f"ms, 95 % within {slow * 1000:.1f} ms, all within "
-                                 f"{times[-1] * 1000:.1f} ms ({len(times)} rounds)")
 
 
 class BadInputTest(support.ServerTest):
@@ -228,7 +174,7 @@ class Requests(BadInputTest):
                  support.encode("CLIENT", "LIST"), support.encode("DBSIZE"), support.encode("SCAN", 0),
                  support.encode("FLUSHDB"), support.encode("SET", keys[3], "x" * 100000),
                  support.encode("GET", keys[3]), support.encode("CONFIG", "SET", "timeout", 0)]
-        with Others(self.server):
+        with shards.Others(self.server):
             for number in range(500):
                 sock = connected(self.server.address)
                 data = b"".join(self.rng.choice(whole) for _ in range(self.rng.randrange(1, 30)))
@@ -340,7 +286,7 @@ class Sizes(BadInputTest):
         before = self.rss()
         size = 100 * MB
         value = self.rng.randbytes(MB) * 100
-        with self.client() as client, Others(self.server):
+        with self.client() as client, shards.Others(self.server):
             self.assertEqual(client.call("SET", "big", value), support.OK)
             self.assertEqual(client.call("STRLEN", "big"), size)
             self.assertTrue(client.call("GET", "big") == value)
@@ -442,7 +388,7 @@ class Greed(BadInputTest):
         client = self.client()
         client.ok("SET", "big", "x" * MB)
         before = self.rss()
-        with Others(self.server, "secret"):
+        with shards.Others(self.server, "secret"):
             self.never_reading(20, 500)
             deadline = time.monotonic() + 1.5
             while time.monotonic() < deadline:
@@ -498,7 +444,7 @@ class Floods(BadInputTest):
         """3000 connections where 2500 are allowed: the rest is told so, and the first are served."""
         early = self.client()
         self.assertEqual(early.call("PING"), support.PONG)
-        with Others(self.server):
+        with shards.Others(self.server):
             time.sleep(0.1)
             socks = self.sockets(POOL)
             refused, served = 0, 0
@@ -531,7 +477,7 @@ class Floods(BadInputTest):
 
     def test_come_and_go(self):
         """Connections that come and go as fast as they can, most of them without a word."""
-        with Others(self.server):
+        with shards.Others(self.server):
             deadline = time.monotonic() + 1
             while time.monotonic() < deadline:
                 for sock in self.sockets_now(50):

@@ -518,7 +518,7 @@ class Databases(Beside):
         for db in (0, 1):
             client.ok("SELECT", db)
             client.ok("MSET", *(part for key in keys for part in (key, db)))
-        crew = shards.Crew(0.7)
+        crew = shards.Crew(0.7, swaps=6, looks=6)
 
         def swap():
             with self.server.client() as c:
@@ -537,9 +537,7 @@ class Databases(Beside):
         crew.add(swap)
         crew.add(look)
         crew.add(look)
-        totals = crew.run()
-        self.assertGreater(totals["swaps"], 5)
-        self.assertGreater(totals["looks"], 5)
+        crew.run()
 
 
 class End(Beside):

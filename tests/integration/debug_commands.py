@@ -1,5 +1,6 @@
 """DEBUG beside Debian's redis-server: who may use it, and the subcommands that test suites use."""
 
+import random
 import re
 import string
 import sys
@@ -287,6 +288,72 @@ class ActiveExpire(Debug):
         self.assertEqual(self.keys_left(), 199)
         self.ours.ok("DEBUG", "SET-ACTIVE-EXPIRE", "1")
         self.assertEqual(self.wait_for(0, 20), 0)
+
+
+class Mixture(unittest.TestCase):
+    """Administration in the midst of pipelines: workers stop, wait and ask each other while batches
+    of other connections are on their way, and every reply is still the right one, in order."""
+
+    SECONDS = 2
+    CLIENTS = 10
+
+    def commands(self, rng, own, values):
+        """A pipeline on this client's own keys, as (command, check of its reply)."""
+        for _ in range(rng.randrange(1, 40)):
+            key = f"{own}:{rng.randrange(20)}"
+            kind = rng.random()
+            if kind < 0.35:
+                values[key] = b"%f" % rng.random()
+                yield ("SET", key, values[key]), support.OK.__eq__
+            elif kind < 0.7:
+                yield ("GET", key), (lambda reply, want=values.get(key): reply == want)
+            elif kind < 0.75:
+                there = values.pop(key, None) is not None
+                yield ("DEL", key), int(there).__eq__
+            elif kind < 0.8:
+                keys = [f"{own}:{rng.randrange(20)}" for _ in range(4)]
+                yield ("MGET", *keys), [values.get(k) for k in keys].__eq__
+            elif kind < 0.85:
+                yield ("INFO",), (lambda reply: reply.startswith(b"# Server"))
+            elif kind < 0.92:
+                want = b"Value at" if key in values else b"ERR no such key"
+                yield ("DEBUG", "OBJECT", key), (lambda reply, want=want: reply.startswith(want))
+            elif kind < 0.95:
+                yield ("DEBUG", "SLEEP", "0"), support.OK.__eq__
+            elif kind < 0.97:
+                yield ("DEBUG", "POPULATE", "20", f"p{own}"), support.OK.__eq__
+            else:
+                yield ("CONFIG", "SET", "timeout", "0"), support.OK.__eq__
+
+    def client(self, server, own, deadline, wrong):
+        rng, values = random.Random(own), {}
+        try:
+            with server.client() as client:
+                while time.monotonic() < deadline:
+                    batch = list(self.commands(rng, own, values))
+                    replies = client.pipeline([command for command, _ in batch])
+                    wrong += [(command, reply) for (command, fine), reply in zip(batch, replies)
+                              if not fine(reply)]
+        except OSError as error:
+            wrong.append(error)
+
+    def mix(self, *options):
+        wrong = []
+        with support.server("--enable-debug-command", "yes", *options) as server:
+            deadline = time.monotonic() + self.SECONDS
+            threads = [threading.Thread(target=self.client, args=(server, own, deadline, wrong))
+                       for own in range(self.CLIENTS)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        self.assertEqual(wrong[:5], [])
+
+    def test_lending(self):
+        self.mix("--shard-lending", "yes")
+
+    def test_messages(self):
+        self.mix("--shard-lending", "no")
 
 
 if __name__ == "__main__":

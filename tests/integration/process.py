@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from integration import shards, support  # noqa: E402
 from integration.support import HOST, OK, PONG  # noqa: E402
 
-SANITIZED = "asan" in support.program() or "tsan" in support.program()
+SANITIZED = shards.sanitized()
 TICKS = os.sysconf("SC_CLK_TCK")
 
 

@@ -6,7 +6,6 @@ much the tables grow and shrink meanwhile. A key that never was there is never r
 """
 
 import sys
-import threading
 import time
 import unittest
 from pathlib import Path
@@ -75,7 +74,7 @@ class Looking(support.ServerTest):
         waves = [[b"wave:%d:%d" % (n, i) for i in range(KEYS // 2)] for n in range(2)]
         client = self.client()
         fill(client, stable)
-        crew = shards.Crew(3)
+        crew = shards.Crew(3, scans=2, waves=1)
         known = set(stable) | {name for wave in waves for name in wave}
 
         def churn(number):
@@ -107,10 +106,7 @@ class Looking(support.ServerTest):
         for number in range(2):
             crew.add(churn, number)
             crew.add(look, number)
-        totals = crew.run()
-        print(f"  {totals}", flush=True)
-        self.assertGreaterEqual(totals["scans"], 2)
-        self.assertGreaterEqual(totals["waves"], 1)
+        print(f"  {crew.run()}", flush=True)
 
     def test_emptied_while_scanning(self):
         """A cursor given before FLUSHALL leads to the end, not into the void."""
@@ -264,30 +260,13 @@ class Expiry(support.ServerTest):
 
     def test_an_expiry_storm(self):
         """20,000 keys end in the same second; PING does not notice."""
-        filler, prober = self.client(), self.client()
-        fill(filler, (b"storm:%d" % i for i in range(20000)), "x" * 100, "PXAT",
-             int(time.time() * 1000) + 1500)
-        self.assertEqual(filler.ok("DBSIZE"), 20000)
-        times, stop = [], threading.Event()
-
-        def probe():
-            while not stop.is_set():
-                begun = time.monotonic()
-                prober.ok("PING")
-                times.append(time.monotonic() - begun)
-                time.sleep(0.001)
-
-        thread = threading.Thread(target=probe, daemon=True)
-        thread.start()
-        gone = shards.until(lambda: filler.ok("DBSIZE") == 0, 8, 0.05)
-        stop.set()
-        thread.join(support.REPLY_SECONDS)
+        filler, ends = self.client(), int(time.time() * 1000) + 2500
+        with shards.Others(self.server):
+            fill(filler, (b"storm:%d" % i for i in range(20000)), "x" * 100, "PXAT", ends)
+            count = filler.ok("DBSIZE")
+            self.assertTrue(count == 20000 or time.time() * 1000 > ends, count)
+            gone = shards.until(lambda: filler.ok("DBSIZE") == 0, 10, 0.05)
         self.assertTrue(gone, f"{filler.ok('DBSIZE')} keys are left")
-        times.sort()
-        print(f"  PING: median {times[len(times) // 2] * 1000:.2f} ms, 99 % within "
-              f"{times[len(times) * 99 // 100] * 1000:.2f} ms, worst {times[-1] * 1000:.1f} ms",
-              flush=True)
-        self.assertLess(times[len(times) * 95 // 100], 0.05)
 
     def test_times_under_load(self):
         """SETs with a time to live from many connections: each key ends by itself, none lives on."""

@@ -121,7 +121,7 @@ static void run(uint32_t cap, bool respect_room)
     static struct pair p;
     struct os_thread *threads[2];
     memset((void *)&p, 0, sizeof p);
-    p.cap = cap;
+    p.cap = cap ? cap : MAILBOX_CAP;
     p.respect_room = respect_room;
     p.until_us = stress_now_us() + (int64_t)(stress_seconds(1.2) * 1e6);
     mailbox_init(&p.out, cap);
@@ -131,12 +131,12 @@ static void run(uint32_t cap, bool respect_room)
         exit(2);
     for (unsigned i = 0; i < 2; i++) os_thread_join(threads[i]);
     EXPECT(p.sent == p.received && p.sent == p.returned, "cap %u: %llu sent, %llu seen, %llu home",
-           cap, (unsigned long long)p.sent, (unsigned long long)p.received,
+           p.cap, (unsigned long long)p.sent, (unsigned long long)p.received,
            (unsigned long long)p.returned);
-    EXPECT(p.sent > 1000, "cap %u: only %llu messages", cap, (unsigned long long)p.sent);
+    EXPECT(p.sent > 1000, "cap %u: only %llu messages", p.cap, (unsigned long long)p.sent);
     EXPECT(respect_room ? p.overflowed == 0 : p.overflowed > 0, "cap %u: overflow used %llu times",
-           cap, (unsigned long long)p.overflowed);
-    printf("cap %3u %s %9llu messages, overflow seen %llu times\n", cap,
+           p.cap, (unsigned long long)p.overflowed);
+    printf("cap %3u %s %9llu messages, overflow seen %llu times\n", p.cap,
            respect_room ? "with room" : "bursts   ", (unsigned long long)p.sent,
            (unsigned long long)p.overflowed);
     mailbox_deinit(&p.out);

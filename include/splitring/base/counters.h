@@ -36,7 +36,7 @@ static inline uint64_t counter_next_shared(counter *c)
 }
 static inline uint64_t counter_drop_shared(counter *c)
 {
-    return atomic_fetch_sub_explicit(c, 1, memory_order_relaxed) - 1;
+    return atomic_fetch_sub_explicit(c, 1, memory_order_acq_rel) - 1;
 }
 /* Orders what other threads did before they changed it. */
 static inline uint64_t counter_get_acquire_shared(const counter *c)
