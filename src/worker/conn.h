@@ -64,6 +64,7 @@ struct conn {
     char *lib_name, *lib_ver;
     worker_id migrate_to;
     int migrate_fd;
+    uint8_t deferred;       /* how often it was put off for a shard that somebody holds */
     uint64_t cut_group;     /* the group in which it was cut: nothing more of it runs there */
     uint32_t ops_recent;    /* commands since the last balance check */
 };

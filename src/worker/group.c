@@ -234,16 +234,13 @@ static void collect(struct worker *w, struct group *g)
 
 /* ---- holding and prefetching ---- */
 
-/* Shards in ascending order: who waits for its own holds only lower ones, others are never waited
- * for, so no circle can close. False: gave up at one that somebody touches (*busy). */
+/* In ascending order, so that of two workers that want the same shards one gets them all. False: gave
+ * up at one that somebody touches (*busy). */
 static bool hold_ascending(struct worker *w, uint32_t mask, shard_id *busy)
 {
     for (; mask; mask &= mask - 1) {
-        shard_id s = (shard_id)__builtin_ctz(mask);
-        if (s == w->id ? !worker_hold_own(w) : !worker_hold(w, s)) {
-            *busy = s;
-            return false;
-        }
+        *busy = (shard_id)__builtin_ctz(mask);
+        if (!worker_hold_try(w, *busy)) return false;
     }
     return true;
 }
@@ -255,14 +252,14 @@ static void hold_shards(struct worker *w, struct group *g)
 {
     uint32_t own = 1u << w->id, mask = g->mask; /* also what is held: it may be given up */
     shard_id busy = 0;
-    if (!(mask & ~own) || g->slow_mask ||
-        !w->hub->lending) { /* nothing borrowed beside slow work */
+    /* Nothing is borrowed beside slow work. */
+    if (!(mask & ~own) || g->slow_mask || !w->hub->lending) {
         if (mask & own) worker_hold(w, w->id);
         return;
     }
     for (unsigned spins = 0; !hold_ascending(w, mask, &busy);) {
         if (spins >= w->hold_spins) {
-            if (mask & own) worker_hold(w, w->id);
+            if (mask & own) worker_hold_try(w, w->id);
             return;
         }
         worker_unhold_all(w);
@@ -299,6 +296,16 @@ static void rewind_to(struct conn *c, const struct op *op)
     }
 }
 
+/* A shard that could not be had in spite of waiting has most likely a holder that is not running:
+ * looking again a little later costs less than messages, which that holder would have to handle too.
+ * But not for ever: something slow may run there. */
+static bool worth_deferring(struct worker *w, const struct op *op)
+{
+    bool missing = (op->mask & w->held) != op->mask;
+    if (!missing || !w->hub->lending || op->cmd->flags & CMD_SLOW) return false;
+    return op->conn->deferred++ < w->defer_max;
+}
+
 /* Cuts the connection at op i. */
 static void cut(struct worker *w, struct group *g, unsigned i)
 {
@@ -308,10 +315,12 @@ static void cut(struct worker *w, struct group *g, unsigned i)
     list_remove(&c->ready_link);
     c->flags &= ~(uint32_t)CONN_READY;
     c->cut_group = w->group_seq;
-    if (!worker_has_room(w, op->mask)) {
+    if (worth_deferring(w, op) || !worker_has_room(w, op->mask)) {
         c->flags |= CONN_READY;
         list_push_back(&w->stalled, &c->ready_link);
     } else if (op->shard >= 0) {
+        c->deferred = 0;
+        if (g->mask >> w->id & 1u) worker_hold(w, w->id); /* its own part is linked there */
         next = batch_start(w, g, i);
     } else {
         next = i + 1;
@@ -357,6 +366,7 @@ static bool run_keys(struct worker *w, struct op *op)
     if (likely(op->shard >= 0)) {
         if (!exec_free(w, &x, (shard_id)op->shard)) return false;
         exec_one(w, &x, (shard_id)op->shard);
+        op->conn->deferred = 0;
         counter_add(op->shard == w->id ? &w->pub->ran_local : &w->pub->ran_borrowed, 1);
         return true;
     }

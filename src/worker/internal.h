@@ -31,8 +31,10 @@
     (1024u * 1024u) /* unread input kept for a busy connection before its socket is paused */
 /* How long to wait for a shard that another holds: about 10 to 40 µs at most, by the processor's
  * `pause`. A holder needs less, unless it was descheduled. */
-#define HOLD_SPINS_MAX 1000u
+#define HOLD_SPINS_MAX 300u
 #define HOLD_SPINS_MIN 16u
+#define DEFER_MAX 10u
+#define DEFER_US 50
 #define OUTPUT_PAUSE (1024u * 1024u)   /* unsent output above which its input is not run */
 #define ERROR_CODES 24u                /* distinct first words of error replies (stats.c) */
 
@@ -214,6 +216,7 @@ struct worker {
     uint64_t expiry_seen;     /* of the own shard, when the time to sleep was fixed */
     unsigned stop_listeners;
     unsigned accept_next;
+    unsigned defer_max;       /* how often a connection is put off before it uses messages */
     unsigned hold_spins;      /* how long to wait for a borrowed shard, in pauses */
     int64_t busy_us;          /* since the last look at the load */
     int64_t load_since_us;
@@ -257,8 +260,6 @@ bool worker_publish_mail(struct worker *w);
 void worker_wake(struct worker *w, worker_id to);
 /* Own shard: waits for a borrower; another: may refuse. held bits are kept. */
 bool worker_hold(struct worker *w, shard_id s);
-/* The own shard, waiting, whatever lower shards are held (ascending order only). Always true. */
-bool worker_hold_own(struct worker *w);
 /* Holding nothing: spins until shard s is FREE or hold_spins are used up; returns the spins so
  * far. */
 unsigned worker_wait_free(struct worker *w, shard_id s, unsigned spins);

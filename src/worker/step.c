@@ -80,13 +80,6 @@ bool worker_hold(struct worker *w, shard_id s)
     return true;
 }
 
-bool worker_hold_own(struct worker *w)
-{
-    holder_take(w->holder, w->hub->pause);
-    w->held |= 1u << w->id;
-    return true;
-}
-
 unsigned worker_wait_free(struct worker *w, shard_id s, unsigned spins)
 {
     const struct holder *h = &w->hub->holders[s];
@@ -315,8 +308,8 @@ static bool must_not_sleep(struct worker *w)
 static int64_t sleep_us(struct worker *w, int64_t sleep_us_max)
 {
     int64_t until = timer_next_us(w);
-    bool soon = !list_empty(&w->stalled) || w->stopping;
-    if (soon && (until < 0 || until > 1000)) until = 1000;
+    if (w->stopping && (until < 0 || until > 1000)) until = 1000;
+    if (!list_empty(&w->stalled) && (until < 0 || until > DEFER_US)) until = DEFER_US;
     if (sleep_us_max >= 0 && (until < 0 || until > sleep_us_max)) until = sleep_us_max;
     return until;
 }

@@ -66,6 +66,7 @@ struct worker *worker_new(struct hub *hub, worker_id id, struct io *io)
     w->expire_sink = (struct expire_sink){.locked = sink_locked, .ctx = hub};
     w->active_expire = true;
     w->hold_spins = HOLD_SPINS_MAX;
+    w->defer_max = hub->lend_percent < 100 ? 1 : DEFER_MAX;
     struct shard_options scratch = {.id = id, .databases = hub->databases, .seed = hub->seed};
     w->scratch = shard_new(&scratch);
     w->group = group_new();

@@ -170,7 +170,7 @@ def probe(addresses, password, stop, result):
             if password:
                 client.ok("AUTH", password)
             client.ok("SELECT", 9)
-            while not stop.is_set():
+            while not (times and stop.is_set()):
                 for _ in range(3):
                     begun = time.monotonic()
                     other.ok("PING")
@@ -217,9 +217,7 @@ class Others:
         if isinstance(found, str):
             raise AssertionError(found)
         times, control = map(sorted, found)
-        if not times:
-            raise AssertionError("the other client was not served at all")
-        slow, idle = (some[int(len(some) * self.PART)] for some in (times, control))
+        slow, idle = (some[int((len(some) - 1) * self.PART)] for some in (times, control))
         text = (f"another client: median {times[len(times) // 2] * 1000:.2f} ms, 95 % within "
                 f"{slow * 1000:.1f} ms, all within {times[-1] * 1000:.1f} ms ({len(times)} "
                 f"replies); at an idle server 95 % within {idle * 1000:.1f} ms")
