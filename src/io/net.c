@@ -105,16 +105,24 @@ int net_listen_tcp(const char *host, uint16_t port, int backlog)
 }
 
 /* A file that a dead server left behind refuses connections; one that accepts belongs to somebody,
- * and so does one whose backlog is full (EAGAIN), or whose server was killed a moment ago: the
- * kernel takes a ring apart in its own time. */
+ * and so does one whose backlog is full (EAGAIN). A server that was killed a moment ago accepts
+ * until the kernel has taken its ring apart: the connection then hangs up. */
 static void remove_stale(const char *path, const union address *address, socklen_t len)
 {
     struct stat st;
     if (lstat(path, &st) < 0 || !S_ISSOCK(st.st_mode)) return;
-    int fd = stream_socket(AF_UNIX);
-    if (fd < 0) return;
-    if (connect(fd, &address->any, len) < 0 && errno == ECONNREFUSED) unlink(path);
-    close(fd);
+    int64_t give_up_us = os_mono_us() + RETRY_MAX_US;
+    for (int64_t now_us = os_mono_us(); now_us < give_up_us; now_us = os_mono_us()) {
+        int fd = stream_socket(AF_UNIX);
+        if (fd < 0) return;
+        int error = connect(fd, &address->any, len) < 0 ? errno : 0;
+        struct pollfd hangup = {.fd = fd};
+        if (error == 0) (void)poll(&hangup, 1, (int)((give_up_us - now_us) / 1000));
+        close(fd);
+        if (error == ECONNREFUSED) unlink(path);
+        if (error != 0) return;
+        os_sleep_us(RETRY_STEP_US);
+    }
 }
 
 int net_listen_unix(const char *path, unsigned perm, int backlog)
@@ -123,16 +131,11 @@ int net_listen_unix(const char *path, unsigned perm, int backlog)
     socklen_t len;
     int rc = unix_address(path, &address, &len);
     if (rc < 0) return rc;
+    remove_stale(path, &address, len);
     int fd = stream_socket(AF_UNIX);
     if (fd < 0) return fd;
-    int64_t give_up_us = os_mono_us() + RETRY_MAX_US;
-    for (;;) {
-        remove_stale(path, &address, len);
-        rc = bind(fd, &address.any, len) < 0 ? -errno : 0;
-        if (rc != -EADDRINUSE || os_mono_us() >= give_up_us) break;
-        os_sleep_us(RETRY_STEP_US);
-    }
-    if (rc < 0) {
+    if (bind(fd, &address.any, len) < 0) {
+        rc = -errno;
         close(fd);
         return rc;
     }

@@ -234,8 +234,8 @@ static void collect(struct worker *w, struct group *g)
 
 /* ---- holding and prefetching ---- */
 
-/* In ascending order, so that of two workers that want the same shards one gets them all. False: gave
- * up at one that somebody touches (*busy). */
+/* In ascending order, so that of two workers that want the same shards one gets them all. False:
+ * gave up at one that somebody touches (*busy). */
 static bool hold_ascending(struct worker *w, uint32_t mask, shard_id *busy)
 {
     for (; mask; mask &= mask - 1) {
@@ -297,8 +297,8 @@ static void rewind_to(struct conn *c, const struct op *op)
 }
 
 /* A shard that could not be had in spite of waiting has most likely a holder that is not running:
- * looking again a little later costs less than messages, which that holder would have to handle too.
- * But not for ever: something slow may run there. */
+ * looking again a little later costs less than messages, which that holder would have to handle
+ * too. But not for ever: something slow may run there. */
 static bool worth_deferring(struct worker *w, const struct op *op)
 {
     bool missing = (op->mask & w->held) != op->mask;

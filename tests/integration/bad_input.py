@@ -136,16 +136,18 @@ class Requests(BadInputTest):
         with self.client() as client:
             client.send_bytes(b"SET \"key with space\" 'single \\'quoted\\''\r\n"
                               b"GET \"\\x6bey with space\"\n\r\n\n"
-                              b"APPEND \"key with space\" \"\\r\\n\\\"\"\r\nSTRLEN 'key with space'\r\n")
+                              b"APPEND \"key with space\" \"\\r\\n\\\"\"\r\n"
+                              b"STRLEN 'key with space'\r\n")
             self.assertEqual([client.read() for _ in range(4)],
                              [support.OK, b"single 'quoted'", 18, 18])
 
     def test_garbage(self):
         """200 clients send nonsense; each is answered, or closed, or ignored, and none is served
         for another."""
-        words = [b"*", b"$", b"\r\n", b"3", b"-1", b"GET", b"SET", b"MSET", b"key:1", b"\x00", b"\"",
-                 b"'", b" ", b"99999999", b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n", b"*2\r\n$3\r\nGET",
-                 b"CLIENT", b"\xff\xfe", b"HELLO 3\r\n", b"*0\r\n", b"*-1\r\n", b"PING\r\n"]
+        words = [b"*", b"$", b"\r\n", b"3", b"-1", b"GET", b"SET", b"MSET", b"key:1", b"\x00",
+                 b"\"", b"'", b" ", b"99999999", b"*2\r\n$3\r\nGET",
+                 b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n", b"CLIENT",
+                 b"\xff\xfe", b"HELLO 3\r\n", b"*0\r\n", b"*-1\r\n", b"PING\r\n"]
         for number in range(200):
             sock = connected(self.server.address)
             if number % 2:
@@ -171,8 +173,9 @@ class Requests(BadInputTest):
         whole = [support.encode("MSET", *pairs), support.encode("MGET", *keys),
                  support.encode("DEL", *keys), support.encode("RENAME", keys[0], keys[1]),
                  support.encode("COPY", keys[1], keys[2], "REPLACE"), support.encode("KEYS", "*"),
-                 support.encode("CLIENT", "LIST"), support.encode("DBSIZE"), support.encode("SCAN", 0),
-                 support.encode("FLUSHDB"), support.encode("SET", keys[3], "x" * 100000),
+                 support.encode("CLIENT", "LIST"), support.encode("DBSIZE"),
+                 support.encode("SCAN", 0), support.encode("FLUSHDB"),
+                 support.encode("SET", keys[3], "x" * 100000),
                  support.encode("GET", keys[3]), support.encode("CONFIG", "SET", "timeout", 0)]
         with shards.Others(self.server):
             for number in range(500):
@@ -441,7 +444,7 @@ class Floods(BadInputTest):
         super().setUpClass()
 
     def test_more_than_maxclients(self):
-        """3000 connections where 2500 are allowed: the rest is told so, and the first are served."""
+        """3000 connections where 2500 are allowed: the rest is told so, the first are served."""
         early = self.client()
         self.assertEqual(early.call("PING"), support.PONG)
         with shards.Others(self.server):

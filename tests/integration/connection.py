@@ -1,10 +1,11 @@
-"""The connection's own commands, on every worker: HELLO, AUTH, CLIENT, SELECT, RESET, QUIT, SWAPDB …
+"""The connection's own commands, on every worker: HELLO, AUTH, CLIENT, SELECT, RESET, SWAPDB …
 
 Where Debian's redis-server 7.0 knows the same, the replies must be the same bytes. What came later
 (CLIENT SETINFO, NO-TOUCH, ID as a filter of KILL …) is held against its documentation.
 """
 
 import re
+import shlex
 import sys
 import time
 import unittest
@@ -14,16 +15,23 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from integration import shards, support  # noqa: E402
 from integration.support import OK, PONG, Error  # noqa: E402
 
-PASSWORD = "correct horse"
+PASSWORD = "secret"
 # Fields of CLIENT LIST since Redis 7.2, in its order
-FIELDS = ("id addr laddr fd name age idle flags db sub psub ssub multi watch qbuf qbuf-free argv-mem "
-          "multi-mem rbs rbp obl oll omem tot-mem events cmd user redir resp lib-name lib-ver").split()
+FIELDS = ("id addr laddr fd name age idle flags db sub psub ssub multi watch qbuf qbuf-free "
+          "argv-mem multi-mem rbs rbp obl oll omem tot-mem events cmd user redir resp lib-name "
+          "lib-ver").split()
 
 
 def parse(line):
     """A line of CLIENT LIST as a dict."""
     text = line.decode() if isinstance(line, bytes) else line
     return dict(field.split("=", 1) for field in text.strip().split(" "))
+
+
+def commands(text):
+    """Commands from a text: one a line, or with ';' between them; '' is an empty argument."""
+    lines = (part.strip() for line in text.splitlines() for part in line.split(";"))
+    return [shlex.split(line) for line in lines if line]
 
 
 def listed(client, *filters):
@@ -81,23 +89,21 @@ class Hello(Beside):
 
     def test_refusals(self):
         pair = self.pair()
-        self.same(pair, ("HELLO", "1"), ("HELLO", "4"), ("HELLO", "x"), ("HELLO", "3", "AUTH"),
-                  ("HELLO", "3", "AUTH", "default"), ("HELLO", "3", "SETNAME"),
-                  ("HELLO", "3", "SETNAME", "a b"), ("HELLO", "3", "NOSUCH"), ("PING",),
-                  ("HELLO", "3", "AUTH", "nobody", "x"), ("HELLO", "9223372036854775808"),
-                  ("GET", "nothing"))
+        self.same(pair, *commands("""
+            HELLO 1; HELLO 4; HELLO x; HELLO 9223372036854775808; HELLO 3 AUTH; HELLO 3 NOSUCH
+            HELLO 3 AUTH default; HELLO 3 SETNAME; HELLO 3 SETNAME 'a b'; PING
+            HELLO 3 AUTH nobody x; GET nothing"""))
 
     def test_resp3_types(self):
         """Null, map, verbatim string, big replies: the RESP3 forms of what RESP2 says otherwise."""
         pair = self.pair()
         for client in pair:
             client.ok("HELLO", "3")
-        self.same(pair, ("GET", "nothing"), ("MGET", "a", "b"), ("SET", "a", "1", "GET"),
-                  ("SET", "a", "2", "NX"), ("GETDEL", "nothing"), ("LCS", "a", "a", "IDX"),
-                  ("CONFIG", "GET", "maxmemory"), ("CONFIG", "GET", "nothing"),
-                  ("OBJECT", "ENCODING", "nothing"), ("COMMAND", "GETKEYS", "SET", "k", "v"),
-                  ("CLIENT", "GETNAME"), ("MEMORY", "USAGE", "nothing"), ("RANDOMKEY",),
-                  ("DEL", "a"), ("RANDOMKEY",), ("PING",), ("PING", "text"), ("RESET",), ("GET", "a"))
+        self.same(pair, *commands("""
+            GET nothing; MGET a b; SET a 1 GET; SET a 2 NX; GETDEL nothing; LCS a a IDX
+            CONFIG GET maxmemory; CONFIG GET nothing; OBJECT ENCODING nothing; CLIENT GETNAME
+            COMMAND GETKEYS SET k v; MEMORY USAGE nothing; RANDOMKEY; DEL a; RANDOMKEY; PING
+            PING text; RESET; GET a"""))
         ours = pair[0]
         ours.ok("HELLO", "3")
         self.assertTrue(ours.call("CLIENT", "INFO").startswith(b"id="))
@@ -114,11 +120,10 @@ class Auth(Beside):
 
     def test_before_and_after(self):
         pair = self.pair()
-        self.same(pair, ("PING",), ("GET", "a"), ("NOSUCH",), ("GET",), ("AUTH", "wrong"), ("AUTH", "nobody", PASSWORD),
-                  ("AUTH", "default", "wrong"), ("AUTH", "a", "b", "c"), ("AUTH",), ("GET", "a"),
-                  ("AUTH", PASSWORD), ("PING",), ("GET", "a"), ("AUTH", "wrong"), ("PING",),
-                  ("AUTH", "default", PASSWORD), ("ACL", "WHOAMI"), ("RESET",), ("PING",),
-                  ("QUIT",))
+        self.same(pair, *commands("""
+            PING; GET a; NOSUCH; GET; AUTH wrong; AUTH nobody secret; AUTH default wrong
+            AUTH a b c; AUTH; GET a; AUTH secret; PING; GET a; AUTH wrong; PING
+            AUTH default secret; ACL WHOAMI; RESET; PING; QUIT"""))
 
     def test_in_one_pipeline(self):
         for command in (("HELLO",), ("HELLO", "3"), ("CLIENT", "ID")):
@@ -158,11 +163,11 @@ class Auth(Beside):
 
 class Names(Beside):
     def test_names(self):
-        self.same(self.pair(), ("CLIENT", "GETNAME"), ("CLIENT", "SETNAME", "worker-1"),
-                  ("CLIENT", "GETNAME"), ("CLIENT", "SETNAME", "a b"), ("CLIENT", "SETNAME", "a\nb"),
-                  ("CLIENT", "GETNAME"), ("CLIENT", "SETNAME", ""), ("CLIENT", "GETNAME"),
-                  ("CLIENT", "SETNAME"), ("CLIENT", "NOSUCH"), ("CLIENT",), ("CLIENT", "GETNAME", "x"),
-                  ("CLIENT", "SETNAME", "back"), ("RESET",), ("CLIENT", "GETNAME"))
+        self.same(self.pair(), *commands("""
+            CLIENT GETNAME; CLIENT SETNAME worker-1; CLIENT GETNAME; CLIENT SETNAME 'a b'
+            CLIENT GETNAME; CLIENT SETNAME ''; CLIENT GETNAME; CLIENT SETNAME; CLIENT NOSUCH
+            CLIENT; CLIENT GETNAME x; CLIENT SETNAME back; RESET; CLIENT GETNAME"""))
+        self.same(self.pair(), ("CLIENT", "SETNAME", "a\nb"), ("CLIENT", "GETNAME"))
 
     def test_library(self):
         client = self.client()
@@ -179,23 +184,18 @@ class Names(Beside):
         self.assertEqual(ids, sorted(set(ids)))
 
     def test_refusals(self):
-        self.same(self.pair(), ("CLIENT", "LIST", "TYPE"), ("CLIENT", "LIST", "TYPE", "nosuch"),
-                  ("CLIENT", "LIST", "ID"), ("CLIENT", "LIST", "ID", "x"), ("CLIENT", "LIST", "NOSUCH"),
-                  ("CLIENT", "KILL"), ("CLIENT", "KILL", "1.2.3.4:5"), ("CLIENT", "KILL", "ID", "x"),
-                  ("CLIENT", "KILL", "ID", "0"), ("CLIENT", "KILL", "ID", "12345678"),
-                  ("CLIENT", "KILL", "SKIPME", "maybe"), ("CLIENT", "KILL", "TYPE", "nosuch"),
-                  ("CLIENT", "KILL", "ID", "12345678", "SKIPME"), ("CLIENT", "KILL", "USER", "nosuch"),
-                  ("CLIENT", "KILL", "ADDR", "1.2.3.4:5"), ("CLIENT", "KILL", "LADDR", "1.2.3.4:5"),
-                  ("CLIENT", "REPLY"), ("CLIENT", "REPLY", "x"), ("CLIENT", "PAUSE"),
-                  ("CLIENT", "PAUSE", "x"), ("CLIENT", "PAUSE", "-1"), ("CLIENT", "PAUSE", "1", "x"),
-                  ("CLIENT", "UNPAUSE", "x"), ("CLIENT", "UNBLOCK"), ("CLIENT", "UNBLOCK", "x"),
-                  ("CLIENT", "UNBLOCK", "12345678"), ("CLIENT", "UNBLOCK", "12345678", "ERROR"),
-                  ("CLIENT", "UNBLOCK", "12345678", "x"), ("CLIENT", "NO-EVICT"),
-                  ("CLIENT", "NO-EVICT", "x"), ("CLIENT", "NO-EVICT", "on"), ("CLIENT", "ID", "x"),
-                  ("CLIENT", "INFO", "x"), ("SELECT", "16"), ("SELECT", "-1"), ("SELECT", "x"),
-                  ("SELECT", "99999999999"), ("SWAPDB", "0", "x"), ("SWAPDB", "x", "0"),
-                  ("SWAPDB", "0", "16"), ("MOVE", "a", "16"), ("MOVE", "a", "x"), ("MOVE", "a", "0"),
-                  ("ECHO",), ("PING", "a", "b"), ("RESET", "x"), ("QUIT", "x"))
+        self.same(self.pair(), *commands("""
+            CLIENT LIST TYPE; CLIENT LIST TYPE nosuch; CLIENT LIST ID; CLIENT LIST ID x
+            CLIENT LIST NOSUCH; CLIENT KILL; CLIENT KILL 1.2.3.4:5; CLIENT KILL ID x
+            CLIENT KILL ID 0; CLIENT KILL ID 12345678; CLIENT KILL ID 12345678 SKIPME
+            CLIENT KILL SKIPME maybe; CLIENT KILL TYPE nosuch; CLIENT KILL USER nosuch
+            CLIENT KILL ADDR 1.2.3.4:5; CLIENT KILL LADDR 1.2.3.4:5; CLIENT REPLY
+            CLIENT REPLY x; CLIENT PAUSE; CLIENT PAUSE x; CLIENT PAUSE -1; CLIENT PAUSE 1 x
+            CLIENT UNPAUSE x; CLIENT UNBLOCK; CLIENT UNBLOCK x; CLIENT UNBLOCK 12345678
+            CLIENT UNBLOCK 12345678 ERROR; CLIENT UNBLOCK 12345678 x; CLIENT NO-EVICT
+            CLIENT NO-EVICT x; CLIENT NO-EVICT on; CLIENT ID x; CLIENT INFO x
+            SELECT 16; SELECT -1; SELECT x; SELECT 99999999999; SWAPDB 0 x; SWAPDB x 0
+            SWAPDB 0 16; MOVE a 16; MOVE a x; MOVE a 0; ECHO; PING a b; RESET x; QUIT x"""))
 
 
 class Listing(support.ServerTest):
@@ -219,7 +219,7 @@ class Listing(support.ServerTest):
                     "multi": "-1", "watch": "0", "cmd": "client|list", "user": "default",
                     "redir": "-1", "resp": "3", "idle": "0", "events": "r"}
         self.assertEqual({name: mine[name] for name in expected}, expected)
-        for name in ("fd", "age", "qbuf", "qbuf-free", "obl", "oll", "omem", "tot-mem", "rbs", "rbp"):
+        for name in "fd age qbuf qbuf-free obl oll omem tot-mem rbs rbp".split():
             self.assertRegex(mine[name], r"^\d+$", name)
         info = parse(client.ok("CLIENT", "INFO"))
         self.assertEqual(set(info), set(mine))
@@ -264,7 +264,8 @@ class Listing(support.ServerTest):
         for client in many[:3]:
             self.assertTrue(client.closed_by_server())
         laddr = f"{support.HOST}:{self.server.port}"
-        self.assertEqual(me.call("CLIENT", "KILL", "LADDR", laddr, "USER", "default"), len(many) - 3)
+        killed = me.call("CLIENT", "KILL", "LADDR", laddr, "USER", "default")
+        self.assertEqual(killed, len(many) - 3)
         for client in many[3:]:
             self.assertTrue(client.closed_by_server())
         self.assertEqual(me.call("PING"), PONG)
@@ -333,32 +334,31 @@ class Reply(Beside):
     def test_skip_and_off(self):
         keys = [key for some in shards.keys_by_shard(4, 1) for key in some]
         a, b, c, d = keys
-        pairs = [part for key in keys for part in (key, key)]
+        ms, mg = f"MSET {a} 1 {b} 2 {c} 3 {d} 4", f"MGET {a} {b} {c} {d}"
         programs = [
-            [("CLIENT", "REPLY", "SKIP"), ("SET", a, 1), ("GET", a)],
-            [("CLIENT", "REPLY", "SKIP"), ("CLIENT", "REPLY", "SKIP"), ("SET", a, 2), ("GET", a)],
-            [("CLIENT", "REPLY", "SKIP"), ("MSET", *pairs), ("MGET", *keys)],
-            [("CLIENT", "REPLY", "SKIP"), ("MGET", *keys), ("GET", b), ("GET", c)],
-            [("SET", a, 1), ("CLIENT", "REPLY", "SKIP"), ("SET", b, 2), ("SET", c, 3), ("GET", d)],
-            [("CLIENT", "REPLY", "OFF"), ("SET", a, 7), ("GET", b), ("MGET", *keys), ("NOSUCH",),
-             ("DEL", a, b), ("CLIENT", "REPLY", "ON"), ("MGET", *keys)],
-            [("CLIENT", "REPLY", "OFF"), ("CLIENT", "REPLY", "SKIP"), ("GET", a),
-             ("CLIENT", "REPLY", "ON"), ("GET", c)],
-            [("CLIENT", "REPLY", "SKIP"), ("NOSUCH",), ("GET", d)],
-            [("CLIENT", "REPLY", "SKIP"), ("GET",), ("GET", d)],
-            [("CLIENT", "REPLY", "SKIP"), ("PING",), ("PING",)],
-            [("CLIENT", "REPLY", "SKIP"), ("KEYS", "*"), ("DBSIZE",)],
-            [("CLIENT", "REPLY", "SKIP"), ("CONFIG", "SET", "timeout", "0"), ("DBSIZE",)],
-            [("CLIENT", "REPLY", "SKIP"), ("SELECT", "2"), ("SET", a, 9), ("CLIENT", "REPLY", "OFF"),
-             ("SELECT", "0"), ("CLIENT", "REPLY", "ON"), ("GET", a)],
-            [("CLIENT", "REPLY", "OFF"), ("RESET",), ("GET", a)],
+            f"CLIENT REPLY SKIP; SET {a} 1; GET {a}",
+            f"CLIENT REPLY SKIP; CLIENT REPLY SKIP; SET {a} 2; GET {a}",
+            f"CLIENT REPLY SKIP; {ms}; {mg}",
+            f"CLIENT REPLY SKIP; {mg}; GET {b}; GET {c}",
+            f"SET {a} 1; CLIENT REPLY SKIP; SET {b} 2; SET {c} 3; GET {d}",
+            f"CLIENT REPLY OFF; SET {a} 7; GET {b}; {mg}; NOSUCH; DEL {a} {b}; "
+            f"CLIENT REPLY ON; {mg}",
+            f"CLIENT REPLY OFF; CLIENT REPLY SKIP; GET {a}; CLIENT REPLY ON; GET {c}",
+            f"CLIENT REPLY SKIP; NOSUCH; GET {d}",
+            f"CLIENT REPLY SKIP; GET; GET {d}",
+            "CLIENT REPLY SKIP; PING; PING",
+            "CLIENT REPLY SKIP; KEYS *; DBSIZE",
+            "CLIENT REPLY SKIP; CONFIG SET timeout 0; DBSIZE",
+            f"CLIENT REPLY SKIP; SELECT 2; SET {a} 9; CLIENT REPLY OFF; SELECT 0; CLIENT REPLY ON; "
+            f"GET {a}",
+            f"CLIENT REPLY OFF; RESET; GET {a}",
         ]
         for program in programs:
             for chunked in (False, True):
                 with self.subTest(program=program, chunked=chunked):
                     found = []
                     for client in self.pair():
-                        data = [support.encode(*c) for c in program] + [support.encode("ECHO", "end")]
+                        data = [support.encode(*c) for c in commands(program + "; ECHO end")]
                         for part in data if chunked else [b"".join(data)]:
                             client.send_bytes(part)
                         replies = [client.raw()]
@@ -384,7 +384,7 @@ class Pause(support.ServerTest):
         self.client().ok("CLIENT", "UNPAUSE")
 
     def waits(self, client, *command):
-        """Whether the command is held back (asked with 60 ms of patience; its reply is read then)."""
+        """Whether the command is held back (60 ms of patience). If not, its reply is read."""
         client.send(*command)
         client.sock.settimeout(0.06)
         try:

@@ -192,8 +192,9 @@ class Setting:
                     data = b""
                     for _ in range(10):
                         at += 1
-                        data += (support.encode("SET", a, at) +
-                                 support.encode("MSET", b, at, c, at) + support.encode("SET", d, at))
+                        data += support.encode("SET", a, at)
+                        data += support.encode("MSET", b, at, c, at)
+                        data += support.encode("SET", d, at)
                     client.send_bytes(data)
                     if set(shards.lines(client, 30)) != {b"+OK"}:
                         raise AssertionError("SET or MSET failed")

@@ -1,5 +1,5 @@
-"""Looking at the whole keyspace: SCAN's guarantee over all shards, KEYS, DBSIZE, RANDOMKEY; and keys
-that leave it by themselves when their time is over.
+"""Looking at the whole keyspace: SCAN's guarantee over all shards, KEYS, DBSIZE, RANDOMKEY; and
+keys that leave it by themselves when their time is over.
 
 The guarantee: a key that is there from the first call of a scan to its last is returned, however
 much the tables grow and shrink meanwhile. A key that never was there is never returned.
@@ -155,7 +155,8 @@ class Looking(support.ServerTest):
             fill(client, (b"db%d:%d" % (db, i) for i in range(500 * (db + 1))))
         for db, client in enumerate(clients):
             found, _ = self.scan([client])
-            self.assertEqual(sorted(found), sorted(b"db%d:%d" % (db, i) for i in range(500 * (db + 1))))
+            names = [b"db%d:%d" % (db, i) for i in range(500 * (db + 1))]
+            self.assertEqual(sorted(found), sorted(names))
             self.assertEqual(client.ok("DBSIZE"), 500 * (db + 1))
 
     def test_keys_pattern(self):
@@ -219,7 +220,7 @@ class Expiry(support.ServerTest):
         self.assertEqual(info["db0"]["expires"], 2000)
 
     def test_a_sleeping_server_wakes(self):
-        """Also when nothing has happened for long, and nobody asks meanwhile (INFO is not a look)."""
+        """Also when nothing has happened for long, and nobody looks meanwhile."""
         client = self.client()
         keys = [key for some in shards.keys_by_shard(4, 1) for key in some]
         for key in keys:
@@ -269,7 +270,7 @@ class Expiry(support.ServerTest):
         self.assertTrue(gone, f"{filler.ok('DBSIZE')} keys are left")
 
     def test_times_under_load(self):
-        """SETs with a time to live from many connections: each key ends by itself, none lives on."""
+        """SETs with a time to live from many connections: all keys end, none lives on."""
         crew = shards.Crew(1)
 
         def work(number):
