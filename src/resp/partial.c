@@ -374,7 +374,7 @@ enum partial_status partial_feed(struct parser *p, const struct parse_limits *li
             continue;
         }
         bool is_inline = part->stage == PARTIAL_INLINE;
-        struct slice line;
+        struct slice line = {0};
         enum line_status ready =
             read_line(part, is_inline ? '\n' : '\r', is_inline ? 0 : 1, data, len, used, &line);
         if (ready == LINE_MORE) return PARTIAL_MORE;
