@@ -29,9 +29,9 @@
 #define EVENTS_MAX 128u
 #define INPUT_HELD_MAX \
     (1024u * 1024u) /* unread input kept for a busy connection before its socket is paused */
-/* How long to wait for a shard that another holds: about 10 to 40 µs at most, by the processor's
+/* How long to wait for a shard that another holds: about 15 to 50 µs at most, by the processor's
  * `pause`. A holder needs less, unless it was descheduled. */
-#define HOLD_SPINS_MAX 300u
+#define HOLD_SPINS_MAX 1200u
 #define HOLD_SPINS_MIN 16u
 #define DEFER_MAX 10u
 #define DEFER_US 50
