@@ -248,7 +248,7 @@ static bool hold_ascending(struct worker *w, uint32_t mask, shard_id *busy)
 /* All or, after a short while of trying, what can be had. Somebody else's hold lasts for one batch,
  * some microseconds: waiting so long, holding nothing, is cheaper than messages (which cost both
  * sides a run for each change of shard). A holder that was descheduled is not waited for. */
-static void hold_shards(struct worker *w, struct group *g)
+static void hold_shards(struct worker *w, struct group *g, bool may_send)
 {
     uint32_t own = 1u << w->id, mask = g->mask; /* also what is held: it may be given up */
     shard_id busy = 0;
@@ -263,7 +263,12 @@ static void hold_shards(struct worker *w, struct group *g)
             return;
         }
         worker_unhold_all(w);
-        spins = worker_wait_free(w, busy, spins);
+        if (may_send && !list_empty(&w->dirty)) { /* replies of earlier groups: time well spent */
+            worker_publish_mail(w);
+            worker_flush(w);
+        } else {
+            spins = worker_wait_free(w, busy, spins);
+        }
     }
 }
 
@@ -413,7 +418,7 @@ static void run_op(struct worker *w, struct group *g, unsigned i)
         bool quick = local_is_stateless(op->cmd);
         if (!quick) worker_unhold_all(w); /* it may take long or call the system */
         exec_local(w, c, &x);
-        if (!quick) hold_shards(w, g);
+        if (!quick) hold_shards(w, g, false); /* its own reply is still being judged */
         if (unlikely(c->flags & CONN_WAITING)) { /* asked of all workers: the rest waits */
             list_remove(&c->ready_link);
             c->flags &= ~(uint32_t)CONN_READY;
@@ -454,7 +459,7 @@ bool group_run_all(struct worker *w, unsigned groups_max)
         w->group_seq++;
         collect(w, g);
         if (!g->count) continue;
-        hold_shards(w, g);
+        hold_shards(w, g, true);
         if (g->count > 1 && w->held) prefetch(w, g);
         for (unsigned i = 0; i < g->count; i++) run_op(w, g, i);
         settle(g);

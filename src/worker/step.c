@@ -252,7 +252,7 @@ static void keep_inputs(struct worker *w)
         conn_keep_input(CONTAINER_OF(link, struct conn, ready_link));
 }
 
-static void flush_all(struct worker *w)
+void worker_flush(struct worker *w)
 {
     struct list *link;
     uint64_t writes = 0;
@@ -282,7 +282,7 @@ static bool work(struct worker *w)
     worker_unhold_all(w);
     keep_inputs(w);
     more |= worker_publish_mail(w); /* remote work starts before this worker's sends */
-    flush_all(w);
+    worker_flush(w);
     if (unlikely(w->balance_due)) worker_balance(w);
     more |= !list_empty(&w->local_answers) || !list_empty(&w->local_hops) || !list_empty(&w->ready);
     return worker_publish_mail(w) || more;
