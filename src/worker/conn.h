@@ -28,7 +28,6 @@ enum conn_flag {
     CONN_HELD_OP = 1u << 14,      /* the parser's current command has not run yet */
     CONN_READY = 1u << 15,        /* in worker.ready or worker.stalled */
     CONN_DIRTY = 1u << 16,        /* in worker.dirty */
-    CONN_KILL_SOFT = 1u << 17,    /* output limit: log reason */
     CONN_MIGRATING = 1u << 18,    /* detaching, goes to another worker */
     CONN_PAUSED = 1u << 19,       /* CLIENT PAUSE */
     CONN_BAD_INPUT = 1u << 20,    /* a protocol error is due after what is in flight */

@@ -82,7 +82,7 @@ static struct slice *group_args(struct group *g, int argc)
  * are copied one behind the other, the next one begins at the same byte. */
 static const char *key_hint_of(struct slice key) { return key.len ? key.ptr : NULL; }
 
-static void op_keys(struct worker *w, struct op *op, struct group *g)
+static void op_keys(struct worker *w, struct op *op)
 {
     const struct command *cmd = op->cmd;
     if (cmd->key_first > 0 && cmd->key_first == cmd->key_last && !cmd->keys) {
@@ -108,7 +108,6 @@ static void op_keys(struct worker *w, struct op *op, struct group *g)
     if (refs != local) mem_free(refs);
     if (count <= 0) op->mask = 1u << w->id; /* malformed: the handler says why, anywhere */
     op->shard = op->mask & (op->mask - 1) ? OP_MANY : (int16_t)__builtin_ctz(op->mask);
-    (void)g;
 }
 
 static void op_route(struct worker *w, struct op *op, struct group *g)
@@ -118,7 +117,7 @@ static void op_route(struct worker *w, struct op *op, struct group *g)
     op->mask = 0;
     switch ((enum route)cmd->route) {
     case ROUTE_HERE: op->shard = OP_LOCAL; break;
-    case ROUTE_KEYS: op_keys(w, op, g); break;
+    case ROUTE_KEYS: op_keys(w, op); break;
     case ROUTE_SHARD: {
         int s = cmd_scan_shard(op->argv, op->argc, w->hub->count);
         op->shard = (int16_t)(s < 0 ? w->id : s);
@@ -324,7 +323,6 @@ static void cut(struct worker *w, struct group *g, unsigned i)
         c->flags |= CONN_READY;
         list_push_back(&w->stalled, &c->ready_link);
     } else if (op->shard >= 0) {
-        c->deferred = 0;
         if (g->mask >> w->id & 1u) worker_hold(w, w->id); /* its own part is linked there */
         next = batch_start(w, g, i);
     } else {
@@ -332,6 +330,7 @@ static void cut(struct worker *w, struct group *g, unsigned i)
         txn_start(w, op);
     }
     if (c->flags & CONN_CLOSING) return;
+    if (next > i) c->deferred = 0;
     if (next < g->count && g->ops[next].conn == c) rewind_to(c, &g->ops[next]);
     conn_keep_input(c);
     /* Already answered? (every run could be had at once) */
@@ -378,6 +377,7 @@ static bool run_keys(struct worker *w, struct op *op)
     for (uint32_t m = op->mask; m; m &= m - 1)
         if (!exec_free(w, &x, (shard_id)__builtin_ctz(m))) return false;
     exec_many(w, &x);
+    op->conn->deferred = 0;
     counter_add(&w->pub->txns_direct, 1);
     return true;
 }

@@ -109,7 +109,6 @@ struct hub {
     counter drained;            /* workers that have nothing left to stop for */
     progress_word stop;         /* 1: stop asked */
     sleep_flag *sleeping;       /* by worker, own lines: sleeping[id * 16] */
-    progress_word batch_waits;  /* unused slots keep the line apart */
     struct config *config_start;
     counter io_engine, io_refused; /* enum io_engine; errno */
 };
@@ -194,7 +193,6 @@ struct worker {
     struct list ready;    /* with input to run */
     struct list stalled;  /* ready, but a mailbox had no room */
     struct list dirty;    /* with output to send */
-    struct list waiting_fanouts;
     struct list local_hops; /* txn_part.link: acts for the own shard, done in this pass */
     struct list local_answers; /* …: their answers */
     struct list local_releases; /* txn_part.release_link */
