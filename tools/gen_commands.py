@@ -19,7 +19,8 @@ command with subcommands is a container. Fields:
             multiple_token, spec (key spec, 0), since, deprecated_since, summary}; a token alone is
             a pure-token
   route     here | keys | shard | all; default: keys if there are key specs, else here
-  split     none | sum | array | ok | concat | pick; default none (include/splitring/cmd/command.h)
+  split     none | sum | array | ok | concat | pick | first | move;
+            default none (include/splitring/cmd/command.h)
   slow      true: may take long
   handler   C function; default cmd_NAME with '|' and '-' as '_'; containers have none by default
 """
@@ -110,7 +111,8 @@ class Command:
         self.route = entry.get("route", "keys" if self.specs else "here")
         known(name, [self.route], ["here", "keys", "shard", "all"])
         self.split = entry.get("split", "none")
-        known(name, [self.split], ["none", "sum", "array", "ok", "concat", "pick"])
+        known(name, [self.split], ["none", "sum", "array", "ok", "concat", "pick",
+                                  "first", "move"])
 
     def handler(self):
         if "handler" in self.entry:

@@ -7,6 +7,7 @@
  * Thread: holder of the call's shards. */
 #include "splitring/cmd/call.h"
 
+#include "splitring/base/mem.h"
 #include "splitring/base/num.h"
 #include "splitring/cmd/effects.h"
 
@@ -51,6 +52,59 @@ void call_help(struct call *c, const char *const *lines)
     for (size_t i = 0; i < count; i++) reply_simple(&c->reply, lines[i]);
     reply_simple(&c->reply, "HELP");
     reply_simple(&c->reply, "    Print this help.");
+}
+
+void call_changed(struct call *c, struct slice key, enum event_class class, const char *event)
+{
+    ks_touched(&c->ks, key);
+    ks_notify(&c->ks, class, event, key);
+}
+
+void call_emptied(struct call *c, struct slice key)
+{
+    if (ks_delete(&c->ks, key, false)) ks_notify(&c->ks, EVENT_GENERIC, "del", key);
+}
+
+/* ---- blocking ---- */
+
+bool call_block(struct call *c, int64_t timeout_ms)
+{
+    if (!c->may_block) return false;
+    c->block->wanted = true;
+    c->block->timeout_ms = timeout_ms;
+    return true;
+}
+
+void call_block_arg(struct call *c, int i, struct slice text)
+{
+    struct call_block *b = c->block;
+    if (!c->may_block) return;
+    struct call_block_arg *more =
+        mem_try_realloc(b->replaced, ((size_t)b->replaced_count + 1) * sizeof(*more));
+    if (!more) {
+        b->args.failed = true;
+        return;
+    }
+    b->replaced = more;
+    more[b->replaced_count++] =
+        (struct call_block_arg){.index = i, .begin = b->args.len, .len = text.len};
+    buf_append_slice(&b->args, text);
+}
+
+bool call_timeout(struct call *c, int i, int64_t *timeout_ms)
+{
+    long double seconds;
+    enum error_id wrong = ERR_TIMEOUT_NOT_FLOAT;
+    if (num_parse_ldouble(c->argv[i], &seconds)) {
+        long double ms = seconds * 1000;
+        bool fits = ms < (long double)(INT64_MAX - c->ks.now);
+        *timeout_ms = fits && ms > -1e18L ? (int64_t)ms : -1;
+        if (fits && ms > 0 && (long double)*timeout_ms < ms) ++*timeout_ms;
+        if (fits && ms >= 0) return true;
+        wrong = fits ? ERR_TIMEOUT_NEGATIVE : ERR_TIMEOUT_RANGE;
+    }
+    reply_error(&c->reply, wrong);
+    return false;
 }
 
 void effect_args(struct call *c, int argc, const struct slice *argv)

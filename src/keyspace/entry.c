@@ -22,19 +22,11 @@ const struct table_ops entry_table_ops = {.key = table_key};
 
 /* ---- blocks ---- */
 
-static void *block_alloc(struct shard *shard, size_t len)
-{
-    if (likely(len <= SLAB_BLOCK_MAX)) return slab_alloc(shard->slab, len);
-    void *block = mem_try_alloc(len);
-    shard->big_bytes += mem_usable(block);
-    return block;
-}
-
 struct entry *entry_new(struct shard *shard, struct slice key, instant_ms expire, size_t value_len)
 {
     bool ttl = expire != EXPIRE_NONE;
     size_t len = slab_class_len(entry_head_for(key.len, ttl) + value_len);
-    struct entry *e = block_alloc(shard, len);
+    struct entry *e = shard_alloc(shard, len);
     if (unlikely(!e)) return NULL;
     bool long_key = key.len > ENTRY_KEY_SHORT;
     e->flags = (uint8_t)((ttl ? ENTRY_TTL : 0u) | (long_key ? ENTRY_LONG_KEY : 0u));
@@ -47,13 +39,7 @@ struct entry *entry_new(struct shard *shard, struct slice key, instant_ms expire
 
 void entry_free_shell(struct shard *shard, struct entry *e)
 {
-    size_t len = entry_len(e);
-    if (likely(len <= SLAB_BLOCK_MAX)) {
-        slab_free(shard->slab, e, len);
-        return;
-    }
-    shard->big_bytes -= mem_usable(e);
-    mem_free(e);
+    shard_release(shard, e, entry_len(e));
 }
 
 /* Giving a block of many pages back takes the kernel a while (64 KiB: a few µs; 512 MiB: tens of
@@ -66,7 +52,7 @@ void value_free(struct shard *shard, const struct value *v, bool async)
 {
     if (likely(!(v->flags & ENTRY_POINTER))) return;
     void *what = (void *)(uintptr_t)v->word;
-    if ((v->kind & 15u) == TYPE_STRING) {
+    if (!kind_is_object(v->kind)) {
         struct blob *blob = what;
         if (blob->cap >= BLOB_FREE_MAX) {
             shard_doom(shard, DOOMED_BLOB, blob, sizeof(*blob) + blob->cap);
@@ -199,8 +185,14 @@ instant_ms entry_expiry(const struct entry *e) { return entry_expiry_of(e); }
 
 const char *entry_encoding(const struct entry *e)
 {
-    /* Collections bring their names with them (issue 3). */
-    if (entry_type_of(e) != TYPE_STRING) return "unknown";
+    if (entry_type_of(e) != TYPE_STRING) {
+        switch (entry_form(e)) {
+        case FORM_LISTPACK: return "listpack";
+        case FORM_INTSET: return "intset";
+        case FORM_LISTPACK_EX: return "listpackex";
+        case FORM_OBJECT: return entry_object(e)->ops->encoding;
+        }
+    }
     switch (entry_encoding_of(e)) {
     case STRING_INT: return "int";
     case STRING_TEXT: return "embstr";
@@ -214,7 +206,7 @@ size_t entry_bytes(const struct entry *e)
     size_t len = entry_len(e);
     size_t bytes = SLOT_BYTES + (len <= SLAB_BLOCK_MAX ? len : mem_usable(e));
     if (!(e->flags & ENTRY_POINTER)) return bytes;
-    if (entry_type_of(e) == TYPE_STRING) return bytes + mem_usable(entry_pointer(e));
+    if (!kind_is_object(e->kind)) return bytes + mem_usable(entry_pointer(e));
     const struct object *object = entry_pointer(e);
     return bytes + object->ops->bytes(object);
 }

@@ -23,17 +23,19 @@
 #include "splitring/resp/parse.h"
 
 enum entry_flag {
-    ENTRY_POINTER = 1u << 0, /* the word is a pointer: struct blob (strings), struct object */
+    ENTRY_POINTER = 1u << 0, /* the word is a pointer: struct blob, or struct object */
     ENTRY_WORD = 1u << 1,    /* the value is one word at the block's end */
     ENTRY_TTL = 1u << 3,     /* an expiry follows the header; the value 8 is its size */
     ENTRY_LONG_KEY = 1u << 4 /* the key's length is a word of its own; twice the word's size */
 };
 
 /* How a string is held; shares the kind byte with the type. Other types bring their own numbers. */
-enum string_encoding { STRING_TEXT = 0, STRING_INT = 1, STRING_RAW = 2 };
+enum string_encoding { STRING_TEXT = 0, STRING_INT = 1, STRING_RAW = 2 }; /* never FORM_OBJECT */
 #define STRING_TEXT_MAX 44u /* longer text is RAW; Redis: what fits a 64-byte block of its own */
 
 #define ENTRY_KIND(type, encoding) ((uint8_t)((unsigned)(type) | (unsigned)(encoding) << 4))
+/* Else what hangs on a pointer is a struct blob: a long string, or packed bytes. */
+static inline bool kind_is_object(uint8_t kind) { return kind >> 4 == FORM_OBJECT; }
 #define ENTRY_KEY_SHORT 255u
 #define ENTRY_VALUE_SHORT 64u /* stays inline even where a long key has left the slab's classes */
 
@@ -161,5 +163,8 @@ struct value value_of_int(int64_t number);
 /* Text that may lie inside (entry_inline_fits); longer ones are blobs: see string.c. */
 struct value value_of_text(struct slice text, unsigned encoding);
 struct value value_of_blob(struct blob *blob);
+/* A large value's block: room for cap bytes, none in use. NULL: no memory. */
+struct blob *blob_new(struct shard *shard, size_t cap, bool zeroed);
+void blob_free(struct shard *shard, struct blob *blob);
 
 #endif

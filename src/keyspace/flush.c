@@ -121,6 +121,8 @@ static size_t flush_shard_db(struct shard *shard, db_id id, bool async)
     struct db *db = shard_db(shard, id);
     struct table *table = db->table;
     shard_touched(shard, id, slice_of(NULL, 0));
+    if (unlikely(shard->waiters) && shard->ready)
+        shard->ready(shard->ready_ctx, shard, id, slice_of(NULL, 0));
     if (!table) return 0;
     size_t count = table_count(table);
     *db = (struct db){0};
@@ -153,6 +155,10 @@ static void swap_shard_db(struct shard *shard, db_id a, db_id b)
     if (used > shard->dbs_used) shard->dbs_used = used;
     shard_touched(shard, a, slice_of(NULL, 0));
     shard_touched(shard, b, slice_of(NULL, 0));
+    if (unlikely(shard->waiters) && shard->ready) {
+        shard->ready(shard->ready_ctx, shard, a, slice_of(NULL, 0));
+        shard->ready(shard->ready_ctx, shard, b, slice_of(NULL, 0));
+    }
 }
 
 void ks_swap_db(struct ks *ks, db_id a, db_id b)

@@ -1,7 +1,7 @@
 /* A value outside its shard, as bytes: how a command whose keys live in several shards brings them
  * to its coordinator's scratch shard, and the results back (DESIGN section 4).
  *
- *   kind | flags | access 4 B | expiry 8 B | value     absent: one byte 0xff
+ *   kind | 0 | access 4 B | expiry 8 B | value         absent: one byte 0xff
  *
  * The value is text as it is, eight bytes of a number, or what the type's object_ops.save writes.
  * Images never reach a disk or another process; persistence has its own format.
@@ -17,8 +17,7 @@ static void put_head(struct buf *out, const struct entry *e)
     uint32_t access = e->access;
     instant_ms expire = entry_expiry_of(e);
     head[0] = (char)e->kind;
-    /* Of a string the kind tells all: where its text lies is decided anew. */
-    head[1] = entry_type_of(e) == TYPE_STRING ? 0 : (char)(e->flags & ENTRY_POINTER);
+    head[1] = 0;
     memcpy(head + 2, &access, sizeof(access));
     memcpy(head + 6, &expire, sizeof(expire));
     buf_append(out, head, sizeof(head));
@@ -37,7 +36,7 @@ void ks_image_write(struct ks *ks, struct slice key, struct buf *out)
         buf_append(out, v.text, v.len);
     } else if (!(v.flags & ENTRY_POINTER)) {
         buf_append(out, &v.word, sizeof(v.word));
-    } else if (entry_type_of(e) == TYPE_STRING) {
+    } else if (!kind_is_object(e->kind)) {
         const struct blob *blob = entry_pointer(e);
         buf_append(out, blob->data, blob->len);
     } else {
@@ -67,18 +66,14 @@ static int put_object(struct ks *ks, struct slice key, uint8_t kind, struct slic
     check(ops != NULL);
     struct object *object = ops->load(shard, image);
     if (!object) return -ENOMEM;
-    struct value v = {.kind = kind,
-                      .flags = ENTRY_WORD | ENTRY_POINTER,
-                      .len = sizeof(object),
-                      .word = (int64_t)(uintptr_t)object};
-    if (ks_put(ks, key, &v, expire)) return 0;
+    if (ks_put_object(ks, key, object, expire)) return 0;
     size_t done = 0;
     (void)ops->free_step(shard, object, SIZE_MAX, &done);
     return -ENOMEM;
 }
 
-static int put_value(struct ks *ks, struct slice key, uint8_t kind, unsigned flags,
-                     struct slice value, instant_ms expire)
+static int put_value(struct ks *ks, struct slice key, uint8_t kind, struct slice value,
+                     instant_ms expire)
 {
     if ((kind & 15u) == TYPE_STRING) {
         if (kind >> 4 != STRING_INT) return put_text(ks, key, kind >> 4, value, expire);
@@ -87,9 +82,9 @@ static int put_value(struct ks *ks, struct slice key, uint8_t kind, unsigned fla
         memcpy(&number, value.ptr, sizeof(number));
         return ks_set_int(ks, key, number, expire);
     }
-    if (flags & ENTRY_POINTER) return put_object(ks, key, kind, value, expire);
-    struct value v = {.kind = kind, .len = value.len, .text = value.ptr};
-    return ks_put(ks, key, &v, expire) ? 0 : -ENOMEM;
+    if (kind_is_object(kind)) return put_object(ks, key, kind, value, expire);
+    enum value_type type = (enum value_type)(kind & 15u);
+    return ks_put_packed(ks, key, type, (enum form)(kind >> 4), value, expire) ? 0 : -ENOMEM;
 }
 
 int ks_image_put(struct ks *ks, struct slice key, struct slice image)
@@ -106,7 +101,7 @@ int ks_image_put(struct ks *ks, struct slice key, struct slice image)
     memcpy(&access, image.ptr + 2, sizeof(access));
     memcpy(&expire, image.ptr + 6, sizeof(expire));
     struct slice value = slice_of(image.ptr + IMAGE_HEAD, image.len - IMAGE_HEAD);
-    int rc = put_value(ks, key, kind, (unsigned char)image.ptr[1], value, expire);
+    int rc = put_value(ks, key, kind, value, expire);
     if (rc < 0) return rc;
     bool stale;
     struct place p = ks_place(ks, key, &stale);

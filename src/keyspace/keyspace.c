@@ -23,6 +23,8 @@ struct entry *place_unlink(struct place *p)
 {
     struct entry *e = p->entry;
     db_expiry_removed(p->db, entry_expiry_of(e));
+    if (unlikely(p->shard->waiters) && entry_type_of(e) == TYPE_STREAM)
+        shard_wake_waiters(p->shard, (db_id)(p->db - p->shard->dbs), e);
     table_slot_remove(p->table, p->hash, p->slot);
     p->slot = NULL;
     p->entry = NULL;
@@ -130,6 +132,7 @@ static struct entry *put_new(const struct ks *ks, const struct place *p, struct 
         table_note_expiry(table, p->hash, expire);
         db_expiry_added(p->db, expire);
     }
+    shard_event(p->shard, ks->db, EVENT_NEW, "new", key);
     return e;
 }
 
@@ -193,8 +196,10 @@ struct entry *ks_put(struct ks *ks, struct slice key, const struct value *v, ins
         expire = p.entry && !stale ? entry_expiry_of(p.entry) : EXPIRE_NONE;
     }
     struct entry *e = p.entry ? put_over(ks, &p, v, expire) : put_new(ks, &p, key, v, expire);
+    if (unlikely(!e)) return NULL;
     /* The caller's key may have been the old block's. */
-    if (likely(e != NULL)) shard_touched(p.shard, ks->db, entry_key(e));
+    shard_touched(p.shard, ks->db, entry_key(e));
+    if (unlikely(p.shard->waiters)) shard_wake_waiters(p.shard, ks->db, e);
     return e;
 }
 
@@ -246,7 +251,7 @@ static struct value value_copy(struct shard *to, const struct entry *e)
     struct value v = entry_value(e);
     if (!(v.flags & ENTRY_POINTER)) return v;
     void *copy = NULL;
-    if (entry_type_of(e) == TYPE_STRING) {
+    if (!kind_is_object(e->kind)) {
         copy = blob_copy(to, entry_pointer(e));
     } else {
         const struct object *object = entry_pointer(e);
@@ -288,7 +293,7 @@ int ks_move(struct ks *ks, struct slice from, db_id to_db, struct slice to)
     struct ks target = ks_in_db(ks, to_db);
     struct shard *source = ks_shard_of(ks, from), *shard = ks_shard_of(&target, to);
     /* Blobs belong to nobody's slab and go as they are; objects may not. */
-    bool as_is = source == shard || entry_type_of(e) == TYPE_STRING;
+    bool as_is = source == shard || !kind_is_object(e->kind);
     struct value v = as_is ? entry_value(e) : value_copy(shard, e);
     if ((v.flags & ENTRY_POINTER) && v.word == 0) return -ENOMEM;
     if (!put_twin(&target, to, &v, entry_expiry_of(e), e->access)) {

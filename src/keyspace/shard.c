@@ -81,6 +81,70 @@ void shard_set_object_ops(struct shard *shard, enum value_type type, const struc
     shard->objects[type] = ops;
 }
 
+void shard_set_events(struct shard *shard, uint32_t classes, const struct event_sink *sink)
+{
+    shard->event_classes = sink ? classes : 0;
+    if (sink) shard->events = *sink;
+}
+
+uint32_t shard_event_classes(const struct shard *shard) { return shard->event_classes; }
+
+void shard_set_ready_hook(struct shard *shard,
+                          void (*ready)(void *ctx, struct shard *shard, db_id db, struct slice key),
+                          void *ctx)
+{
+    shard->ready = ready;
+    shard->ready_ctx = ctx;
+}
+
+void shard_add_waiters(struct shard *shard, int32_t more) { shard->waiters += (uint32_t)more; }
+
+uint32_t shard_waiters(const struct shard *shard) { return shard->waiters; }
+
+void shard_wake_waiters(struct shard *shard, db_id db, const struct entry *e)
+{
+    unsigned type = entry_type_of(e);
+    if (shard->ready && (type == TYPE_LIST || type == TYPE_ZSET || type == TYPE_STREAM))
+        shard->ready(shard->ready_ctx, shard, db, entry_key(e));
+}
+
+void ks_ready(struct ks *ks, struct slice key)
+{
+    struct shard *shard = ks_shard_of(ks, key);
+    if (unlikely(shard->waiters) && shard->ready)
+        shard->ready(shard->ready_ctx, shard, ks->db, key);
+}
+
+void ks_notify(struct ks *ks, enum event_class class, const char *event, struct slice key)
+{
+    shard_event(ks_shard_of(ks, key), ks->db, class, event, key);
+}
+
+void ks_touched(struct ks *ks, struct slice key)
+{
+    shard_touched(ks_shard_of(ks, key), ks->db, key);
+}
+
+/* ---- memory ---- */
+
+void *shard_alloc(struct shard *shard, size_t len)
+{
+    if (likely(len <= SLAB_BLOCK_MAX)) return slab_alloc(shard->slab, len);
+    void *block = mem_try_alloc(len);
+    shard->big_bytes += mem_usable(block);
+    return block;
+}
+
+void shard_release(struct shard *shard, void *ptr, size_t len)
+{
+    if (likely(len <= SLAB_BLOCK_MAX)) {
+        slab_free(shard->slab, ptr, len);
+        return;
+    }
+    shard->big_bytes -= mem_usable(ptr);
+    mem_free(ptr);
+}
+
 void shard_count_bytes(struct shard *shard, ptrdiff_t more) { shard->big_bytes += (size_t)more; }
 
 void **shard_tx_slot(struct shard *shard) { return &shard->tx; }

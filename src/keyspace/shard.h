@@ -4,6 +4,7 @@
 #define SPLITRING_KEYSPACE_SHARD_H
 
 #include "entry.h"
+#include "splitring/keyspace/events.h"
 
 /* Sums of instants outgrow 64 bits. */
 __extension__ typedef __int128 instant_sum;
@@ -33,8 +34,13 @@ struct shard {
     bool lazy_sink_set;
     void (*modified)(void *ctx, struct shard *, db_id, struct slice key);
     void *modified_ctx;
+    void (*ready)(void *ctx, struct shard *, db_id, struct slice key);
+    void *ready_ctx;
+    struct event_sink events;
 
     /* Holder only. */
+    uint32_t event_classes; /* wanted; 0: none */
+    uint32_t waiters;       /* blocked clients that wait for a key here */
     struct slab *slab;
     struct db *dbs;
     uint32_t dbs_used; /* databases below this number have had a key */
@@ -65,6 +71,17 @@ static inline void shard_touched(struct shard *shard, db_id db, struct slice key
 {
     if (unlikely(shard->modified != NULL)) shard->modified(shard->modified_ctx, shard, db, key);
 }
+
+static inline void shard_event(struct shard *shard, db_id db, uint32_t class, const char *event,
+                               struct slice key)
+{
+    if (unlikely(shard->event_classes & class))
+        shard->events.event(shard->events.ctx, shard, db, class, event, key);
+}
+
+/* A value came into being, was replaced, or is going: tells those blocked on it, if its type is one
+ * that clients block on. */
+void shard_wake_waiters(struct shard *shard, db_id db, const struct entry *e);
 
 /* A TTL came or went. */
 static inline void db_expiry_added(struct db *db, instant_ms expire)

@@ -31,7 +31,7 @@ bool entry_is_int(const struct entry *e, int64_t *value)
 
 /* ---- whole values ---- */
 
-static struct blob *blob_new(struct shard *shard, size_t cap, bool zeroed)
+struct blob *blob_new(struct shard *shard, size_t cap, bool zeroed)
 {
     if (cap > SIZE_MAX / 2) return NULL;
     size_t len = sizeof(struct blob) + cap;
@@ -43,7 +43,7 @@ static struct blob *blob_new(struct shard *shard, size_t cap, bool zeroed)
     return blob;
 }
 
-static void blob_free(struct shard *shard, struct blob *blob)
+void blob_free(struct shard *shard, struct blob *blob)
 {
     shard->big_bytes -= mem_usable(blob);
     mem_free(blob);

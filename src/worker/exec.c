@@ -35,6 +35,8 @@ static void call_prepare(struct worker *w, struct call *call, const struct exec 
     call->effects = NULL;
     call->conn = NULL;
     call->dirty = 0;
+    call->may_block = false;
+    call->block = NULL;
 }
 
 static inline void call_run(struct worker *w, struct call *call, bool counted)

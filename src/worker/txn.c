@@ -47,6 +47,12 @@ struct txn {
     struct buf reply; /* of the handler on the scratch shard */
 };
 
+/* The handler runs on the scratch shard, on images of the keys. */
+static bool on_copies(const struct command *cmd)
+{
+    return cmd->split == SPLIT_NONE || cmd->split >= SPLIT_FIRST;
+}
+
 /* ---- building ---- */
 
 static void txn_drop(struct txn *t)
@@ -98,7 +104,7 @@ static void part_sub_args(struct txn *t, struct txn_part *part)
     part->sub = t->x;
     part->sub.out = &part->reply;
     part->sub.is_part = true;
-    if (cmd->route == ROUTE_ALL || cmd->split == SPLIT_NONE) return;
+    if (cmd->route == ROUTE_ALL || on_copies(cmd)) return;
     int step = cmd->key_step > 0 ? cmd->key_step : 1;
     part->sub_argv = mem_alloc(((size_t)part->key_count * (size_t)step + 1) * sizeof(struct slice));
     int n = 0;
@@ -228,7 +234,7 @@ static void finish(struct txn *t)
 {
     struct conn *c = t->conn;
     struct buf out = {0};
-    if (t->x.cmd->split == SPLIT_NONE) {
+    if (on_copies(t->x.cmd)) {
         out = t->reply;
         t->reply = (struct buf){0};
     } else {
@@ -387,10 +393,10 @@ static void lock_point(struct txn *t)
     if (!judged_at_one_time(t)) return;
     bool writes = t->x.cmd->flags & CMD_WRITE;
     t->phase = PHASE_WRITE;
-    if (t->x.cmd->split == SPLIT_NONE) run_on_scratch(t);
+    if (on_copies(t->x.cmd)) run_on_scratch(t);
     for (unsigned i = 0; i < t->part_count; i++) {
         struct txn_part *part = &t->parts[i];
-        bool has_write = writes && (t->x.cmd->split != SPLIT_NONE || part->writes.len);
+        bool has_write = writes && (!on_copies(t->x.cmd) || part->writes.len);
         part->granted = false;
         part_send(t, part, has_write ? MSG_TXN_WRITE : MSG_TXN_RELEASE);
     }
@@ -485,7 +491,7 @@ static void grant(struct worker *w, struct txn_part *part)
     struct txn *t = part->txn;
     part->reply.len = part->images.len = 0;
     note_times(w, part);
-    if (t->x.cmd->split == SPLIT_NONE) {
+    if (on_copies(t->x.cmd)) {
         for (int k = 0; k < part->key_count; k++)
             image_fetch(t, w->hub->shards[part->shard], part->key_pos[k], &part->images);
     } else if (!(t->x.cmd->flags & CMD_WRITE)) {
@@ -505,7 +511,7 @@ static void lock_granted(void *ctx, struct lock_request *request)
 static void write_part(struct worker *w, struct txn_part *part)
 {
     struct txn *t = part->txn;
-    if (t->x.cmd->split != SPLIT_NONE) {
+    if (!on_copies(t->x.cmd)) {
         exec_one(w, &part->sub, part->shard);
         return;
     }

@@ -143,6 +143,8 @@ void txn_combine(const struct command *cmd, int key_count, struct txn_part *part
     case SPLIT_OK: reply_ok(&reply); break;
     case SPLIT_CONCAT: combine_concat(parts, count, &reply); break;
     case SPLIT_PICK: combine_pick(parts, count, rng, &reply); break;
-    case SPLIT_NONE: check(false);
+    case SPLIT_NONE:
+    case SPLIT_FIRST:
+    case SPLIT_MOVE: check(false);
     }
 }

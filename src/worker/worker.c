@@ -43,6 +43,18 @@ void worker_config_changed(struct worker *w)
         .lazyfree_user_del = c->lazyfree_user_del,
         .lazyfree_user_flush = c->lazyfree_user_flush,
         .shard_count = w->hub->count,
+        .hash_max_listpack_entries = (uint64_t)c->hash_max_listpack_entries,
+        .hash_max_listpack_value = (uint64_t)c->hash_max_listpack_value,
+        .set_max_intset_entries = (uint64_t)c->set_max_intset_entries,
+        .set_max_listpack_entries = (uint64_t)c->set_max_listpack_entries,
+        .set_max_listpack_value = (uint64_t)c->set_max_listpack_value,
+        .zset_max_listpack_entries = (uint64_t)c->zset_max_listpack_entries,
+        .zset_max_listpack_value = (uint64_t)c->zset_max_listpack_value,
+        .list_max_listpack_size = c->list_max_listpack_size,
+        .list_compress_depth = (uint64_t)c->list_compress_depth,
+        .hll_sparse_max_bytes = (uint64_t)c->hll_sparse_max_bytes,
+        .stream_node_max_bytes = (uint64_t)c->stream_node_max_bytes,
+        .stream_node_max_entries = (uint64_t)c->stream_node_max_entries,
     };
 }
 

@@ -62,7 +62,13 @@ void handler_init(struct handler_world *w, uint32_t shard_count, uint64_t seed)
     *w = (struct handler_world){.shard_count = shard_count, .proto = 2, .expect_effects = true};
     w->now = 1700000000000;
     w->env = (struct env){
-        .proto_max_bulk_len = 512 * 1024 * 1024, .databases = 16, .shard_count = shard_count};
+        .proto_max_bulk_len = 512 * 1024 * 1024, .databases = 16, .shard_count = shard_count,
+        .hash_max_listpack_entries = 512, .hash_max_listpack_value = 64,
+        .set_max_intset_entries = 512, .set_max_listpack_entries = 128,
+        .set_max_listpack_value = 64, .zset_max_listpack_entries = 128,
+        .zset_max_listpack_value = 64, .list_max_listpack_size = -2,
+        .hll_sparse_max_bytes = 3000, .stream_node_max_bytes = 4096,
+        .stream_node_max_entries = 100};
     rng_seed(&w->rng, seed);
     struct shard_options options = {
         .databases = 16, .seed = seed, .lfu_log_factor = 10, .lfu_decay_time = 1};

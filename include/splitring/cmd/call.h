@@ -7,6 +7,7 @@
 #include "splitring/base/rng.h"
 #include "splitring/cmd/command.h"
 #include "splitring/cmd/handlers.h"
+#include "splitring/keyspace/events.h"
 #include "splitring/keyspace/keyspace.h"
 #include "splitring/resp/parse.h"
 #include "splitring/resp/reply.h"
@@ -27,6 +28,20 @@ struct call {
     struct arg *args;         /* NULL, or argv with owned blobs to take (call_take_blob) */
     struct conn *conn;        /* ROUTE_HERE commands only: the worker's connection; else NULL */
     uint64_t dirty;           /* writes done (Redis' server.dirty): 0 = nothing changed */
+    bool may_block;           /* of a blocking command: the client may be made to wait */
+    struct call_block *block; /* where call_block() notes its wish, if may_block */
+};
+
+/* What a blocking command that found nothing wants (call_block). */
+struct call_block {
+    bool wanted;
+    int64_t timeout_ms;      /* 0: for ever */
+    struct buf args;         /* replaced arguments, one after the other */
+    struct call_block_arg {
+        int index;
+        size_t begin, len;   /* in args */
+    } *replaced;
+    int replaced_count;
 };
 
 /* Settings that handlers depend on; each worker has its own copy, replaced by CONFIG SET. */
@@ -36,6 +51,14 @@ struct env {
     bool lazyfree_user_del;
     bool lazyfree_user_flush;
     uint32_t shard_count;
+    /* Encodings (Redis' directives of the same names). */
+    uint64_t hash_max_listpack_entries, hash_max_listpack_value;
+    uint64_t set_max_intset_entries, set_max_listpack_entries, set_max_listpack_value;
+    uint64_t zset_max_listpack_entries, zset_max_listpack_value;
+    int64_t list_max_listpack_size; /* negative: -1..-5 = 4..64 KiB */
+    uint64_t list_compress_depth;
+    uint64_t hll_sparse_max_bytes;
+    uint64_t stream_node_max_bytes, stream_node_max_entries;
 };
 
 static inline struct slice call_arg(const struct call *c, int i) { return c->argv[i]; }
@@ -53,6 +76,23 @@ struct blob *call_take_blob(struct call *c, int i);
 /* The reply of a container's HELP: its name, then the lines (NULL-terminated; explanations indented
  * by four blanks), then HELP itself. */
 void call_help(struct call *c, const char *const *lines);
+
+/* After a key's value changed in place: WATCH and tracking, then the keyspace event (a constant:
+ * "hset"). dirty and effects are the handler's own. */
+void call_changed(struct call *c, struct slice key, enum event_class class, const char *event);
+/* The last element has gone: the key is deleted, with its event "del". */
+void call_emptied(struct call *c, struct slice key);
+
+/* A blocking command that finds nothing. True: the client waits, the handler returns without a
+ * reply, and runs again (on the shard where a key has become ready, keys of other shards reading as
+ * absent) until it replies; a timeout is answered for it with a null array. False: waiting is not
+ * allowed here (MULTI, scripts): reply what Redis replies then. timeout_ms 0: for ever. */
+bool call_block(struct call *c, int64_t timeout_ms);
+/* While it waits, argument i reads like this (XREAD's `$`). Before or after call_block. */
+void call_block_arg(struct call *c, int i, struct slice text);
+/* A timeout argument in seconds with fractions, as Redis' getTimeoutFromObjectOrReply: error texts
+ * and limits. False: the error has been written. */
+bool call_timeout(struct call *c, int i, int64_t *timeout_ms);
 
 /* What the journal gets from this command (DESIGN section 5). A write handler that changed
  * something calls exactly one of these per effect, in order; a write that changed nothing calls

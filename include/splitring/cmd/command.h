@@ -27,7 +27,10 @@ enum split {
     SPLIT_ARRAY, /* as SUM, one reply element per key, put in argument order (MGET) */
     SPLIT_OK,    /* as SUM, +OK once (MSET, FLUSHALL, SWAPDB) */
     SPLIT_CONCAT, /* as SUM, array replies are concatenated (KEYS) */
-    SPLIT_PICK   /* as SUM, one of the replies that are not nil (RANDOMKEY) */
+    SPLIT_PICK,  /* as SUM, one of the replies that are not nil (RANDOMKEY) */
+    SPLIT_FIRST, /* runs where the first of its keys lives that exists, in argument order; keys of
+                    other shards read as absent there (LMPOP, BLPOP, ZMPOP, BZPOPMIN) */
+    SPLIT_MOVE   /* one element goes from the first key to the second (LMOVE, SMOVE) */
 };
 
 enum command_flag {

@@ -1,25 +1,45 @@
 /* Values that are more than a string: lists, sets, sorted sets, hashes, streams.
  *
- * A small collection lies inside its entry as bytes (a listpack, an intset); a large one hangs on
+ * A small collection lies inside its entry as bytes (packed: a listpack, an intset); where the
+ * entry would outgrow the slab's classes the same bytes lie in a struct blob. A large one hangs on
  * the entry by a pointer to a struct that starts with struct object, through which the keyspace
- * frees, measures, copies and moves it without knowing what it is. Strings need none of this.
+ * frees, measures, copies and moves it without knowing what it is.
+ *
+ * How a type writes in place:
+ *     struct entry *e = ks_edit(ks, key);     an entry that may be written from here on
+ *     … packed_open() and lp_*, or the object's own functions …
+ *     ks_touched() and ks_notify() (events.h); ks_delete() when the last element has gone
  * Thread: holder of the shard. */
 #ifndef SPLITRING_KEYSPACE_OBJECT_H
 #define SPLITRING_KEYSPACE_OBJECT_H
 
+#include "splitring/data/listpack.h"
 #include "splitring/keyspace/keyspace.h"
+
+/* How a collection is held; shares the entry's kind byte with the type. */
+enum form {
+    FORM_LISTPACK = 0,    /* packed: elements, or pairs, in the layout Redis gives the type */
+    FORM_INTSET = 1,      /* packed: sets of integers (data/intset.h) */
+    FORM_LISTPACK_EX = 2, /* packed: hash with field TTLs: field, value, expiry in ms or 0 */
+    FORM_OBJECT = 3       /* pointer to a struct object */
+};
 
 struct object;
 
 struct object_ops {
+    enum value_type type;
+    const char *encoding; /* OBJECT ENCODING: "quicklist", "hashtable", "skiplist", "stream" */
     /* Frees up to `budget` elements and reports how many in *done; true when nothing is left, the
-     * object itself included. Called once with a huge budget where slices are not wanted. */
+     * object itself included. Called once with SIZE_MAX where slices are not wanted. */
     bool (*free_step)(struct shard *shard, struct object *object, size_t budget, size_t *done);
     size_t (*count)(const struct object *object); /* elements: large ones are freed in slices */
-    size_t (*bytes)(const struct object *object); /* memory, counted into shard_stats.bytes */
-    /* The object as bytes that object_ops.load of any shard understands. */
+    size_t (*bytes)(const struct object *object); /* memory of the whole object (MEMORY USAGE) */
+    /* The object as bytes that load of any shard understands: a full and exact copy (COPY, a hop to
+     * the coordinator and back). Never leaves the process. */
     void (*save)(const struct object *object, struct buf *out);
     struct object *(*load)(struct shard *shard, struct slice image); /* NULL: no memory */
+    /* Hashes: the lowest expiry of a field, EXPIRE_NONE if none. NULL for other types. */
+    instant_ms (*next_expiry)(const struct object *object);
 };
 
 /* First member of every such struct. */
@@ -27,9 +47,51 @@ struct object {
     const struct object_ops *ops;
 };
 
-/* Told at start, once per type and shard; images carry the type only. */
+/* The ops of a type whose images are loaded here; the built-in types are known from the start. */
 void shard_set_object_ops(struct shard *shard, enum value_type type, const struct object_ops *ops);
-/* An object that has grown or shrunk by itself says so (shard_stats.bytes). */
+
+/* ---- memory ---- */
+
+/* Blocks that belong to a shard: its slab's 8-byte classes up to SLAB_BLOCK_MAX, else
+ * mem_try_alloc. Counted into shard_stats.bytes. NULL: no memory. */
+void *shard_alloc(struct shard *shard, size_t len) WARN_UNUSED;
+void shard_release(struct shard *shard, void *ptr, size_t len); /* len as allocated; NULL is fine */
+/* Memory that an object took or gave back by itself (mem_*, dict, blocks): shard_stats.bytes. */
 void shard_count_bytes(struct shard *shard, ptrdiff_t more);
+
+/* ---- what an entry holds ---- */
+
+enum form entry_form(const struct entry *e);           /* not for strings */
+struct slice entry_packed(const struct entry *e);      /* the bytes; not for FORM_OBJECT */
+struct object *entry_object(const struct entry *e);    /* FORM_OBJECT, else NULL */
+
+/* ---- writing ---- */
+
+/* ks_find for whoever may write the value in place: what a snapshot still needs of the value is
+ * taken here. (A lookup that is not followed by a write is harmless.) */
+struct entry *ks_edit(struct ks *ks, struct slice key);
+/* Create or replace the whole value; expire as ks_set_string (EXPIRE_NONE, an instant,
+ * EXPIRE_KEEP). The bytes are copied and may be those of the old value; the object is taken on
+ * success. Replacing frees the old value (in slices if it is large). NULL: no memory, nothing has
+ * changed. */
+struct entry *ks_put_packed(struct ks *ks, struct slice key, enum value_type type, enum form form,
+                            struct slice bytes, instant_ms expire) WARN_UNUSED;
+struct entry *ks_put_object(struct ks *ks, struct slice key, struct object *object,
+                            instant_ms expire) WARN_UNUSED;
+/* Makes the packed value `len` bytes long; bytes up to the shorter length stay, new ones are
+ * undefined. TTL and LRU stay; *e may move. The bytes, or NULL: no memory, nothing has changed. */
+char *ks_packed_resize(struct ks *ks, struct slice key, struct entry **e, size_t len) WARN_UNUSED;
+/* Another form for the same bytes' place (LISTPACK to LISTPACK_EX and back): not to FORM_OBJECT. */
+void entry_set_form(struct entry *e, enum form form);
+
+/* A packed listpack to be edited with lp_* (data/listpack.h): lp.bytes and entry follow the moves.
+ * key as the command got it (its hash is known by pointer identity), valid as long as p is. */
+struct packed {
+    struct lp lp; /* give &p.lp to lp_* */
+    struct ks *ks;
+    struct slice key;
+    struct entry *entry;
+};
+void packed_open(struct packed *p, struct ks *ks, struct slice key, struct entry *e);
 
 #endif

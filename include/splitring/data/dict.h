@@ -1,0 +1,54 @@
+/* The members of one set, hash or sorted set: a table whose size fits what is in it.
+ *
+ * Up to DICT_SMALL members lie in one flat block of 8-byte slots (tag and pointer) that doubles;
+ * beyond that it is a struct table (segments in hash order), with the slot bits that expiry and
+ * snapshots need. Both walk in hash order, so that a cursor survives the change between them.
+ * Entries are the caller's: 8-byte aligned blocks whose key `ops` finds.
+ * Thread: holder of the shard. */
+#ifndef SPLITRING_DATA_DICT_H
+#define SPLITRING_DATA_DICT_H
+
+#include "splitring/data/table.h"
+
+#define DICT_SMALL 384u /* members of the flat form */
+
+struct dict {
+    const struct table_ops *ops;
+    uint64_t seed;
+    void *body;      /* flat block, or struct table */
+    uint32_t count;  /* of the flat form */
+    uint16_t slots;  /* of the flat form; a power of two, or 0: body is NULL */
+    uint8_t is_table;
+};
+
+void dict_init(struct dict *d, const struct table_ops *ops, uint64_t seed); /* empty */
+void dict_deinit(struct dict *d);                   /* not the entries */
+size_t dict_count(const struct dict *d);
+size_t dict_bytes(const struct dict *d);            /* without struct dict itself */
+/* hash is hash_key(key, seed) everywhere. */
+void *dict_find(const struct dict *d, uint64_t hash, struct slice key);
+/* A handle for bits and replacement, valid until the next insert or remove; NULL: absent. Use
+ * table_slot_entry, table_slot_bits, table_slot_set_bits, table_slot_replace on it. */
+uint64_t *dict_find_slot(const struct dict *d, uint64_t hash, struct slice key);
+/* The key must be absent. -ENOMEM: nothing has changed. */
+int dict_insert(struct dict *d, uint64_t hash, void *entry, unsigned bits) WARN_UNUSED;
+/* The entry is the caller's then; NULL: absent. Shrinks when sparse. */
+void *dict_remove(struct dict *d, uint64_t hash, struct slice key);
+/* Room for so many at once, so that building a large one does not grow in steps. A hint. */
+void dict_reserve(struct dict *d, size_t count);
+/* As table_scan: cursors below 2^48 that survive growth, shrinking and the change of form. */
+uint64_t dict_scan(const struct dict *d, uint64_t cursor, size_t count, table_visit *visit,
+                   void *ctx);
+/* Every entry, in hash order. The callback must not change the dict. */
+void dict_each(const struct dict *d, table_visit *visit, void *ctx);
+void *dict_random(const struct dict *d, uint64_t random); /* nearly uniform; NULL: empty */
+/* Expiry of members, as table_note_expiry / table_sweep / table_expiry_min (the flat form keeps no
+ * minimum and is simply walked). The sweep visits members with TABLE_BIT_TTL. */
+void dict_note_expiry(struct dict *d, uint64_t hash, int64_t expire_ms);
+int64_t dict_expiry_min(const struct dict *d);
+uint64_t dict_sweep(struct dict *d, uint64_t cursor, int64_t now, size_t segments_max,
+                    table_visit_ttl *visit, void *ctx, size_t *visited);
+/* Hands out up to `count` entries and forgets them; true while more are left. */
+bool dict_drain(struct dict *d, size_t count, table_take *take, void *ctx);
+
+#endif
