@@ -7,6 +7,7 @@
  * The other commands act on the shards of their view, one or all.
  * Source: https://redis.io/docs/latest/commands/scan/ ; redis src/db.c
  * Thread: holder of the call's shards. */
+#include "cmd/scan_members.h"
 #include "splitring/base/num.h"
 #include "splitring/cmd/call.h"
 #include "splitring/cmd/route.h"
@@ -14,17 +15,10 @@
 
 /* ---- SCAN ---- */
 
-/* Redis reads cursors with strtoull: digits, leading zeros too. */
-static bool parse_cursor(struct slice text, uint64_t *cursor)
-{
-    while (text.len > 1 && text.ptr[0] == '0') text = slice_of(text.ptr + 1, text.len - 1);
-    return num_parse_u64(text, cursor);
-}
-
 int cmd_scan_shard(const struct slice *argv, int argc, uint32_t shard_count)
 {
     uint64_t cursor;
-    if (argc < 2 || !parse_cursor(argv[1], &cursor)) return -1;
+    if (argc < 2 || !scan_parse_cursor(argv[1], &cursor)) return -1;
     return (int)(cursor % shard_count);
 }
 
@@ -82,7 +76,7 @@ void cmd_scan(struct call *c)
     struct scan scan = {.reply = &c->reply, .type = SCAN_TYPE_ANY};
     int64_t count = 10;
     uint64_t cursor;
-    if (!parse_cursor(c->argv[1], &cursor)) {
+    if (!scan_parse_cursor(c->argv[1], &cursor)) {
         reply_error(&c->reply, ERR_INVALID_CURSOR);
         return;
     }
