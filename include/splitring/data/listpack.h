@@ -24,23 +24,85 @@ struct lp_value {
     int64_t number;
 };
 
+/* ---- the encodings ---- */
+
+enum {
+    LP_UINT7_MAX = 0x7F,  /* 0xxxxxxx */
+    LP_STR6 = 0x80,       /* 10xxxxxx and the bytes */
+    LP_INT13 = 0xC0,      /* 110xxxxx xxxxxxxx, signed, high byte first */
+    LP_STR12 = 0xE0,      /* 1110xxxx xxxxxxxx and the bytes */
+    LP_STR32 = 0xF0,      /* and 4 bytes of length, little endian, as all that follows */
+    LP_INT16 = 0xF1,
+    LP_INT24 = 0xF2,
+    LP_INT32 = 0xF3,
+    LP_INT64 = 0xF4,
+    LP_END = 0xFF,
+};
+
+static inline uint32_t lp_read_u32(const char *p)
+{
+    uint32_t value;
+    memcpy(&value, p, sizeof(value));
+    return value;
+}
+/* Encoding and data of the element at p, without its backlen. */
+static inline size_t lp_data_len(const char *p)
+{
+    uint8_t kind = (uint8_t)p[0];
+    if (kind < LP_STR6) return 1;
+    if (kind < LP_INT13) return 1 + (size_t)(kind & 63);
+    if (kind < LP_STR12) return 2;
+    if (kind < LP_STR32) return 2 + ((size_t)(kind & 15) << 8 | (uint8_t)p[1]);
+    if (kind == LP_STR32) return 5 + (size_t)lp_read_u32(p + 1);
+    if (kind == LP_INT64) return 9;
+    return kind == LP_END ? 1 : 2 + (size_t)(kind - LP_STR32);
+}
+/* Bytes of the backlen for so much data. Redis' limits lie one below what would fit. */
+static inline size_t lp_backlen_len(size_t data_len)
+{
+    if (likely(data_len <= 127)) return 1;
+    if (data_len < 16383) return 2;
+    if (data_len < 2097151) return 3;
+    return data_len < 268435455 ? 4 : 5;
+}
+struct lp_value lp_get_long(const char *p); /* the kinds from LP_INT13 on */
+
 /* ---- reading: bytes is a valid listpack ---- */
 
-size_t lp_len(const char *bytes);       /* bytes of the whole */
-uint32_t lp_count(const char *bytes);   /* elements */
-size_t lp_first(const char *bytes);     /* offset; LP_NONE when empty */
+static inline size_t lp_len(const char *bytes) { return lp_read_u32(bytes); } /* of the whole */
+uint32_t lp_count(const char *bytes);   /* elements; counts them from 65535 on */
+static inline size_t lp_first(const char *bytes) /* offset; LP_NONE when empty */
+{
+    return (uint8_t)bytes[LP_HEADER] == LP_END ? LP_NONE : LP_HEADER;
+}
 size_t lp_last(const char *bytes);
-size_t lp_next(const char *bytes, size_t at);
+/* Bytes the element takes in the block. */
+static inline size_t lp_element_len(const char *bytes, size_t at)
+{
+    size_t len = lp_data_len(bytes + at);
+    return len + lp_backlen_len(len);
+}
+static inline size_t lp_next(const char *bytes, size_t at) /* LP_NONE after the last */
+{
+    at += lp_element_len(bytes, at);
+    return (uint8_t)bytes[at] == LP_END ? LP_NONE : at;
+}
 size_t lp_prev(const char *bytes, size_t at);
 size_t lp_seek(const char *bytes, int64_t index); /* negative: from the end; LP_NONE: outside */
-struct lp_value lp_get(const char *bytes, size_t at);
+static inline struct lp_value lp_get(const char *bytes, size_t at)
+{
+    const char *p = bytes + at;
+    uint8_t kind = (uint8_t)p[0];
+    if (kind < LP_STR6) return (struct lp_value){.number = kind};
+    if (kind < LP_INT13) return (struct lp_value){.text = {p + 1, (size_t)(kind & 63)}};
+    return lp_get_long(p);
+}
 /* The element's text; a number is formatted into scratch. */
 struct slice lp_text(const char *bytes, size_t at, char scratch[LP_NUMBER_LEN]);
 bool lp_equal(const char *bytes, size_t at, struct slice text);
 bool lp_number(const char *bytes, size_t at, int64_t *number); /* is, or reads as, an integer */
 /* The first element equal to text, from `at` on, looking at every (skip + 1)-th; LP_NONE. */
 size_t lp_find(const char *bytes, size_t at, struct slice text, unsigned skip);
-size_t lp_element_len(const char *bytes, size_t at); /* bytes it takes in the block */
 size_t lp_encoded_len(struct slice text);            /* bytes it would take */
 
 /* ---- editing ---- */
@@ -73,7 +135,8 @@ int lp_replace_number(struct lp *lp, size_t at, int64_t number) WARN_UNUSED;
  * anything does: lp_len(bytes) - 1 == at means the end. Shrinking never fails. */
 void lp_delete(struct lp *lp, size_t at, size_t count);
 
-/* Appends elements to plain bytes, to build a listpack in a buffer: begin, add …, end. */
+/* Appends elements to plain bytes, to build a listpack in a buffer: begin, add …, end. No memory,
+ * or more than 1 GiB: out->failed. */
 void lp_build_begin(struct buf *out);
 void lp_build_add(struct buf *out, struct slice text);
 void lp_build_add_number(struct buf *out, int64_t number);
