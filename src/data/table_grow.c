@@ -333,3 +333,37 @@ void table_tidy(struct table *t, uint64_t hash)
         (void)resize(t, table_index(t, hash), wanted);
     }
 }
+
+/* ---- from and to one array ---- */
+
+struct table *table_of_slots(const struct table_ops *ops, uint64_t seed, const uint64_t *slots,
+                             uint32_t count, int64_t expiry)
+{
+    struct table *t = table_new(ops, seed);
+    struct segment *seg = add_segment(t);
+    if (fill(t, seg, SEGMENT_SLOTS_MAX, slots, count) != 0) {
+        remove_segment(t, seg);
+        table_free(t);
+        return NULL;
+    }
+    set_part(t, 0, 0, seg);
+    t->count = count;
+    table_note_expiry(t, 0, expiry);
+    return t;
+}
+
+void table_gather(const struct table *t, uint64_t *out)
+{
+    for (size_t i = 0; i < table_words(t); i++) {
+        const struct segment *seg = t->segments[i];
+        if (seg == NULL || table_first(t, i) != i) continue;
+        unsigned depth = word_depth(t->words[i]);
+        uint64_t prefix = (uint64_t)i >> (t->depth - depth);
+        uint32_t count = segment_gather(seg, out);
+        for (uint32_t k = 0; k < count; k++) {
+            uint64_t known = prefix << 16 | slot_tag(out[k]);
+            out[k] = slot_with_tag(out[k], (unsigned)(known >> depth));
+        }
+        out += count;
+    }
+}

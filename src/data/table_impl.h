@@ -78,4 +78,12 @@ void table_drop_segment(struct table *t, size_t index);
 /* Back to a directory of one word; no segments are left. */
 void table_directory_reset(struct table *t);
 
+/* ---- between a table and one ordered array of slots of depth 0 (dict.c) ---- */
+
+/* A table of these, fewer than SEGMENT_SLOTS_MAX; expiry: the lowest of them. NULL: no memory. */
+struct table *table_of_slots(const struct table_ops *ops, uint64_t seed, const uint64_t *slots,
+                             uint32_t count, int64_t expiry);
+/* Copies all slots, in hash order and with the hash's leading 16 bits as tags. */
+void table_gather(const struct table *t, uint64_t *out);
+
 #endif

@@ -1,23 +1,21 @@
 /* The members of one set, hash or sorted set: a table whose size fits what is in it.
  *
- * Up to DICT_SMALL members lie in one flat block of 8-byte slots (tag and pointer) that doubles;
- * beyond that it is a struct table (segments in hash order), with the slot bits that expiry and
- * snapshots need. Both walk in hash order, so that a cursor survives the change between them.
- * Entries are the caller's: 8-byte aligned blocks whose key `ops` finds.
+ * Up to about 3500 members lie in one flat block of 8-byte slots (tag and pointer) that grows by a
+ * fifth; beyond that it is a struct table (segments in hash order). Both have the slot bits that
+ * expiry and snapshots need, and both walk in hash order, so that a cursor survives the change
+ * between them. Entries are the caller's: 8-byte aligned blocks whose key `ops` finds.
  * Thread: holder of the shard. */
 #ifndef SPLITRING_DATA_DICT_H
 #define SPLITRING_DATA_DICT_H
 
 #include "splitring/data/table.h"
 
-#define DICT_SMALL 384u /* members of the flat form */
-
 struct dict {
     const struct table_ops *ops;
     uint64_t seed;
-    void *body;      /* flat block, or struct table */
-    uint32_t count;  /* of the flat form */
-    uint16_t slots;  /* of the flat form; a power of two, or 0: body is NULL */
+    void *body; /* flat block, or struct table */
+    /* Of the flat form; slots 0: there is no block. */
+    uint16_t count, slots, homes;
     uint8_t is_table;
 };
 
@@ -41,9 +39,10 @@ uint64_t dict_scan(const struct dict *d, uint64_t cursor, size_t count, table_vi
                    void *ctx);
 /* Every entry, in hash order. The callback must not change the dict. */
 void dict_each(const struct dict *d, table_visit *visit, void *ctx);
-void *dict_random(const struct dict *d, uint64_t random); /* nearly uniform; NULL: empty */
-/* Expiry of members, as table_note_expiry / table_sweep / table_expiry_min (the flat form keeps no
- * minimum and is simply walked). The sweep visits members with TABLE_BIT_TTL. */
+/* NULL: empty. Uniform in the flat form, nearly so beyond. */
+void *dict_random(const struct dict *d, uint64_t random);
+/* Expiry of members, as table_note_expiry / table_sweep / table_expiry_min; the flat form is swept
+ * in one call. The sweep visits members with TABLE_BIT_TTL. */
 void dict_note_expiry(struct dict *d, uint64_t hash, int64_t expire_ms);
 int64_t dict_expiry_min(const struct dict *d);
 uint64_t dict_sweep(struct dict *d, uint64_t cursor, int64_t now, size_t segments_max,
