@@ -176,7 +176,8 @@ def two(run):
     """Random keys, half of them another worker's, against keys of the connection's own worker."""
     arguments = run.arguments
     workers = arguments.threads or 2
-    server = lib.Server(arguments.name, arguments.server, None, workers, arguments.engine)
+    server = lib.Server(arguments.name, arguments.server, None, workers, arguments.engine,
+                        "--connection-placement spread" if "splitring" in arguments.server else "")
     modes = {"local": {"shards": workers}, "random": {}}
     for mode in arguments.localities or ():
         modes[mode] = {"shards": workers, "locality": mode}

@@ -97,6 +97,7 @@ const char *config_usage(void)
            "  --threads auto|N                       workers; auto: the CPUs that it may use\n"
            "  --io-engine auto|io_uring|epoll        auto: io_uring where it is allowed\n"
            "  --shard-lending yes|no                 workers serve shards of idle workers\n"
+           "  --connection-placement packed|spread   few busy workers, or connections in turn\n"
            "  --cpu-pinning yes|no                   each worker stays on its CPU\n"
            "\n"
            "Instead of running:\n"

@@ -11,6 +11,8 @@
 
 static const struct directive_word io_engines[] = {
     {"auto", CONFIG_IO_AUTO}, {"io_uring", CONFIG_IO_URING}, {"epoll", CONFIG_IO_EPOLL}, {0}};
+static const struct directive_word placements[] = {
+    {"packed", CONFIG_PLACEMENT_PACKED}, {"spread", CONFIG_PLACEMENT_SPREAD}, {0}};
 static const struct directive_word policies[] = {
     {"volatile-lru", CONFIG_POLICY_VOLATILE_LRU},
     {"volatile-lfu", CONFIG_POLICY_VOLATILE_LFU},
@@ -98,6 +100,8 @@ const struct directive directives_honoured[] = {
     ROW(AUTO, "threads", NULL, IMMUTABLE, threads, "auto", LIMITS(1, SHARDS_MAX)),
     ROW(ENUM, "io-engine", NULL, IMMUTABLE, io_engine, "auto", WORDS(io_engines)),
     ROW(BOOL, "shard-lending", NULL, IMMUTABLE, shard_lending, "yes"),
+    ROW(ENUM, "connection-placement", NULL, MUTABLE, connection_placement, "packed",
+        WORDS(placements)),
     ROW(BOOL, "cpu-pinning", NULL, IMMUTABLE, cpu_pinning, "yes"),
 
     /* listening */

@@ -85,8 +85,9 @@ void conn_dirty(struct conn *c);
 void conn_flush(struct conn *c);
 /* End of a pass: unparsed bytes of the receive buffer are kept. */
 void conn_keep_input(struct conn *c);
-/* Hands a quiet connection to another worker: detaches now, sent when the kernel has let go. */
-void conn_migrate(struct conn *c, worker_id to);
+/* Hands a connection at rest to another worker: detaches now, sent when the kernel has let go.
+ * False: it is not at rest. */
+bool conn_migrate(struct conn *c, worker_id to);
 void conn_migrate_send(struct conn *c, int fd);
 void conn_adopt(struct worker *w, struct conn *c);
 /* What was in flight has been answered: goes on. */

@@ -2,6 +2,7 @@
  *
  *   step.c    one pass: events, inboxes, groups, timers, sends, sleep
  *   conn.c    a connection's life, its input and output
+ *   balance.c which worker serves it
  *   group.c   parse → prefetch → run: the hot path
  *   exec.c    one command on shards that are held
  *   batch.c   the order rule: runs with one progress counter
@@ -70,7 +71,7 @@ struct worker_published {
     counter ran_local, ran_borrowed, batches, batch_runs, txns, txns_direct, txns_refused;
     counter messages_out, migrated;
     counter protocol_errors, output_kills, query_kills, evicted_clients;
-    counter load_permille; /* of the last second: time not spent waiting */
+    counter load_permille; /* of the last tick (balance.c) */
     counter paused; /* CLIENT PAUSE in force */
     counter dirty;  /* writes done */
     counter *calls, *calls_failed, *calls_rejected, *nsec; /* by command id; nsec sampled */
@@ -217,7 +218,8 @@ struct worker {
     unsigned defer_max;       /* how often a connection is put off before it uses messages */
     unsigned hold_spins;      /* how long to wait for a borrowed shard, in pauses */
     int64_t busy_us;          /* since the last look at the load */
-    int64_t load_since_us;
+    int64_t load_since_us, load_cpu_us;
+    unsigned balance_rest;    /* ticks before it may give connections away again */
     bool balance_due;
     bool quiet;               /* nothing has happened for some ticks: no more of them */
     struct io_sock listeners[16];
@@ -281,7 +283,9 @@ static inline bool worker_owns_listener(const struct worker *w, const void *owne
     return (const char *)owner >= (const char *)w->listeners &&
            (const char *)owner < (const char *)(w->listeners + ARRAY_COUNT(w->listeners));
 }
-/* A worker at its limit gives busy connections to one that is not (once a second). */
+/* The worker for a new connection; and, once a tick, what of this one's traffic goes elsewhere
+ * (balance.c). */
+worker_id balance_place(struct worker *w);
 void worker_balance(struct worker *w);
 bool worker_listener_is_unix(const struct worker *w, const void *owner);
 /* Stopping: closes connections whose output is out; true once nothing is left. */

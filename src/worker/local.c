@@ -105,8 +105,7 @@ void local_accept(struct worker *w, int fd, bool unix_socket)
         return;
     }
     counter_add(&w->pub->connections, 1);
-    /* In turn; what load makes of it later, worker_balance() evens out. */
-    worker_id to = (worker_id)(w->accept_next++ % w->hub->count);
+    worker_id to = balance_place(w);
     uintptr_t socket = (uintptr_t)fd << 1 | unix_socket;
     if (to == w->id)
         local_adopt_socket(w, socket);

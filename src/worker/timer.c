@@ -91,18 +91,19 @@ static void tick(struct worker *w)
 {
     w->cron_ticks++;
     w->sweep_credits = SWEEP_STEPS;
+    w->balance_due = w->hub->count > 1;
     if (w->cron_ticks % 10 == 0) {
         bool was_idle = counter_get(&w->pub->commands) == w->last_commands;
         rates(w);
         client_ticks(w);
         stats_tick(w);
-        w->balance_due = w->hub->count > 1;
         if (w->cron_ticks % 20 == 0) trim(w);
         w->quiet_ticks = was_idle ? w->quiet_ticks + 10 : 0;
     }
     /* Clients with a timeout need the tick to go on. */
     w->quiet = w->quiet_ticks >= QUIET_TICKS && !(w->config->timeout_s && w->conn_count) &&
                !w->pause.until;
+    if (w->quiet) counter_set(&w->pub->load_permille, 0);
 }
 
 static bool sweep(struct worker *w)

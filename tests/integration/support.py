@@ -405,7 +405,7 @@ def threads():
 
 def server(*options, **more):
     """Starts the server under test. Options come last, so they win."""
-    command = [program(), "--bind", HOST, "--save", ""]
+    command = [program(), "--bind", HOST, "--save", "", "--connection-placement", "spread"]
     if os.environ.get("SPLITRING_THREADS"):
         command += ["--threads", os.environ["SPLITRING_THREADS"]]
     if os.environ.get("SPLITRING_IO_ENGINE"):

@@ -265,6 +265,8 @@ static void start(struct sim *sim, uint32_t faults)
     struct config config;
     config_init(&config);
     config.databases = 1;
+    config.connection_placement =
+        faults || rng_below(&sim->rng, 8) ? CONFIG_PLACEMENT_SPREAD : CONFIG_PLACEMENT_PACKED;
     struct hub_options options = {
         .config = &config, .seed = sim->seed, .start_ms = 1, .pause = pause_for_holder,
         .preempt = preempt, .preempt_ctx = sim, .faults = faults,

@@ -9,6 +9,8 @@
 
 #include "splitring/base/buf.h"
 
+/* connection-placement: few busy workers, or connections dealt in turn. */
+enum config_placement { CONFIG_PLACEMENT_PACKED, CONFIG_PLACEMENT_SPREAD };
 enum config_io_engine { CONFIG_IO_AUTO, CONFIG_IO_URING, CONFIG_IO_EPOLL };
 enum config_loglevel {
     CONFIG_LOG_DEBUG, CONFIG_LOG_VERBOSE, CONFIG_LOG_NOTICE, CONFIG_LOG_WARNING, CONFIG_LOG_NOTHING
@@ -85,6 +87,7 @@ struct config {
     int threads;                 /* 0 = auto: os_cpus_find */
     enum config_io_engine io_engine;
     bool shard_lending, cpu_pinning;
+    enum config_placement connection_placement;
 
     /* listening */
     int port;                    /* 0: no TCP */
