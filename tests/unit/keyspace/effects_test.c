@@ -137,6 +137,13 @@ static const char *const patterns[] = {
     "BITOP NOT %k %k",
     "BITFIELD %k SET u8 %b %b",
     "BITFIELD %k [OVERFLOW FAIL|OVERFLOW SAT|] INCRBY i5 %b %n GET u4 %b",
+    /* HyperLogLog */
+    "PFADD %k [|%v|%v %v %v|%n %n]",
+    "PFADD h [%n|%v|%b|%b %b %b]",
+    "PFADD h [%n|%v|%b|%b %b %b]",
+    "PFCOUNT [h|%k|h %k]",
+    "PFMERGE [h|%k] [|h|%k] [|h|%k]",
+    "PFDEBUG [TODENSE|GETREG] [h|%k]",
     /* keys */
     "DEL %k %k",
     "UNLINK %k %k %k",
