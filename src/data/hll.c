@@ -109,7 +109,9 @@ static void dense_put(char *bytes, uint32_t index, uint8_t rank)
     uint8_t *at = (uint8_t *)bytes + HLL_HEADER_LEN + index * 6 / 8;
     unsigned shift = index * 6 % 8;
     at[0] = (uint8_t)((at[0] & ~(63u << shift)) | (unsigned)rank << shift);
-    if (shift > 2) at[1] = (uint8_t)((at[1] & ~(63u >> (8 - shift))) | (unsigned)rank >> (8 - shift));
+    if (shift <= 2) return;
+    unsigned below = 8 - shift; /* bits that went into the first byte */
+    at[1] = (uint8_t)((at[1] & ~(63u >> below)) | (unsigned)rank >> below);
 }
 
 /* All registers, four of them from three bytes. */

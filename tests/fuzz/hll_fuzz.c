@@ -93,7 +93,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     struct rng rng;
     rng_seed(&rng, data[2] | (uint64_t)data[3] << 8);
     uint64_t sparse_max = (uint64_t)data[1] * 200;
-    for (int i = 0; i < ADDS; i++) {
+    for (unsigned i = 0; i < ADDS; i++) {
         uint64_t element = rng_next(&rng);
         struct hll_mark mark = hll_mark_of(slice_of((const char *)&element, i % 9));
         if (i % 3) mark.index = (uint16_t)rng_below(&rng, HLL_REGISTERS);

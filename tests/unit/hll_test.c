@@ -70,7 +70,8 @@ Test(hll, bytes_of_redis)
 {
     struct hll h = empty(room);
     add_numbers(&h, 0, 5, 3000);
-    struct slice expected = SLICE("\x41\xee\x84\x5b\x76\x80\x4d\x74\x80\x48\xca\x8c\x48\x60\x8c\x43\xf3");
+    struct slice expected = SLICE("\x41\xee\x84\x5b\x76\x80\x4d\x74\x80"
+                                  "\x48\xca\x8c\x48\x60\x8c\x43\xf3");
     cr_assert(slice_equal(slice_of(h.bytes + HLL_HEADER_LEN, h.len - HLL_HEADER_LEN), expected));
 }
 
