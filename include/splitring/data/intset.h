@@ -31,7 +31,7 @@ void intset_init(char *bytes); /* writes an empty one into INTSET_EMPTY_LEN byte
 /* 1: added. 0: it was there. -ENOMEM: nothing has changed. */
 int intset_add(struct lp *block, int64_t value) WARN_UNUSED;
 bool intset_remove(struct lp *block, int64_t value); /* false: it was not there. Never fails */
-void intset_remove_at(struct lp *block, uint32_t index, uint32_t count); /* index + count <= count */
+void intset_remove_at(struct lp *block, uint32_t index, uint32_t count); /* all must be there */
 
 /* ---- outside data ---- */
 
