@@ -1,0 +1,10 @@
+/* CRC-64 of RDB files and DUMP payloads: "Jones", reflected, no inversion; 0 to begin with.
+ * Thread: any (pure). */
+#ifndef SPLITRING_PERSIST_CRC64_INNER_H
+#define SPLITRING_PERSIST_CRC64_INNER_H
+
+#include "splitring/base/slice.h"
+
+uint64_t crc64(uint64_t crc, const char *ptr, size_t len);
+
+#endif
