@@ -162,6 +162,18 @@ uint8_t entry_freq(const struct ks *ks, const struct entry *e)
     return (uint8_t)lfu_decayed(view_shard(ks), e->access, ks->now);
 }
 
+void ks_set_idle(struct ks *ks, struct slice key, uint32_t idle_s)
+{
+    struct entry *e = ks_peek(ks, key);
+    if (e) e->access = ((uint32_t)(ks->now / 1000) - idle_s) & 0xffffffu;
+}
+
+void ks_set_freq(struct ks *ks, struct slice key, uint8_t freq)
+{
+    struct entry *e = ks_peek(ks, key);
+    if (e) e->access = (lfu_minutes(ks->now) << 8 | freq) & 0xffffffu;
+}
+
 /* ---- what an entry is ---- */
 
 enum value_type entry_type(const struct entry *e) { return (enum value_type)entry_type_of(e); }

@@ -139,6 +139,10 @@ uint32_t entry_idle_s(const struct ks *ks, const struct entry *e);   /* OBJECT I
 uint8_t entry_freq(const struct ks *ks, const struct entry *e);      /* OBJECT FREQ, decayed */
 size_t entry_bytes(const struct entry *e);                           /* MEMORY USAGE */
 bool ks_lfu(const struct ks *ks);
+/* The key as it is when it was not touched for so long (of use under LRU), or with this frequency
+ * (under LFU); a key that is absent stays so. */
+void ks_set_idle(struct ks *ks, struct slice key, uint32_t idle_s);
+void ks_set_freq(struct ks *ks, struct slice key, uint8_t freq);
 
 /* ---- strings ---- */
 
