@@ -1,9 +1,9 @@
 /* Which worker serves a connection.
  *
- *   packed (default)   new connections go to the first worker that is not well loaded; every tick a
- *                      worker that is nearly full gives a share of its traffic to one with room, and
- *                      once a second one with hardly any work gives what it has to a lower one
- *   spread             new connections go to the workers in turn; only a full worker gives some away
+ *   packed (default)   new connections go to the first worker that is not well loaded; every tick
+ *                      a worker that is nearly full gives a share of its traffic to one with room,
+ *                      and once a second one with hardly any work gives what it has to a lower one
+ *   spread             new connections go to the workers in turn; only a full worker gives any away
  *
  * At low load one worker so serves every shard (it borrows the others'), at the cost of one thread:
  * no wake-ups between workers, and batches twice as large (FIGURES section 3, "sticky"). When load

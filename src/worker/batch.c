@@ -17,6 +17,7 @@
  * Thread: holder of the shard concerned; conn and replies' use: the home worker. */
 #include "batch.h"
 
+#include "block.h"
 #include "conn.h"
 #include "exec.h"
 #include "group.h"
@@ -64,7 +65,7 @@ struct batch {
 
 static bool batchable(const struct op *op, const struct conn *c)
 {
-    return op->conn == c && op->shard >= 0;
+    return op->conn == c && op->shard >= 0 && !block_may(op);
 }
 
 struct size_of_batch {

@@ -19,6 +19,7 @@
 
 #include <errno.h>
 
+#include "block.h"
 #include "local.h"
 #include "splitring/base/mem.h"
 #include "splitring/io/net.h"
@@ -82,6 +83,7 @@ void conn_close(struct conn *c)
     list_remove(&c->dirty_link);
     c->flags &= ~(uint32_t)(CONN_READY | CONN_DIRTY | CONN_HAS_INPUT);
     c->data = NULL;
+    block_leave(c, BLOCK_CLOSE);
     if (!(c->flags & CONN_MIGRATING)) io_close(c->worker->io, &c->sock); /* else when it has left */
 }
 
@@ -193,7 +195,7 @@ void conn_on_closed(struct conn *c, int error)
     c->flags |= CONN_PEER_CLOSED;
     bool busy = c->in.len || c->data || c->out.len ||
                 c->flags & (CONN_WAITING | CONN_HAS_INPUT | CONN_READY);
-    if (error || !busy) conn_close(c);
+    if (error || !busy || c->flags & CONN_BLOCKED) conn_close(c);
 }
 
 /* ---- output ---- */

@@ -31,6 +31,7 @@ enum conn_flag {
     CONN_MIGRATING = 1u << 18,    /* detaching, goes to another worker */
     CONN_PAUSED = 1u << 19,       /* CLIENT PAUSE */
     CONN_BAD_INPUT = 1u << 20,    /* a protocol error is due after what is in flight */
+    CONN_BLOCKED = 1u << 21,      /* waits for a key: in_flight is its transaction (block.h) */
     CONN_HAS_INPUT = CONN_HELD_OP | CONN_BAD_INPUT /* beside what is in `in` */
 };
 

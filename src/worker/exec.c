@@ -5,6 +5,7 @@
  * Thread: holder of the shards named. */
 #include "exec.h"
 
+#include "block.h"
 #include "conn.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
@@ -35,8 +36,8 @@ static void call_prepare(struct worker *w, struct call *call, const struct exec 
     call->effects = NULL;
     call->conn = NULL;
     call->dirty = 0;
-    call->may_block = false;
-    call->block = NULL;
+    call->may_block = x->block != NULL;
+    call->block = x->block;
 }
 
 static inline void call_run(struct worker *w, struct call *call, bool counted)
@@ -82,6 +83,7 @@ uint32_t exec_one(struct worker *w, const struct exec *x, shard_id shard)
         call.ks.flags |= KS_LOGICAL;
     call_run(w, &call, !x->is_part);
     worker_touched(w, shard, dbs_of(x));
+    block_serve(w, shard);
     return call.reply.errors;
 }
 
@@ -100,7 +102,19 @@ uint32_t exec_many(struct worker *w, const struct exec *x)
     call_run(w, &call, !x->is_part);
     w->touched_shards |= w->held;
     w->touched_dbs |= dbs_of(x);
+    for (uint32_t held = w->held; held; held &= held - 1)
+        block_serve(w, (shard_id)__builtin_ctz(held));
     return call.reply.errors;
+}
+
+void exec_waiter(struct worker *w, const struct exec *x, int shard)
+{
+    struct call call;
+    call_prepare(w, &call, x);
+    if (shard >= 0) call.ks.shard = w->hub->shards[shard];
+    call_run(w, &call, false);
+    w->touched_shards |= w->held;
+    w->touched_dbs |= dbs_of(x);
 }
 
 uint32_t exec_scratch(struct worker *w, const struct exec *x)

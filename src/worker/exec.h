@@ -20,12 +20,16 @@ struct exec {
     uint64_t hash;
     const struct key_hint *hint; /* NULL: none; only for the shard it was made for, at once */
     struct buf *out;
+    struct call_block *block; /* the client may be made to wait; NULL: it may not */
 };
 
 /* shard: all keys live there. Returns the number of error replies written. */
 uint32_t exec_one(struct worker *w, const struct exec *x, shard_id shard);
 /* All shards of the hub are at hand (their keys' are held). */
 uint32_t exec_many(struct worker *w, const struct exec *x);
+/* A waiter's command, served by the unit that made its key ready: all keys in `shard`, or -1: all
+ * shards are at hand. Serves nobody itself. */
+void exec_waiter(struct worker *w, const struct exec *x, int shard);
 /* On the coordinator's scratch shard. */
 uint32_t exec_scratch(struct worker *w, const struct exec *x);
 /* No keys: the connection's own commands. */

@@ -15,6 +15,7 @@
 #include "group.h"
 
 #include "batch.h"
+#include "block.h"
 #include "conn.h"
 #include "exec.h"
 #include "local.h"
@@ -195,7 +196,7 @@ static bool collect_one(struct worker *w, struct conn *c, struct group *g, bool 
                       .args = blobs ? p->argv : NULL, .from_held = held || blobs};
     op_judge(w, op, g);
     if (op->from_held) return false; /* its arguments live until the next parse */
-    return op->shard != OP_LOCAL || local_is_stateless(op->cmd);
+    return (op->shard != OP_LOCAL || local_is_stateless(op->cmd)) && !block_may(op);
 }
 
 static void collect(struct worker *w, struct group *g)
@@ -322,7 +323,7 @@ static void cut(struct worker *w, struct group *g, unsigned i)
     if (worth_deferring(w, op) || !worker_has_room(w, op->mask)) {
         c->flags |= CONN_READY;
         list_push_back(&w->stalled, &c->ready_link);
-    } else if (op->shard >= 0) {
+    } else if (op->shard >= 0 && !block_may(op)) {
         if (g->mask >> w->id & 1u) worker_hold(w, w->id); /* its own part is linked there */
         next = batch_start(w, g, i);
     } else {
@@ -369,14 +370,20 @@ static bool run_keys(struct worker *w, struct op *op)
     group_exec_of(w, op, &x);
     if (likely(op->shard >= 0)) {
         if (!exec_free(w, &x, (shard_id)op->shard)) return false;
-        exec_one(w, &x, (shard_id)op->shard);
+        if (unlikely(block_may(op)))
+            block_run(w, op, &x);
+        else
+            exec_one(w, &x, (shard_id)op->shard);
         op->conn->deferred = 0;
         counter_add(op->shard == w->id ? &w->pub->ran_local : &w->pub->ran_borrowed, 1);
         return true;
     }
     for (uint32_t m = op->mask; m; m &= m - 1)
         if (!exec_free(w, &x, (shard_id)__builtin_ctz(m))) return false;
-    exec_many(w, &x);
+    if (unlikely(block_may(op)))
+        block_run(w, op, &x);
+    else
+        exec_many(w, &x);
     op->conn->deferred = 0;
     counter_add(&w->pub->txns_direct, 1);
     return true;

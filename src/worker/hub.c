@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "batch.h"
+#include "block.h"
 #include "internal.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
@@ -45,6 +46,7 @@ static void shards_init(struct hub *hub, const struct hub_options *options)
     const struct config *config = options->config;
     hub->shards = mem_zalloc(n * sizeof *hub->shards);
     hub->locks = mem_zalloc(n * sizeof(struct locks *));
+    hub->waiting = mem_alloc_aligned(n * sizeof *hub->waiting, CACHE_LINE);
     hub->active = mem_alloc_aligned(n * sizeof *hub->active, CACHE_LINE);
     hub->holders = mem_alloc_aligned(n * sizeof *hub->holders, CACHE_LINE);
     for (shard_id s = 0; s < n; s++) {
@@ -60,6 +62,8 @@ static void shards_init(struct hub *hub, const struct hub_options *options)
         locks_set_faults(hub->locks[s], options->faults >> FAULT_LOCKS_SHIFT);
         list_init(&hub->active[s].parts);
         counter_set(&hub->active[s].count, 0);
+        waiting_init(&hub->waiting[s]);
+        shard_set_ready_hook(hub->shards[s], waiting_on_ready, &hub->waiting[s]);
         holder_init(&hub->holders[s]);
     }
     hub->shard_of_slot = mem_alloc(SLOT_COUNT * sizeof *hub->shard_of_slot);
@@ -109,6 +113,7 @@ void hub_free(struct hub *hub)
         mem_free(hub->shard_published[i].expiry_avg);
         shard_free(hub->shards[i]);
         locks_free(hub->locks[i]);
+        waiting_deinit(&hub->waiting[i]);
     }
     for (uint32_t i = 0; i < hub->count * hub->count; i++) mailbox_deinit(&hub->mail[i]);
     mem_free((void *)hub->sleeping);
@@ -119,6 +124,7 @@ void hub_free(struct hub *hub)
     mem_free(hub->shards);
     mem_free(hub->locks);
     mem_free(hub->active);
+    mem_free(hub->waiting);
     mem_free(hub->holders);
     mem_free(hub->shard_of_slot);
     config_deinit(hub->config_start);
@@ -137,7 +143,8 @@ bool hub_quiet(const struct hub *hub)
 {
     bool quiet = true;
     for (unsigned s = 0; s < hub->count; s++)
-        quiet &= !locks_active(hub->locks[s]) && list_empty(&hub->active[s].parts);
+        quiet &= !locks_active(hub->locks[s]) && list_empty(&hub->active[s].parts) &&
+                 waiting_empty(&hub->waiting[s]);
     return quiet;
 }
 

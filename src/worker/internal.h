@@ -6,7 +6,8 @@
  *   group.c   parse → prefetch → run: the hot path
  *   exec.c    one command on shards that are held
  *   batch.c   the order rule: runs with one progress counter
- *   txn.c     the coordinator of a multi-shard command; hop.c its acts at a shard
+ *   txn.c     the coordinator of a multi-shard command, and its acts at a shard
+ *   block.c   clients that wait for keys; block_home.c their side
  *   fanout.c  an act of every worker, answered after the last
  *   stats.c   published sums and gauges: what INFO reads
  *   local_*.c commands of the connection and the server
@@ -73,12 +74,20 @@ struct worker_published {
     counter protocol_errors, output_kills, query_kills, evicted_clients;
     counter load_permille; /* of the last tick (balance.c) */
     counter paused; /* CLIENT PAUSE in force */
+    counter blocked; /* clients that wait for a key */
     counter dirty;  /* writes done */
     counter *calls, *calls_failed, *calls_rejected, *nsec; /* by command id; nsec sampled */
     counter ops_per_s, in_per_s, out_per_s; /* of the last second */
     counter cpu_user_us, cpu_system_us, sweep_us;
     counter peak_bytes; /* highest used memory that this worker has seen */
     counter errors[ERROR_CODES]; /* by first word: stats_error_code() */
+};
+
+/* Who waits for keys of one shard (block.c). Thread: holder. */
+struct waiting {
+    struct waiting_key **buckets; /* chained; a power of two */
+    uint32_t bucket_count, count;
+    struct list ready; /* keys that may have something for their waiters now */
 };
 
 struct hub {
@@ -96,6 +105,7 @@ struct hub {
     struct shard **shards;
     struct locks **locks;       /* by shard */
     struct shard_active *active; /* by shard */
+    struct waiting *waiting;     /* by shard */
     struct holder *holders;
     struct mailbox *mail;       /* [from * count + to] */
     struct worker **workers;
@@ -133,6 +143,11 @@ enum message_kind {
     MSG_TXN_LOCK,     /* …: grant, or wait in the queue */
     MSG_TXN_WRITE,    /* …: do the writes, then release */
     MSG_TXN_RELEASE,  /* …: not answered */
+    MSG_TXN_REGISTER, /* …: its client waits for these keys, then release; not answered */
+    MSG_WAITER_SERVED, /* struct waiter, to its home: here is its reply */
+    MSG_WAITER_WOKEN,  /* …: its key is ready, it runs as a transaction */
+    MSG_WAITER_LEFT,   /* …: it was not served after all */
+    MSG_WAITER_FORGET, /* …, to a shard's owner: it waits no more */
     MSG_TXN_ANSWER,   /* struct txn_part: part->answer */
     MSG_FANOUT_ORDER, /* struct fanout, to worker 0: send it to all */
     MSG_FANOUT,       /* struct fanout: do your part */
@@ -237,6 +252,8 @@ struct worker {
         bool writes_only;
     } pause;
     struct list paused;    /* connections held back by CLIENT PAUSE */
+    struct waiter **deadlines; /* of blocked clients: a heap (block_home.c) */
+    size_t deadline_count, deadline_cap;
     struct buf spare_bufs[64];
     unsigned spare_count;
     struct io_event events[EVENTS_MAX];

@@ -4,6 +4,7 @@
  * Thread: parts: each worker; the rest: the connection's worker. */
 #include <stdlib.h>
 
+#include "block.h"
 #include "conn.h"
 #include "fanout.h"
 #include "local.h"
@@ -24,6 +25,7 @@ static void describe(const struct conn *c, struct buf *out)
     size_t n = 0;
     if (c->flags & CONN_CLOSE_AFTER) flags[n++] = 'c';
     if (c->flags & CONN_UNIX) flags[n++] = 'U';
+    if (c->flags & CONN_BLOCKED) flags[n++] = 'b';
     if (c->flags & CONN_NO_EVICT) flags[n++] = 'e';
     if (c->flags & CONN_NO_TOUCH) flags[n++] = 'T';
     flags[n ? n : 1] = '\0';
@@ -383,10 +385,32 @@ void cmd_client_unpause(struct call *c)
     fanout_start(fanout_new(c->conn->worker, c->conn, unpause_part, ok_done, NULL), true);
 }
 
-/* No command blocks yet, so no client is ever found blocked. */
+struct unblock_request {
+    uint64_t id;
+    enum block_leave why;
+};
+
+static void unblock_part(struct worker *w, struct fanout *f)
+{
+    const struct unblock_request *request = f->arg;
+    LIST_FOREACH_SAFE(l, next, &w->conns) {
+        struct conn *c = CONTAINER_OF(l, struct conn, link);
+        if (c->id == request->id) f->number[w->id] = block_leave(c, request->why);
+    }
+}
+
+static void unblock_done(struct worker *w, struct fanout *f, struct conn *c, struct reply *reply)
+{
+    int64_t count = 0;
+    (void)c;
+    for (unsigned i = 0; i < w->hub->count; i++) count += f->number[i];
+    if (reply) reply_int(reply, count);
+}
+
 void cmd_client_unblock(struct call *c)
 {
     int64_t id;
+    struct unblock_request *request;
     if (c->argc > 4) {
         reply_error(&c->reply, ERR_SYNTAX);
         return;
@@ -396,5 +420,8 @@ void cmd_client_unblock(struct call *c)
         return;
     }
     if (!call_int(c, 2, &id)) return;
-    reply_int(&c->reply, 0);
+    request = mem_alloc(sizeof *request);
+    request->id = (uint64_t)id;
+    request->why = c->argc == 4 && call_is(c, 3, "error") ? BLOCK_ERROR : BLOCK_TIMEOUT;
+    fanout_start(fanout_new(c->conn->worker, c->conn, unblock_part, unblock_done, request), false);
 }

@@ -12,6 +12,7 @@
 #include <errno.h>
 
 #include "batch.h"
+#include "block.h"
 #include "conn.h"
 #include "fanout.h"
 #include "group.h"
@@ -173,8 +174,16 @@ static void handle(struct worker *w, struct message m)
     case MSG_TXN_LOCK:
     case MSG_TXN_WRITE:
     case MSG_TXN_RELEASE:
+    case MSG_TXN_REGISTER:
         worker_hold(w, w->id);
         txn_hop(w, m.kind, m.ptr);
+        break;
+    case MSG_WAITER_SERVED: block_on_served(w, m.ptr); break;
+    case MSG_WAITER_WOKEN: block_on_woken(w, m.ptr); break;
+    case MSG_WAITER_LEFT: block_on_left(w, m.ptr); break;
+    case MSG_WAITER_FORGET:
+        worker_hold(w, w->id);
+        block_on_forget(w, m.ptr);
         break;
     case MSG_TXN_ANSWER: txn_answered(w, m.ptr); break;
     case MSG_FANOUT_ORDER: fanout_order(w, m.ptr); break;

@@ -7,6 +7,7 @@
  * Thread: owner. */
 #include "timer.h"
 
+#include "block.h"
 #include "conn.h"
 #include "fanout.h"
 #include "splitring/io/os.h"
@@ -115,6 +116,7 @@ static bool sweep(struct worker *w)
     worker_hold(w, w->id);
     int64_t start_us = os_mono_us();
     size_t done = shard_sweep(w->shard, w->now, SWEEP_BUDGET, &w->expire_sink);
+    block_serve(w, w->id);
     counter_add(&w->pub->sweep_us, (uint64_t)(os_mono_us() - start_us));
     worker_touched(w, w->id, DBS_ALL);
     return done != 0;
@@ -122,9 +124,11 @@ static bool sweep(struct worker *w)
 
 static bool free_some(struct worker *w)
 {
-    if (!counter_get(&w->hub->shard_published[w->id].lazyfree_pending)) return false;
+    /* Copies that commands over several shards have left on the scratch shard. */
+    size_t done = shard_free_step(w->scratch, FREE_BUDGET);
+    if (!counter_get(&w->hub->shard_published[w->id].lazyfree_pending)) return done != 0;
     worker_hold(w, w->id);
-    size_t done = shard_free_step(w->shard, FREE_BUDGET);
+    done += shard_free_step(w->shard, FREE_BUDGET);
     worker_touched(w, w->id, DBS_ALL);
     return done != 0;
 }
@@ -142,6 +146,7 @@ bool timer_run(struct worker *w)
         tick(w);
     }
     pause_over(w);
+    block_tick(w);
     bool more = sweep(w);
     more |= free_some(w);
     return more;
@@ -152,6 +157,10 @@ int64_t timer_next_us(struct worker *w)
     uint64_t due = counter_get(&w->hub->shard_published[w->id].expiry_min);
     w->expiry_seen = due;
     int64_t next = w->quiet ? INT64_MAX : w->next_cron_mono_us - w->mono_us;
+    if (block_next(w) != EXPIRE_NONE) {
+        int64_t left = block_next(w) * 1000 - w->now_us;
+        if (left < next) next = left > 0 ? left : 1;
+    }
     if (due < (uint64_t)EXPIRE_NONE && w->active_expire) {
         int64_t left = ((int64_t)due - w->now + 1) * 1000;
         if (left < TICK_US) left = TICK_US; /* what is due now had its share of this tick */

@@ -1,4 +1,4 @@
-/* The coordinator of a command over several shards.
+/* The coordinator of a command over several shards, and of one that may block.
  *
  *        TRY to all shards at once ──▶ all granted? ── yes ──────────────┐
  *                                        │ no: keep what lies below the   │
@@ -9,10 +9,13 @@
  * done
  *
  * Split commands (MGET, DEL, MSET …) run at each shard on that shard's keys: readers in the
- * granting hop, writers in the write hop. The others (COPY, RENAME, BITOP …) fetch images of all
- * their keys with the grants; the handler then runs on the coordinator's scratch shard, and the
- * keys it changed go home as images with the write hop. So every handler is written once, for one
- * shard.
+ * granting hop, writers in the write hop. Commands that take the first of their keys that exists
+ * (LMPOP, BLPOP …) are told with the grants which of them do; the write hop then goes to that key's
+ * shard alone. The others (COPY, RENAME, BITOP …) fetch images of all their keys with the grants;
+ * the handler then runs on the coordinator's scratch shard, and the keys it changed go home as
+ * images with the write hop (txn_image.c). So every handler is written once, for one shard.
+ *
+ * A blocking command that finds nothing REGISTERs in the hop that releases its locks (block.c).
  *
  * Who holds shard s waits only above s, and inside a shard only for what came earlier: no cycle.
  * The rules were explored in shared/model; each fault bit here leaves one out for the simulator.
@@ -21,6 +24,7 @@
  * answer. */
 #include "txn.h"
 
+#include "block.h"
 #include "conn.h"
 #include "group.h"
 #include "splitring/base/check.h"
@@ -28,34 +32,11 @@
 #include "splitring/base/num.h"
 #include "stats.h"
 
-enum phase { PHASE_TRY, PHASE_ORDERED, PHASE_WRITE };
-
-struct txn {
-    struct conn *conn;
-    struct worker *home;
-    struct exec x; /* arguments copied */
-    struct buf bytes;
-    struct slice *argv;
-    struct key_ref *refs;
-    int ref_count;
-    int copy_db;      /* COPY … DB n: where its destination lives; -1 */
-    enum phase phase;
-    unsigned pending; /* answers outstanding */
-    unsigned part_count;
-    struct txn_part *parts; /* ascending by shard */
-    counter refs_left; /* releases on their way, and one for the coordinator */
-    struct buf reply; /* of the handler on the scratch shard */
-};
-
-/* The handler runs on the scratch shard, on images of the keys. */
-static bool on_copies(const struct command *cmd)
-{
-    return cmd->split == SPLIT_NONE || cmd->split >= SPLIT_FIRST;
-}
+#include <limits.h>
 
 /* ---- building ---- */
 
-static void txn_drop(struct txn *t)
+void txn_drop(struct txn *t)
 {
     if (!refs_drop_shared(&t->refs_left)) return;
     for (unsigned i = 0; i < t->part_count; i++) {
@@ -74,6 +55,8 @@ static void txn_drop(struct txn *t)
     mem_free(t->argv);
     buf_deinit(&t->bytes);
     buf_deinit(&t->reply);
+    buf_deinit(&t->block.args);
+    mem_free(t->block.replaced);
     mem_free(t);
 }
 
@@ -103,8 +86,8 @@ static void part_sub_args(struct txn *t, struct txn_part *part)
     const struct command *cmd = t->x.cmd;
     part->sub = t->x;
     part->sub.out = &part->reply;
-    part->sub.is_part = true;
-    if (cmd->route == ROUTE_ALL || on_copies(cmd)) return;
+    part->sub.is_part = t->way == TXN_PARTS;
+    if (cmd->route == ROUTE_ALL || t->way != TXN_PARTS) return;
     int step = cmd->key_step > 0 ? cmd->key_step : 1;
     part->sub_argv = mem_alloc(((size_t)part->key_count * (size_t)step + 1) * sizeof(struct slice));
     int n = 0;
@@ -146,7 +129,18 @@ static void part_init(struct worker *w, struct txn *t, struct txn_part *part, sh
     part_sub_args(t, part);
 }
 
-static struct txn *txn_new(struct worker *w, const struct op *op)
+static enum txn_way way_of(const struct op *op)
+{
+    if (op->shard >= 0) return TXN_ONE;
+    switch ((enum split)op->cmd->split) {
+    case SPLIT_NONE:
+    case SPLIT_MOVE: return TXN_COPIES;
+    case SPLIT_FIRST: return TXN_FIRST;
+    default: return TXN_PARTS;
+    }
+}
+
+struct txn *txn_new(struct worker *w, const struct op *op)
 {
     struct txn *t = mem_zalloc(sizeof *t);
     t->conn = op->conn;
@@ -157,6 +151,7 @@ static struct txn *txn_new(struct worker *w, const struct op *op)
         txn_drop(t);
         return NULL;
     }
+    t->way = way_of(op);
     t->copy_db = find_copy_db(t);
     t->part_count = (unsigned)__builtin_popcount(op->mask);
     t->parts = mem_zalloc(t->part_count * sizeof *t->parts);
@@ -168,11 +163,11 @@ static struct txn *txn_new(struct worker *w, const struct op *op)
 
 /* ---- sending ---- */
 
-static void part_send(struct txn *t, struct txn_part *part, uint32_t kind)
+void txn_part_send(struct txn *t, struct txn_part *part, uint32_t kind)
 {
     struct worker *w = t->home;
-    if (kind == MSG_TXN_RELEASE)
-        counter_next_shared(&t->refs_left);
+    if (kind == MSG_TXN_RELEASE || kind == MSG_TXN_REGISTER)
+        counter_next_shared(&t->refs_left); /* no answer: the hop drops it */
     else
         t->pending++;
     if (part->shard == w->id && kind == MSG_TXN_RELEASE) {
@@ -190,14 +185,26 @@ static void release_granted(struct txn *t, unsigned from)
     for (unsigned i = from; i < t->part_count; i++) {
         if (!t->parts[i].granted) continue;
         t->parts[i].granted = false;
-        part_send(t, &t->parts[i], MSG_TXN_RELEASE);
+        txn_part_send(t, &t->parts[i], MSG_TXN_RELEASE);
     }
 }
 
 static void try_all(struct txn *t)
 {
-    t->phase = PHASE_TRY;
-    for (unsigned i = 0; i < t->part_count; i++) part_send(t, &t->parts[i], MSG_TXN_TRY);
+    t->phase = TXN_PHASE_TRY;
+    for (unsigned i = 0; i < t->part_count; i++) txn_part_send(t, &t->parts[i], MSG_TXN_TRY);
+}
+
+void txn_restart(struct txn *t)
+{
+    t->reply.len = 0;
+    t->block.wanted = false;
+    t->x.now = t->home->now;
+    for (unsigned i = 0; i < t->part_count; i++) {
+        t->parts[i].sub.now = t->x.now;
+        t->parts[i].writes.len = 0;
+    }
+    try_all(t);
 }
 
 void txn_start(struct worker *w, const struct op *op)
@@ -230,141 +237,30 @@ static void count_call(struct txn *t, const struct buf *out)
     stats_note_error(t->home, out);
 }
 
-static void finish(struct txn *t)
+void txn_finish(struct txn *t, struct buf *out)
 {
     struct conn *c = t->conn;
-    struct buf out = {0};
-    if (on_copies(t->x.cmd)) {
-        out = t->reply;
-        t->reply = (struct buf){0};
-    } else {
-        txn_combine(t->x.cmd, t->ref_count, t->parts, t->part_count, &t->home->rng, t->x.proto,
-                    &out);
-        count_call(t, &out);
-    }
-    conn_append_reply(c, &out);
-    buf_deinit(&out);
+    conn_append_reply(c, out);
+    buf_deinit(out);
     txn_drop(t);
     conn_resume(c);
 }
 
-/* ---- images: values on their way to the scratch shard and back ---- */
-
-#define IMAGE_UNCHANGED UINT64_MAX
-
-static struct ks key_view(struct txn *t, struct shard *shard, int pos)
+/* Every write has been answered. */
+static void written(struct txn *t)
 {
-    bool second = t->copy_db >= 0 && pos == 2;
-    return (struct ks){.shard = shard, .shard_count = 1, .now = t->x.now,
-                       .db = second ? (db_id)t->copy_db : t->x.db,
-                       .flags = KS_NO_STATS | KS_NO_TOUCH |
-                                (t->x.cmd->flags & CMD_WRITE ? 0 : KS_LOGICAL)};
-}
-
-/* Appends a length and the key's image. */
-static void image_fetch(struct txn *t, struct shard *shard, int pos, struct buf *list)
-{
-    struct ks ks = key_view(t, shard, pos);
-    uint64_t len = 0;
-    size_t at = list->len;
-    buf_append(list, &len, sizeof len);
-    ks_image_write(&ks, t->argv[pos], list);
-    if (list->failed) return;
-    len = list->len - at - sizeof len;
-    memcpy(list->ptr + at, &len, sizeof len);
-}
-
-/* The next image of a list; false: unchanged. */
-static bool image_next(const struct buf *list, size_t *at, struct slice *image)
-{
-    uint64_t len;
-    memcpy(&len, list->ptr + *at, sizeof len);
-    *at += sizeof len;
-    if (len == IMAGE_UNCHANGED) return false;
-    *image = slice_of(list->ptr + *at, (size_t)len);
-    *at += (size_t)len;
-    return true;
-}
-
-static bool scratch_fill(struct txn *t)
-{
-    for (unsigned i = 0; i < t->part_count; i++) {
-        struct txn_part *part = &t->parts[i];
-        size_t at = 0;
-        if (part->images.failed) return false;
-        for (int k = 0; k < part->key_count; k++) {
-            struct slice image;
-            struct ks ks = key_view(t, t->home->scratch, part->key_pos[k]);
-            if (image_next(&part->images, &at, &image) &&
-                ks_image_put(&ks, t->argv[part->key_pos[k]], image) != 0)
-                return false;
-        }
+    struct buf out = {0};
+    if (unlikely(t->waiter) && block_settled(t)) return;
+    if (t->way == TXN_PARTS) {
+        txn_combine(t->x.cmd, t->ref_count, t->parts, t->part_count, &t->home->rng, t->x.proto,
+                    &out);
+        count_call(t, &out);
+    } else {
+        struct buf *reply = t->acting ? &t->acting->reply : &t->reply;
+        out = *reply;
+        *reply = (struct buf){0};
     }
-    return true;
-}
-
-static bool key_is_written(const struct txn *t, int pos)
-{
-    for (int i = 0; i < t->ref_count; i++)
-        if (t->refs[i].pos == pos) return t->refs[i].flags & KEY_WRITES;
-    return false;
-}
-
-/* Which of the part's keys the handler changed; false: none. */
-static bool part_collect_writes(struct txn *t, struct txn_part *part)
-{
-    bool any = false;
-    size_t at = 0;
-    for (int k = 0; k < part->key_count; k++) {
-        int pos = part->key_pos[k];
-        struct slice before = {0};
-        image_next(&part->images, &at, &before);
-        size_t mark = part->writes.len;
-        if (key_is_written(t, pos)) {
-            image_fetch(t, t->home->scratch, pos, &part->writes);
-            struct slice after = slice_of(part->writes.ptr + mark + 8, part->writes.len - mark - 8);
-            if (part->writes.failed || !slice_equal(before, after)) {
-                any = true;
-                continue;
-            }
-        }
-        uint64_t unchanged = IMAGE_UNCHANGED;
-        part->writes.len = mark;
-        buf_append(&part->writes, &unchanged, sizeof unchanged);
-    }
-    return any;
-}
-
-static void scratch_empty(struct txn *t)
-{
-    for (unsigned i = 0; i < t->part_count; i++)
-        for (int k = 0; k < t->parts[i].key_count; k++) {
-            struct ks ks = key_view(t, t->home->scratch, t->parts[i].key_pos[k]);
-            ks_delete(&ks, t->argv[t->parts[i].key_pos[k]], false);
-        }
-    while (shard_free_step(t->home->scratch, 1000)) continue;
-}
-
-/* The handler on copies; afterwards each part knows what it has to write. Out of memory on the way:
- * an error reply and no writes. */
-static void run_on_scratch(struct txn *t)
-{
-    t->x.out = &t->reply;
-    bool ok = scratch_fill(t);
-    if (ok) exec_scratch(t->home, &t->x);
-    for (unsigned i = 0; i < t->part_count && ok; i++) {
-        struct txn_part *part = &t->parts[i];
-        if (!(t->x.cmd->flags & CMD_WRITE) || !part_collect_writes(t, part))
-            buf_deinit(&part->writes);
-        ok = !part->writes.failed;
-    }
-    if (!ok) {
-        struct reply reply = {.out = &t->reply, .proto = t->x.proto};
-        for (unsigned i = 0; i < t->part_count; i++) buf_deinit(&t->parts[i].writes);
-        t->reply.len = 0;
-        reply_error(&reply, ERR_OOM);
-    }
-    scratch_empty(t);
+    txn_finish(t, &out);
 }
 
 /* ---- the lock point ---- */
@@ -387,25 +283,59 @@ static bool judged_at_one_time(struct txn *t)
     return false;
 }
 
+/* The part that has the first key that exists; NULL: none does. */
+static struct txn_part *first_part(struct txn *t)
+{
+    struct txn_part *first = NULL;
+    for (unsigned i = 0; i < t->part_count; i++) {
+        struct txn_part *part = &t->parts[i];
+        if (part->first != INT_MAX && (!first || part->first < first->first)) first = part;
+    }
+    return first;
+}
+
+/* What runs here at the lock point; afterwards it is known which parts have something to write. */
+static void run_at_home(struct txn *t)
+{
+    t->acting = NULL;
+    if (t->way == TXN_ONE) {
+        t->acting = &t->parts[0];
+        if (t->x.cmd->flags & CMD_BLOCKING) t->waiter = block_prepare(t);
+    } else if (t->way == TXN_FIRST) {
+        t->acting = first_part(t);
+        if (!t->acting) txn_run_on_scratch(t); /* nothing there: it says so, or waits */
+    } else if (t->way == TXN_COPIES) {
+        txn_run_on_scratch(t);
+    }
+}
+
+static bool part_writes(const struct txn *t, const struct txn_part *part)
+{
+    if (t->way == TXN_PARTS) return t->x.cmd->flags & CMD_WRITE;
+    return t->way == TXN_COPIES ? part->writes.len != 0 : part == t->acting;
+}
+
 /* All locks are held: here the transaction happens. */
 static void lock_point(struct txn *t)
 {
     if (!judged_at_one_time(t)) return;
-    bool writes = t->x.cmd->flags & CMD_WRITE;
-    t->phase = PHASE_WRITE;
-    if (on_copies(t->x.cmd)) run_on_scratch(t);
+    t->phase = TXN_PHASE_WRITE;
+    run_at_home(t);
+    if (unlikely(t->block.wanted)) {
+        if (block_start(t)) return;
+        t->block.wanted = false; /* the client has gone */
+    }
     for (unsigned i = 0; i < t->part_count; i++) {
         struct txn_part *part = &t->parts[i];
-        bool has_write = writes && (!on_copies(t->x.cmd) || part->writes.len);
         part->granted = false;
-        part_send(t, part, has_write ? MSG_TXN_WRITE : MSG_TXN_RELEASE);
+        txn_part_send(t, part, part_writes(t, part) ? MSG_TXN_WRITE : MSG_TXN_RELEASE);
     }
-    if (t->pending == 0) finish(t);
+    if (t->pending == 0) written(t);
 }
 
 static void lock_next(struct txn *t)
 {
-    t->phase = PHASE_ORDERED;
+    t->phase = TXN_PHASE_ORDERED;
     bool unsorted = t->home->hub->faults & FAULT_ORDERED_UNSORTED;
     for (unsigned n = 0; n < t->part_count; n++) {
         /* argument order: by the first key of the command */
@@ -414,7 +344,7 @@ static void lock_next(struct txn *t)
             hub_shard_of(t->home->hub, t->argv[t->refs[0].pos]) != t->parts[0].shard)
             i = t->part_count - 1 - n;
         if (t->parts[i].granted) continue;
-        part_send(t, &t->parts[i], MSG_TXN_LOCK);
+        txn_part_send(t, &t->parts[i], MSG_TXN_LOCK);
         return;
     }
     lock_point(t);
@@ -448,12 +378,12 @@ void txn_answered(struct worker *w, struct txn_part *part)
     t->pending--;
     if (part->answer == TXN_GRANTED) part->granted = true;
     switch (t->phase) {
-    case PHASE_TRY:
+    case TXN_PHASE_TRY:
         if (t->pending == 0) tries_answered(t);
         break;
-    case PHASE_ORDERED: lock_next(t); break;
-    case PHASE_WRITE:
-        if (t->pending == 0) finish(t);
+    case TXN_PHASE_ORDERED: lock_next(t); break;
+    case TXN_PHASE_WRITE:
+        if (t->pending == 0) written(t);
         break;
     }
 }
@@ -477,12 +407,22 @@ static void note_times(struct worker *w, struct txn_part *part)
     struct shard *shard = w->hub->shards[part->shard];
     part->next_expiry = EXPIRE_NONE;
     for (int k = 0; k < part->key_count; k++) {
-        struct ks ks = key_view(t, shard, part->key_pos[k]);
+        struct ks ks = txn_key_view(t, shard, part->key_pos[k]);
         ks.flags |= KS_LOGICAL;
         const struct entry *e = ks_peek(&ks, t->argv[part->key_pos[k]]);
         if (e && entry_expiry(e) < part->next_expiry) part->next_expiry = entry_expiry(e);
     }
     part->clock = shard_clock(shard) > t->x.now ? shard_clock(shard) : t->x.now;
+}
+
+static int first_existing(struct worker *w, const struct txn_part *part)
+{
+    const struct txn *t = part->txn;
+    for (int k = 0; k < part->key_count; k++) {
+        struct ks ks = txn_key_view(t, w->hub->shards[part->shard], part->key_pos[k]);
+        if (ks_peek(&ks, t->argv[part->key_pos[k]])) return part->key_pos[k];
+    }
+    return INT_MAX;
 }
 
 /* The granting hop: readers read here, under the locks they will hold to the lock point. */
@@ -491,12 +431,12 @@ static void grant(struct worker *w, struct txn_part *part)
     struct txn *t = part->txn;
     part->reply.len = part->images.len = 0;
     note_times(w, part);
-    if (on_copies(t->x.cmd)) {
-        for (int k = 0; k < part->key_count; k++)
-            image_fetch(t, w->hub->shards[part->shard], part->key_pos[k], &part->images);
-    } else if (!(t->x.cmd->flags & CMD_WRITE)) {
+    if (t->way == TXN_COPIES)
+        txn_images_fetch(w, part);
+    else if (t->way == TXN_FIRST)
+        part->first = first_existing(w, part);
+    else if (t->way == TXN_PARTS && !(t->x.cmd->flags & CMD_WRITE))
         exec_one(w, &part->sub, part->shard);
-    }
     if (w->hub->faults & FAULT_READS_RELEASE && !(t->x.cmd->flags & CMD_WRITE) &&
         part->lock.state == LOCK_HELD)
         locks_release(w->hub->locks[part->shard], &part->lock);
@@ -511,21 +451,25 @@ static void lock_granted(void *ctx, struct lock_request *request)
 static void write_part(struct worker *w, struct txn_part *part)
 {
     struct txn *t = part->txn;
-    if (!on_copies(t->x.cmd)) {
-        exec_one(w, &part->sub, part->shard);
+    if (t->way == TXN_COPIES) {
+        txn_images_put(w, part);
+        block_serve(w, part->shard);
         return;
     }
-    size_t at = 0;
-    for (int k = 0; k < part->key_count; k++) {
-        struct slice image;
-        struct ks ks = key_view(t, w->hub->shards[part->shard], part->key_pos[k]);
-        ks.flags = KS_NO_STATS;
-        if (image_next(&part->writes, &at, &image) &&
-            ks_image_put(&ks, t->argv[part->key_pos[k]], image) != 0)
-            check(
-                false); /* the image exists in memory: a copy of it did not fit. No half writes. */
+    part->sub.block = t->waiter ? &t->block : NULL;
+    exec_one(w, &part->sub, part->shard);
+    if (unlikely(t->block.wanted)) block_register(w, t->waiter, part->shard);
+}
+
+/* Who waits for a key that this part gives up goes before whatever waits for its lock. */
+static void release_part(struct worker *w, struct txn_part *part)
+{
+    if (unlikely(shard_waiters(w->hub->shards[part->shard]))) {
+        for (int k = 0; k < part->key_count; k++)
+            block_mark(w, part->shard, part->txn->x.db, part->txn->argv[part->key_pos[k]]);
+        block_serve(w, part->shard);
     }
-    worker_touched(w, part->shard, DBS_ALL);
+    if (part->lock.state != LOCK_IDLE) locks_release(w->hub->locks[part->shard], &part->lock);
 }
 
 static bool read_no_lock(const struct worker *w, const struct txn_part *part)
@@ -550,11 +494,16 @@ void txn_hop(struct worker *w, uint32_t kind, struct txn_part *part)
         break;
     case MSG_TXN_WRITE:
         write_part(w, part);
-        locks_release(locks, &part->lock);
+        release_part(w, part);
         answer(w, part, TXN_DONE);
         break;
+    case MSG_TXN_REGISTER:
+        block_register(w, part->txn->waiter, part->shard);
+        release_part(w, part);
+        txn_drop(part->txn);
+        break;
     case MSG_TXN_RELEASE:
-        if (part->lock.state != LOCK_IDLE) locks_release(locks, &part->lock);
+        release_part(w, part);
         txn_drop(part->txn);
         break;
     default: check(false);

@@ -1,4 +1,5 @@
-/* Commands over several shards: locks on keys, two phases (DESIGN section 4).
+/* Commands over several shards, and commands that may block: locks on keys, two phases (DESIGN
+ * section 4).
  * Thread: as each function says. */
 #ifndef SPLITRING_SRC_WORKER_TXN_H
 #define SPLITRING_SRC_WORKER_TXN_H
@@ -7,8 +8,18 @@
 #include "internal.h"
 
 struct txn;
+struct waiter;
 
 enum txn_answer { TXN_GRANTED, TXN_REFUSED, TXN_DONE };
+enum txn_phase { TXN_PHASE_TRY, TXN_PHASE_ORDERED, TXN_PHASE_WRITE };
+
+/* Where the handler runs. */
+enum txn_way {
+    TXN_PARTS,  /* at each shard, on that shard's keys; replies are combined */
+    TXN_COPIES, /* on the coordinator's scratch shard, on images of all keys */
+    TXN_ONE,    /* at the one shard where all keys live */
+    TXN_FIRST   /* at the shard of the first key that exists */
+};
 
 /* What one shard is asked for. Between a request and its answer it belongs to the shard's holder,
  * otherwise to the coordinator. */
@@ -20,7 +31,8 @@ struct txn_part {
     bool granted;     /* coordinator's view */
     instant_ms clock; /* of the shard when it granted */
     instant_ms next_expiry; /* lowest expiry of its keys after that; EXPIRE_NONE */
-    struct exec sub;  /* the command as this shard runs it (split commands) */
+    int first;        /* TXN_FIRST: argv position of its first key that exists; INT_MAX */
+    struct exec sub;  /* the command as this shard runs it */
     struct slice *sub_argv;
     int *key_pos;     /* argv positions of this shard's keys, ascending */
     int key_count;
@@ -32,14 +44,59 @@ struct txn_part {
     uint32_t kind;    /* the act waiting in local_hops */
 };
 
+struct txn {
+    struct conn *conn;
+    struct worker *home;
+    struct exec x; /* arguments copied */
+    struct buf bytes;
+    struct slice *argv;
+    struct key_ref *refs;
+    int ref_count;
+    int copy_db;      /* COPY … DB n: where its destination lives; -1 */
+    enum txn_way way;
+    enum txn_phase phase;
+    unsigned pending; /* answers outstanding */
+    unsigned part_count;
+    struct txn_part *parts; /* ascending by shard */
+    struct txn_part *acting; /* TXN_ONE, TXN_FIRST: whose reply it is */
+    counter refs_left; /* releases on their way, a waiter, and one for the coordinator */
+    struct buf reply; /* of the handler on the scratch shard */
+    /* blocking commands (block.c) */
+    struct call_block block;
+    struct waiter *waiter;
+    instant_ms deadline; /* of the first time it blocked; 0: none */
+    bool has_deadline;
+};
+
+/* op's arguments copied, its parts made; NULL: no memory. Thread: the connection's owner. */
+struct txn *txn_new(struct worker *w, const struct op *op);
+void txn_drop(struct txn *t);
 /* Starts op as a transaction; the connection waits. Thread: the connection's owner. */
 void txn_start(struct worker *w, const struct op *op);
-/* kind: MSG_TXN_TRY … MSG_TXN_RELEASE. Thread: owner of part->shard. */
+/* From the beginning once more. Thread: the coordinator. */
+void txn_restart(struct txn *t);
+/* The connection gets this reply and goes on; t may be gone afterwards. Thread: the coordinator. */
+void txn_finish(struct txn *t, struct buf *out);
+/* kind: MSG_TXN_…; RELEASE of a part that holds nothing wakes those who wait for its keys. Thread:
+ * the coordinator. */
+void txn_part_send(struct txn *t, struct txn_part *part, uint32_t kind);
+/* kind: MSG_TXN_TRY … MSG_TXN_REGISTER. Thread: owner of part->shard. */
 void txn_hop(struct worker *w, uint32_t kind, struct txn_part *part);
 /* Thread: the coordinator. */
 void txn_answered(struct worker *w, struct txn_part *part);
 /* Acts of the coordinator's own shard; true if there were any. */
 bool txn_run_local(struct worker *w);
+
+/* ---- images (txn_image.c) ---- */
+
+/* A key of the transaction in this shard, for looking at or moving its value. */
+struct ks txn_key_view(const struct txn *t, struct shard *shard, int pos);
+/* Images of the part's keys into part->images. Thread: holder of part->shard. */
+void txn_images_fetch(struct worker *w, struct txn_part *part);
+/* The handler on copies; afterwards each part knows what it has to write. Thread: coordinator. */
+void txn_run_on_scratch(struct txn *t);
+/* Thread: holder of part->shard. */
+void txn_images_put(struct worker *w, struct txn_part *part);
 
 /* Replies of the parts made into one (txn_reply.c). */
 void txn_combine(const struct command *cmd, int key_count, struct txn_part *parts, unsigned count,

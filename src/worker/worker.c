@@ -97,6 +97,7 @@ void worker_free(struct worker *w)
     shard_free(w->scratch);
     config_deinit(w->config);
     mem_free(w->config);
+    mem_free(w->deadlines);
     mem_free(w);
 }
 
@@ -130,7 +131,7 @@ static void close_what_may_go(struct worker *w)
     bool patient = w->mono_us - w->stop_since_us < STOP_GRACE_US;
     LIST_FOREACH_SAFE(link, next, &w->conns) {
         struct conn *c = CONTAINER_OF(link, struct conn, link);
-        bool busy = c->flags & CONN_WAITING;
+        bool busy = c->flags & CONN_WAITING && !(c->flags & CONN_BLOCKED);
         bool unsent = c->out.len != 0 && (patient || !(c->flags & CONN_WANT_WRITE));
         if (!busy && !unsent) conn_close(c);
     }

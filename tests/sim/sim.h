@@ -20,26 +20,32 @@
 #define SIM_WORKERS_MAX 4
 #define SIM_CLIENTS_MAX 5
 #define SIM_OPS_MAX 12 /* per client */
-#define SIM_KEYS 6
+#define SIM_KEYS 6  /* strings */
+#define SIM_LISTS 3 /* keys SIM_KEYS … */
+#define SIM_LIST_LEN_MAX 64
+#define SIM_RESCUE_MAX 60 /* commands of the client that ends everybody's waiting */
 #define SIM_STACK (256 * 1024)
 
 /* ---- programs ---- */
 
 enum op_kind {
     SIM_GET, SIM_SET, SIM_SETGET, SIM_INCR, SIM_DEL, SIM_MGET, SIM_MSET, SIM_MSETNX, SIM_EXISTS,
-    SIM_RENAME, SIM_COPY, SIM_DBSIZE, SIM_FLUSHALL, SIM_PING, SIM_KINDS
+    SIM_RENAME, SIM_COPY, SIM_DBSIZE, SIM_FLUSHALL, SIM_PING,
+    SIM_RPUSH, SIM_LPOP, SIM_LLEN, SIM_LMOVE, SIM_LMPOP, SIM_BLPOP, SIM_BLMOVE, SIM_BLMPOP,
+    SIM_KINDS
 };
 
 struct sim_op {
     enum op_kind kind;
     int keys[3], key_count;
     int64_t values[3];
+    int value_count; /* RPUSH */
     uint64_t invoked, completed; /* ticks; completed 0: no reply yet */
     struct slice reply;          /* into the client's replies */
 };
 
 struct sim_client {
-    struct sim_op ops[SIM_OPS_MAX];
+    struct sim_op ops[SIM_RESCUE_MAX];
     int op_count;
     int sent, answered;
     int depth;            /* commands in flight at most */
@@ -76,14 +82,16 @@ struct sim {
     unsigned workers;
     struct io ios[SIM_WORKERS_MAX];
     struct worker *worker[SIM_WORKERS_MAX];
-    struct sim_client clients[SIM_CLIENTS_MAX];
-    unsigned client_count;
-    char keys[SIM_KEYS][16];
+    struct sim_client clients[SIM_CLIENTS_MAX + 1];
+    unsigned client_count;   /* the last one is the rescuer */
+    int64_t next_value;      /* of list elements: unique */
+    char keys[SIM_KEYS + SIM_LISTS][16];
     uint64_t tick;
     int64_t clock_us;
     ucontext_t scheduler;
     struct io *running;
     unsigned preempt_percent;
+    bool lists;    /* programs with lists, and clients that wait for them */
     bool lockstep; /* workers in turn instead of at random: symmetrical conflicts */
     uint64_t turn; /* lockstep: whose it is */
     uint64_t steps, stop_at; /* stop_at: the hub is stopped in the middle; 0: at the end */
@@ -103,6 +111,11 @@ void sim_fail(struct sim *sim, const char *why);
 /* An order of all commands that keeps each client's order and real time, and in which a plain
  * sequential keyspace gives exactly these replies? (sim_model.c) */
 bool sim_serializable(const struct sim *sim);
+/* May wait for a list: its reply comes when there is something. */
+static inline bool sim_op_blocks(const struct sim_op *op)
+{
+    return op->kind == SIM_BLPOP || op->kind == SIM_BLMOVE || op->kind == SIM_BLMPOP;
+}
 /* The request of an op, and how many bytes its first reply has (0: incomplete). */
 void sim_op_write(const struct sim *sim, const struct sim_op *op, struct buf *out);
 size_t sim_reply_len(const char *ptr, size_t len);

@@ -16,7 +16,9 @@
 #define VISITED_MAX (1u << 24) /* beyond: undecided, which counts as explained */
 
 struct state {
-    uint8_t at[SIM_CLIENTS_MAX];
+    uint8_t at[SIM_CLIENTS_MAX + 1];
+    uint8_t lens[SIM_LISTS];
+    uint8_t lists[SIM_LISTS][SIM_LIST_LEN_MAX];
     int64_t values[SIM_KEYS];
 };
 
@@ -83,9 +85,64 @@ static size_t many_values(struct state *s, const struct sim_op *op, char *out)
     return put_int(out, !blocked);
 }
 
-/* Applies op to *s and writes the reply it must have had. */
-static size_t apply(struct state *s, const struct sim_op *op, char *out)
+/* ---- lists ---- */
+
+static uint8_t list_pop(struct state *s, int list)
 {
+    uint8_t first = s->lists[list][0];
+    memmove(s->lists[list], s->lists[list] + 1, --s->lens[list]);
+    s->lists[list][s->lens[list]] = 0; /* equal lists have equal bytes */
+    return first;
+}
+
+static void list_push(struct state *s, int list, int64_t value)
+{
+    if (s->lens[list] < SIM_LIST_LEN_MAX) s->lists[list][s->lens[list]++] = (uint8_t)value;
+}
+
+/* From the head of one list to the tail of another, or nil. 0: it would wait. */
+static size_t move_element(struct state *s, const struct sim_op *op, char *out)
+{
+    int from = op->keys[0] - SIM_KEYS, to = op->keys[1] - SIM_KEYS;
+    if (!s->lens[from]) return sim_op_blocks(op) ? 0 : put_bulk(out, ABSENT);
+    uint8_t value = list_pop(s, from);
+    list_push(s, to, value);
+    return put_bulk(out, value);
+}
+
+/* The first list of the keys that has something. 0: it would wait. */
+static size_t pop_first(const struct sim *sim, struct state *s, const struct sim_op *op, char *out)
+{
+    for (int i = 0; i < op->key_count; i++) {
+        int list = op->keys[i] - SIM_KEYS;
+        if (!s->lens[list]) continue;
+        const char *name = sim->keys[op->keys[i]];
+        size_t len = (size_t)sprintf(out, "*2\r\n$%zu\r\n%s\r\n", strlen(name), name);
+        if (op->kind != SIM_BLPOP) len += (size_t)sprintf(out + len, "*1\r\n");
+        return len + put_bulk(out + len, list_pop(s, list));
+    }
+    return sim_op_blocks(op) ? 0 : (size_t)sprintf(out, "*-1\r\n");
+}
+
+static size_t apply_list(const struct sim *sim, struct state *s, const struct sim_op *op, char *out)
+{
+    int list = op->keys[0] - SIM_KEYS;
+    switch (op->kind) {
+    case SIM_RPUSH:
+        for (int i = 0; i < op->value_count; i++) list_push(s, list, op->values[i]);
+        return put_int(out, s->lens[list]);
+    case SIM_LPOP: return put_bulk(out, s->lens[list] ? list_pop(s, list) : ABSENT);
+    case SIM_LLEN: return put_int(out, s->lens[list]);
+    case SIM_LMOVE:
+    case SIM_BLMOVE: return move_element(s, op, out);
+    default: return pop_first(sim, s, op, out);
+    }
+}
+
+/* Applies op to *s and writes the reply it must have had. */
+static size_t apply(const struct sim *sim, struct state *s, const struct sim_op *op, char *out)
+{
+    if (op->kind >= SIM_RPUSH) return apply_list(sim, s, op, out);
     int64_t *value = &s->values[op->keys[0]], old = *value;
     switch (op->kind) {
     case SIM_GET: return put_bulk(out, *value);
@@ -105,13 +162,16 @@ static size_t apply(struct state *s, const struct sim_op *op, char *out)
     case SIM_DBSIZE: {
         int64_t n = 0;
         for (int i = 0; i < SIM_KEYS; i++) n += s->values[i] != ABSENT;
+        for (int i = 0; i < SIM_LISTS; i++) n += s->lens[i] != 0;
         return put_int(out, n);
     }
     case SIM_FLUSHALL:
         for (int i = 0; i < SIM_KEYS; i++) s->values[i] = ABSENT;
+        memset(s->lens, 0, sizeof s->lens);
+        memset(s->lists, 0, sizeof s->lists);
         return (size_t)sprintf(out, "+OK\r\n");
     case SIM_PING: return (size_t)sprintf(out, "+PONG\r\n");
-    case SIM_KINDS: break;
+    default: break;
     }
     return 0;
 }
@@ -183,7 +243,7 @@ static bool explore(struct search *search, const struct state *s)
         const struct sim_op *op = &sim->clients[c].ops[s->at[c]];
         struct state next = *s;
         char reply[256];
-        size_t len = apply(&next, op, reply);
+        size_t len = apply(sim, &next, op, reply);
         if (len != op->reply.len || memcmp(reply, op->reply.ptr, len) != 0) continue;
         next.at[c]++;
         if (explore(search, &next)) return true;
@@ -217,11 +277,34 @@ static void put_number(struct buf *out, int64_t n)
     put_arg(out, text);
 }
 
+static void list_op_write(const struct sim *sim, const struct sim_op *op, const char *name,
+                          struct buf *out)
+{
+    bool move = op->kind == SIM_LMOVE || op->kind == SIM_BLMOVE;
+    bool many = op->kind == SIM_LMPOP || op->kind == SIM_BLMPOP, blocks = sim_op_blocks(op);
+    buf_printf(out, "*%d\r\n",
+               1 + op->key_count + op->value_count + 2 * move + 2 * many + blocks);
+    put_arg(out, name);
+    if (op->kind == SIM_BLMPOP) put_number(out, 0);
+    if (many) put_number(out, op->key_count);
+    for (int i = 0; i < op->key_count; i++) put_arg(out, sim->keys[op->keys[i]]);
+    for (int i = 0; i < op->value_count; i++) put_number(out, op->values[i]);
+    if (many) put_arg(out, "LEFT");
+    if (move) put_arg(out, "LEFT");
+    if (move) put_arg(out, "RIGHT");
+    if (blocks && op->kind != SIM_BLMPOP) put_number(out, 0);
+}
+
 void sim_op_write(const struct sim *sim, const struct sim_op *op, struct buf *out)
 {
     static const char *const names[SIM_KINDS] = {
         "GET", "SET", "SET", "INCR", "DEL", "MGET", "MSET", "MSETNX", "EXISTS", "RENAME", "COPY",
-        "DBSIZE", "FLUSHALL", "PING"};
+        "DBSIZE", "FLUSHALL", "PING", "RPUSH", "LPOP", "LLEN", "LMOVE", "LMPOP", "BLPOP", "BLMOVE",
+        "BLMPOP"};
+    if (op->kind >= SIM_RPUSH) {
+        list_op_write(sim, op, names[op->kind], out);
+        return;
+    }
     bool values = op->kind == SIM_SET || op->kind == SIM_SETGET || op->kind == SIM_MSET ||
                   op->kind == SIM_MSETNX;
     int extra = op->kind == SIM_SETGET || op->kind == SIM_COPY;

@@ -61,6 +61,21 @@ static void resume(struct sim *sim, struct io *io)
 
 /* ---- programs ---- */
 
+static void program_list_op(struct sim *sim, struct sim_op *op)
+{
+    static const enum op_kind dice[] = {
+        SIM_RPUSH, SIM_RPUSH, SIM_RPUSH, SIM_RPUSH, SIM_LPOP, SIM_LLEN, SIM_LMOVE, SIM_LMPOP,
+        SIM_BLPOP, SIM_BLPOP, SIM_BLMOVE, SIM_BLMOVE, SIM_BLMPOP};
+    op->kind = dice[rng_below(&sim->rng, ARRAY_COUNT(dice))];
+    bool move = op->kind == SIM_LMOVE || op->kind == SIM_BLMOVE;
+    bool many = op->kind == SIM_LMPOP || op->kind == SIM_BLPOP || op->kind == SIM_BLMPOP;
+    op->key_count = move ? 2 : many ? 1 + (int)rng_below(&sim->rng, SIM_LISTS) : 1;
+    int first = (int)rng_below(&sim->rng, SIM_LISTS);
+    for (int i = 0; i < op->key_count; i++) op->keys[i] = SIM_KEYS + (first + i) % SIM_LISTS;
+    if (op->kind == SIM_RPUSH) op->value_count = 1 + (int)rng_below(&sim->rng, 2);
+    for (int i = 0; i < op->value_count; i++) op->values[i] = ++sim->next_value;
+}
+
 static void program_op(struct sim *sim, struct sim_op *op, int64_t *unique)
 {
     /* the many-key kinds come often: they are what is tested */
@@ -68,6 +83,10 @@ static void program_op(struct sim *sim, struct sim_op *op, int64_t *unique)
         SIM_GET, SIM_GET, SIM_GET, SIM_SET, SIM_SET, SIM_SETGET, SIM_INCR, SIM_DEL, SIM_MGET,
         SIM_MGET, SIM_MGET, SIM_MSET, SIM_MSET, SIM_MSET, SIM_MSETNX, SIM_EXISTS, SIM_RENAME,
         SIM_COPY, SIM_DBSIZE, SIM_PING};
+    if (sim->lists && rng_below(&sim->rng, 4)) {
+        program_list_op(sim, op);
+        return;
+    }
     op->kind =
         rng_below(&sim->rng, 60) ? dice[rng_below(&sim->rng, ARRAY_COUNT(dice))] : SIM_FLUSHALL;
     op->key_count = 1;
@@ -91,7 +110,7 @@ static void program_op(struct sim *sim, struct sim_op *op, int64_t *unique)
 static void name_keys(struct sim *sim)
 {
     unsigned n = 0;
-    for (int i = 0; i < SIM_KEYS; i++)
+    for (int i = 0; i < SIM_KEYS + SIM_LISTS; i++)
         for (unsigned want = (unsigned)i % sim->workers;;) {
             snprintf(sim->keys[i], sizeof sim->keys[i], "k%u", n++);
             if (hash_slot(slice_str(sim->keys[i])) * sim->workers / SLOT_COUNT == want) break;
@@ -101,6 +120,7 @@ static void name_keys(struct sim *sim)
 static void programs(struct sim *sim)
 {
     int64_t unique = 0;
+    sim->lists = rng_below(&sim->rng, 2);
     sim->client_count = 2 + (unsigned)rng_below(&sim->rng, SIM_CLIENTS_MAX - 1);
     for (unsigned c = 0; c < sim->client_count; c++) {
         struct sim_client *client = &sim->clients[c];
@@ -108,6 +128,7 @@ static void programs(struct sim *sim)
         client->depth = 1 + (int)rng_below(&sim->rng, 8);
         for (int i = 0; i < client->op_count; i++) program_op(sim, &client->ops[i], &unique);
     }
+    sim->clients[sim->client_count++].depth = SIM_RESCUE_MAX;
 }
 
 /* ---- clients ---- */
@@ -160,6 +181,59 @@ static bool all_answered(const struct sim *sim)
 {
     for (unsigned c = 0; c < sim->client_count; c++)
         if (sim->clients[c].answered < sim->clients[c].op_count) return false;
+    return true;
+}
+
+/* ---- the rescuer ----
+ *
+ * Programs may end with everybody waiting for lists that nobody fills. When nothing moves any more
+ * a last client first asks how long the lists are: one that is not empty, with a client waiting for
+ * it, is a wake-up lost. Then it fills them. */
+
+static bool waits_for(const struct sim *sim, int list)
+{
+    for (unsigned c = 0; c + 1 < sim->client_count; c++) {
+        const struct sim_client *client = &sim->clients[c];
+        if (client->answered == client->sent) continue;
+        const struct sim_op *op = &client->ops[client->answered];
+        if (!sim_op_blocks(op)) continue;
+        int keys = op->kind == SIM_BLMOVE ? 1 : op->key_count;
+        for (int i = 0; i < keys; i++)
+            if (op->keys[i] == list) return true;
+    }
+    return false;
+}
+
+static void rescuer_adds(struct sim *sim, enum op_kind kind)
+{
+    struct sim_client *client = &sim->clients[sim->client_count - 1];
+    for (int i = 0; i < SIM_LISTS && client->op_count < SIM_RESCUE_MAX; i++) {
+        struct sim_op *op = &client->ops[client->op_count++];
+        *op = (struct sim_op){.kind = kind, .keys = {SIM_KEYS + i}, .key_count = 1};
+        if (kind == SIM_RPUSH) {
+            op->value_count = 1;
+            op->values[0] = ++sim->next_value;
+        }
+    }
+}
+
+/* True: there is something new to do. */
+static bool rescue(struct sim *sim)
+{
+    struct sim_client *client = &sim->clients[sim->client_count - 1];
+    if (client->answered < client->op_count || client->op_count == SIM_RESCUE_MAX) return false;
+    bool asked = client->op_count && client->ops[client->op_count - 1].kind == SIM_LLEN;
+    if (!asked) {
+        rescuer_adds(sim, SIM_LLEN);
+        return true;
+    }
+    for (int i = 0; i < SIM_LISTS; i++) {
+        const struct sim_op *op = &client->ops[client->op_count - SIM_LISTS + i];
+        const char *reply = client->replies.ptr + (uintptr_t)op->reply.ptr;
+        if (reply[1] != '0' && waits_for(sim, op->keys[0]))
+            sim_fail(sim, "lost wake-up: a client waits for a list that is not empty");
+    }
+    rescuer_adds(sim, SIM_RPUSH);
     return true;
 }
 
@@ -228,7 +302,9 @@ static void schedule(struct sim *sim)
             idle_since = sim->clock_us;
             continue;
         }
-        if (!advance_clock(sim) || sim->clock_us - idle_since > 30 * 1000 * 1000)
+        bool idle = !advance_clock(sim) || sim->clock_us - idle_since > 30 * 1000 * 1000;
+        if (idle && sim->lists && rescue(sim)) idle_since = sim->clock_us;
+        else if (idle)
             sim_fail(sim, "stuck: deadlock or lost wake-up");
     }
 }

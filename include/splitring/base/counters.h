@@ -67,6 +67,15 @@ static inline bool sleep_wants_wake_shared(sleep_flag *f)
            atomic_exchange_explicit(f, 0, memory_order_relaxed);
 }
 
+/* A state that several threads try to change; exactly one wins each step, and sees what the winner
+ * of the step before did. */
+typedef _Atomic uint32_t claim_word;
+static inline bool claim_try_shared(claim_word *c, uint32_t from, uint32_t to)
+{
+    return atomic_compare_exchange_strong_explicit(c, &from, to, memory_order_acq_rel,
+                                                   memory_order_acquire);
+}
+
 /* A word stored by one thread at a time and polled by others (progress of a batch, stop flag). */
 typedef _Atomic uint32_t progress_word;
 static inline uint32_t progress_get_shared(const progress_word *p)
