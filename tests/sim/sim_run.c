@@ -12,6 +12,7 @@
 #include "splitring/base/check.h"
 #include "splitring/base/hash.h"
 #include "splitring/base/mem.h"
+#include "splitring/cmd/command.h"
 #include "splitring/config/config.h"
 
 #define STEPS_MAX 60000u
@@ -120,7 +121,7 @@ static void name_keys(struct sim *sim)
 static void programs(struct sim *sim)
 {
     int64_t unique = 0;
-    sim->lists = rng_below(&sim->rng, 2);
+    sim->lists = rng_below(&sim->rng, 2) && command_by_name(SLICE("blpop"));
     sim->client_count = 2 + (unsigned)rng_below(&sim->rng, SIM_CLIENTS_MAX - 1);
     for (unsigned c = 0; c < sim->client_count; c++) {
         struct sim_client *client = &sim->clients[c];
