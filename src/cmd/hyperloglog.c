@@ -3,8 +3,8 @@
  *
  * A dense value is edited where it lies. A sparse one changes its length with nearly every add, so
  * it is edited in a block of its own, copied there by the first element that changes something, and
- * stored as a whole: adding what is known already costs no copy. A value that turns out to be
- * corrupt is left as it was (Redis keeps what it added before it noticed).
+ * stored as a whole: adding what is known already costs no copy. Where a value turns out to be
+ * corrupt, what was added before stays, as in Redis, and is what the effect says.
  *
  * PFCOUNT of one key keeps its estimate in the value: that is a write, and stated as one. Of
  * several keys it keeps none.
@@ -75,42 +75,33 @@ static void edit_close(struct edit *edit) { mem_free(edit->room); }
 
 /* ---- PFADD ---- */
 
-/* Elements that changed a register; -1: the error is written. */
-static int64_t add_elements(struct call *c, struct edit *edit, struct slice value)
+/* Adds elements up to the first that cannot be; its index, argc if there is none. *changed counts
+ * those that raised a register. */
+static int add_elements(struct call *c, struct edit *edit, struct slice value, uint64_t *changed)
 {
-    int64_t changed = 0;
     for (int i = 2; i < c->argc; i++) {
         struct hll_mark mark = hll_mark_of(c->argv[i]);
         enum hll_result result = HLL_SAME;
         if (!edit->h.bytes) {
             result = hll_check(value, mark);
-            if (result == HLL_CHANGED && !edit_open(c, edit, c->argv[1], value)) break;
+            if (result == HLL_CHANGED && !edit_open(c, edit, c->argv[1], value)) return i;
         }
         if (edit->h.bytes) result = hll_set(&edit->h, mark, c->env->hll_sparse_max_bytes);
-        if (result == HLL_CORRUPT) {
-            reply_error(&c->reply, ERR_HLL_CORRUPT);
-            return -1;
-        }
-        changed += result == HLL_CHANGED;
+        if (result == HLL_CORRUPT) return i;
+        *changed += result == HLL_CHANGED;
     }
-    if (!edit->failed) return changed;
-    reply_error(&c->reply, ERR_NO_MEMORY);
-    return -1;
+    return c->argc;
 }
 
-static void finish_add(struct call *c, struct edit *edit, int64_t changed)
+/* The first `added` arguments have been worked in, and changed something. */
+static bool finish_add(struct call *c, struct edit *edit, int added, uint64_t changed)
 {
-    if (changed > 0) {
-        hll_cache_drop(edit->h.bytes);
-        if (!edit_store(c, edit, c->argv[1])) {
-            reply_error(&c->reply, ERR_NO_MEMORY);
-            return;
-        }
-        ks_notify(&c->ks, EVENT_STRING, "pfadd", c->argv[1]);
-        c->dirty += (uint64_t)changed;
-        effect_verbatim(c);
-    }
-    reply_int(&c->reply, changed > 0);
+    hll_cache_drop(edit->h.bytes);
+    if (!edit_store(c, edit, c->argv[1])) return false;
+    ks_notify(&c->ks, EVENT_STRING, "pfadd", c->argv[1]);
+    c->dirty += changed;
+    effect_args(c, added, c->argv);
+    return true;
 }
 
 void cmd_pfadd(struct call *c)
@@ -118,18 +109,15 @@ void cmd_pfadd(struct call *c)
     char scratch[ENTRY_SCRATCH];
     struct slice key = c->argv[1], value = {NULL, 0};
     struct edit edit = {0};
+    uint64_t changed = 0;
     const struct entry *e = ks_find(&c->ks, key);
     if (e && !hll_of(c, e, scratch, &value)) return;
-    int64_t changed = 0;
-    if (!e) {
-        edit_copy(&edit, value);
-        changed = 1;
-    }
-    int64_t added = add_elements(c, &edit, value);
-    if (added >= 0) {
-        changed += added;
-        finish_add(c, &edit, changed);
-    }
+    if (!e && edit_copy(&edit, value)) changed = 1;
+    int added = edit.failed ? 0 : add_elements(c, &edit, value, &changed);
+    if (changed > 0 && !finish_add(c, &edit, added, changed)) edit.failed = true;
+    if (edit.failed) reply_error(&c->reply, ERR_NO_MEMORY);
+    else if (added < c->argc) reply_error(&c->reply, ERR_HLL_CORRUPT);
+    else reply_int(&c->reply, changed > 0);
     edit_close(&edit);
 }
 
@@ -272,8 +260,7 @@ static void show_runs(struct call *c, struct slice value)
     }
     struct buf text = {0};
     struct hll_run run;
-    for (size_t at = HLL_HEADER_LEN; at < value.len;) {
-        (void)hll_next_run(value, &at, &run); /* one that is cut off is shown as well */
+    for (size_t at = HLL_HEADER_LEN; hll_next_run(value, &at, &run);) {
         if (text.len) buf_append_char(&text, ' ');
         if (run.rank) buf_printf(&text, "v:%u,%u", (unsigned)run.rank, (unsigned)run.len);
         else buf_printf(&text, "%c:%u", run.bytes > 1 ? 'Z' : 'z', (unsigned)run.len);

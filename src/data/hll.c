@@ -23,8 +23,9 @@
  * MurmurHash64A with Redis' seed. Floating point is computed in the paper's order, in double, as
  * Redis does: another order would differ in the last digit.
  *
- * Where Redis trusts a value, this does not: opcodes cut off by the end and values longer than any
- * valid one are corrupt, and ranks from outside only ever index a histogram of 64.
+ * Values come from clients. A long run of zeros that is cut off by the end reads as if a zero byte
+ * followed, and stays cut off when it is split: that is what Redis makes of its strings' terminator.
+ * A sparse value longer than any valid one is corrupt here, so that all work is bounded.
  * Thread: any (pure). */
 #include "splitring/data/hll.h"
 
@@ -149,7 +150,7 @@ bool hll_next_run(struct slice value, size_t *at, struct hll_run *run)
     const uint8_t *bytes = (const uint8_t *)value.ptr;
     *run = run_at(bytes + *at, bytes + value.len);
     *at += run->bytes;
-    return *at <= value.len;
+    return true;
 }
 
 static uint8_t *put_value(uint8_t *out, uint8_t rank, uint32_t len)
@@ -260,7 +261,8 @@ static enum hll_result sparse_set(struct hll *h, struct hll_mark mark, uint64_t 
         if (len > HLL_SPARSE_LEN_MAX) return HLL_CORRUPT;
     }
     char *at = h->bytes + p.at;
-    memmove(at + split_len, at + p.run.bytes, h->len - p.at - p.run.bytes);
+    size_t next = p.at + p.run.bytes; /* beyond the end, if it is cut off */
+    if (next < h->len) memmove(at + split_len, at + p.run.bytes, h->len - next);
     memcpy(at, split, split_len);
     h->len = len;
     merge_runs(h, p.prev);
@@ -318,7 +320,7 @@ bool hll_merge(struct slice value, uint8_t registers[HLL_REGISTERS])
         }
         if (!run.rank) index += run.len;
     }
-    return at == value.len && index == HLL_REGISTERS;
+    return index == HLL_REGISTERS;
 }
 
 /* ---- the estimate ---- */
@@ -388,7 +390,7 @@ bool hll_count(struct slice value, uint64_t *count)
         index += run.len;
         histogram[run.rank] += run.len;
     }
-    if (at != value.len || index != HLL_REGISTERS) return false;
+    if (index != HLL_REGISTERS) return false;
     *count = estimate(histogram);
     return true;
 }

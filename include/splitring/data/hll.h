@@ -61,8 +61,8 @@ bool hll_merge(struct slice value, uint8_t registers[HLL_REGISTERS]);
 bool hll_count(struct slice value, uint64_t *count);
 uint64_t hll_count_registers(const uint8_t registers[HLL_REGISTERS]);
 
-/* The next run of a sparse value's opcodes, from `at` (first HLL_HEADER_LEN). False: the end, or a
- * truncated opcode (*at is then beyond the end). */
+/* The next run of a sparse value's opcodes, from `at` (first HLL_HEADER_LEN). False: the end. An
+ * opcode that is cut off leaves *at beyond the end. */
 struct hll_run {
     uint32_t len;  /* registers, at least 1 */
     uint8_t rank;  /* of each */
