@@ -23,6 +23,8 @@ Time must not matter: TTLs lie far in the future and are unique (words.py), and 
 commands are cut short. SPOP picks at random, so its key is deleted right behind. Commands that the
 oracle does not know are not sent.
 
+--oracle valkey takes $VALKEY_SERVER, or what bench/peers has built.
+
 As a test it runs for SPLITRING_DIFF_SECONDS (default 45) with a random seed, which is printed.
 """
 # matrix: once
@@ -45,7 +47,8 @@ import explained  # noqa: E402
 from integration import support  # noqa: E402
 from words import DATABASES  # noqa: E402
 
-VALKEY = HERE.parent.parent / "bench" / "peers" / ".cache" / "valkey-server"
+VALKEY = os.environ.get("VALKEY_SERVER") or str(
+    HERE.parent.parent / "bench" / "peers" / ".cache" / "valkey-server")
 BATCH_BYTES = 48 << 10
 REPLY_SECONDS = 60
 REPLAYS_MAX = 400
