@@ -28,7 +28,8 @@ class HyperLogLogs(Words):
         return [self.key()] + self.elements(self.one((0, 1, 1, 1, 2, 5, 20, 100)))
 
     def pfdebug(self):
-        sub = self.one(("decode", "encoding", "encoding", "todense", "foo") + (("getreg",) if self.chance(5) else ()))
+        sub = self.one(("decode", "encoding", "encoding", "todense", "foo"))
+        sub = "getreg" if self.chance(2) else sub
         return [self.case(sub), self.key()]
 
     def set(self):
