@@ -23,8 +23,9 @@
  * MurmurHash64A with Redis' seed. Floating point is computed in the paper's order, in double, as
  * Redis does: another order would differ in the last digit.
  *
- * Values come from clients. A long run of zeros cut off by the end reads as if a zero byte
- * followed, and stays cut off when it is split: that is what Redis makes of its terminators. A sparse value longer than any valid one is corrupt here, so that all work is bounded.
+ * Values come from clients. A long run of zeros that is cut off by the end reads as if a zero byte
+ * followed (Redis reads its terminator), and stays cut off when it is split. A sparse value longer
+ * than any valid one is corrupt here, so that all work is bounded.
  * Thread: any (pure). */
 #include "splitring/data/hll.h"
 
