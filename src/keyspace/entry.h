@@ -36,6 +36,11 @@ enum string_encoding { STRING_TEXT = 0, STRING_INT = 1, STRING_RAW = 2 }; /* nev
 #define ENTRY_KIND(type, encoding) ((uint8_t)((unsigned)(type) | (unsigned)(encoding) << 4))
 /* Else what hangs on a pointer is a struct blob: a long string, or packed bytes. */
 static inline bool kind_is_object(uint8_t kind) { return kind >> 4 == FORM_OBJECT; }
+/* A hash in one of the forms whose fields may have an expiry (hash_next_expiry). */
+static inline bool kind_has_fields(uint8_t kind)
+{
+    return (kind & 15u) == TYPE_HASH && kind >> 4 >= FORM_LISTPACK_EX;
+}
 #define ENTRY_KEY_SHORT 255u
 #define ENTRY_VALUE_SHORT 64u /* stays inline even where a long key has left the slab's classes */
 

@@ -10,6 +10,7 @@
  * commands can disagree about the order in which a key was there and gone.
  * Thread: holder of the shard. */
 #include "shard.h"
+#include "splitring/keyspace/hash.h"
 
 struct shard *ks_shard_of(const struct ks *ks, struct slice key)
 {
@@ -114,6 +115,24 @@ struct entry *ks_read(struct ks *ks, struct slice key)
 
 /* ---- writing ---- */
 
+/* The first instant at which the sweep has work here: the key's own expiry, or a field's. */
+static inline instant_ms entry_due(const struct entry *e)
+{
+    instant_ms due = entry_expiry_of(e);
+    if (likely(!kind_has_fields(e->kind))) return due;
+    instant_ms fields = hash_next_expiry(e);
+    return fields < due ? fields : due;
+}
+
+/* The slot's bit, and what the table knows. */
+static void note_due(struct place *p)
+{
+    instant_ms due = entry_due(p->entry);
+    unsigned bits = table_slot_bits(p->slot) & ~TABLE_BIT_TTL;
+    table_slot_set_bits(p->slot, due != EXPIRE_NONE ? bits | TABLE_BIT_TTL : bits);
+    if (due != EXPIRE_NONE) table_note_expiry(p->table, p->hash, due);
+}
+
 static struct entry *put_new(const struct ks *ks, const struct place *p, struct slice key,
                              const struct value *v, instant_ms expire)
 {
@@ -123,15 +142,14 @@ static struct entry *put_new(const struct ks *ks, const struct place *p, struct 
     if (unlikely(!e)) return NULL;
     entry_value_store(e, v);
     e->access = entry_access_new(p->shard, ks) & 0xffffffu;
-    unsigned bits = expire != EXPIRE_NONE ? TABLE_BIT_TTL : 0;
+    instant_ms due = entry_due(e);
+    unsigned bits = due != EXPIRE_NONE ? TABLE_BIT_TTL : 0;
     if (unlikely(table_insert(table, p->hash, e, bits) < 0)) {
         entry_free_shell(p->shard, e);
         return NULL;
     }
-    if (expire != EXPIRE_NONE) {
-        table_note_expiry(table, p->hash, expire);
-        db_expiry_added(p->db, expire);
-    }
+    if (due != EXPIRE_NONE) table_note_expiry(table, p->hash, due);
+    db_expiry_added(p->db, expire);
     shard_event(p->shard, ks->db, EVENT_NEW, "new", key);
     return e;
 }
@@ -158,11 +176,9 @@ static struct entry *replace_block(struct place *p, const struct value *v, insta
     e->access = old->access;
     db_expiry_removed(p->db, entry_expiry_of(old));
     db_expiry_added(p->db, expire);
-    unsigned bits = table_slot_bits(p->slot) & ~TABLE_BIT_TTL;
     table_slot_replace(p->slot, e);
-    table_slot_set_bits(p->slot, expire != EXPIRE_NONE ? bits | TABLE_BIT_TTL : bits);
-    if (expire != EXPIRE_NONE) table_note_expiry(p->table, p->hash, expire);
     p->entry = e;
+    note_due(p);
     return e;
 }
 
@@ -176,6 +192,7 @@ static struct entry *put_over(const struct ks *ks, struct place *p, const struct
         if (unlikely(e->flags & ENTRY_POINTER)) old = entry_value(e);
         entry_value_store(e, v);
         if (entry_has_ttl(e)) overwrite_expiry(p, expire);
+        if (unlikely(kind_has_fields(v->kind))) note_due(p);
         value_free(p->shard, &old, true);
     } else {
         struct entry *old = e;

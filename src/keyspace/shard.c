@@ -6,6 +6,7 @@
  * shows is a sum of counters and not a walk.
  * Thread: holder of the shard. */
 #include "shard.h"
+#include "splitring/keyspace/hash.h"
 
 struct shard *shard_new(const struct shard_options *options)
 {
@@ -17,6 +18,7 @@ struct shard *shard_new(const struct shard_options *options)
     shard->lru_at = -1;
     shard->epoch = 1;
     rng_seed(&shard->rng, options->seed ^ options->id);
+    shard->objects[TYPE_HASH] = &hash_object_ops;
     return shard;
 }
 

@@ -83,7 +83,7 @@ void shard_set_policy(struct shard *shard, bool lfu, uint32_t log_factor, uint32
 instant_ms shard_clock(const struct shard *shard);
 /* Counters owners publish (INFO). All monotone but keys, expires, bytes. */
 struct shard_stats {
-    uint64_t hits, misses, expired, evicted, expired_stale_perc;
+    uint64_t hits, misses, expired, expired_fields, evicted, expired_stale_perc;
     uint64_t bytes;         /* entries, values, tables */
     uint64_t lazyfreed, lazyfree_pending;
 };
@@ -95,6 +95,9 @@ instant_ms shard_db_avg_ttl(const struct shard *shard, db_id db);
 /* Background, bounded: `budget` is about the number of slots / entries looked at. */
 struct expire_sink { /* told of every key the sweep deletes, before it goes (effect DEL, events) */
     void (*expired)(void *ctx, struct shard *shard, db_id db, struct slice key);
+    /* A field of a hash goes (effect HDEL; its events come from the keyspace). NULL: ignored. */
+    void (*field_expired)(void *ctx, struct shard *shard, db_id db, struct slice key,
+                          struct slice field);
     bool (*locked)(void *ctx, struct shard *shard, db_id db, struct slice key, uint64_t hash);
     void *ctx;
 };
