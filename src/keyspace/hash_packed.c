@@ -20,7 +20,8 @@
 size_t hash_packed_find(const struct entry *e, struct slice name)
 {
     const char *bytes = entry_packed(e).ptr;
-    return lp_find(bytes, lp_first(bytes), name, packed_width(e) - 1);
+    size_t first = lp_first(bytes);
+    return first == LP_NONE ? LP_NONE : lp_find(bytes, first, name, packed_width(e) - 1);
 }
 
 static instant_ms expiry_at(const char *bytes, size_t at)
