@@ -1,7 +1,7 @@
 /* Reading hashes: one field, several, all, some at random, a page of them.
  *
- * HGETALL, HKEYS and HVALS answer whole, as Redis does: a hash of a million fields is a long read of
- * a tenth of a second, on whose worker others wait. Walk such a hash with HSCAN.
+ * HGETALL, HKEYS and HVALS answer whole, as Redis does: a hash of a million fields is a long read,
+ * some 100 ns per field, for which others of its worker wait. Walk such a hash with HSCAN.
  *
  * A reader that names an expired field removes it on the way (hash_find), so what it needs of the
  * entry is asked again for every field.

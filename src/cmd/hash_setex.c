@@ -180,7 +180,8 @@ static void set_pairs(struct call *c, const struct setex *s, struct hash *h)
     size_t created, stored = 0;
     int status = 0;
     /* A new hash takes plain pairs at once; expiries go field by field. */
-    if (!(s->given & SETEX_TIMES) || h->entry) status = hash_prepare(h, s->pairs, s->count, &created);
+    bool plain = !(s->given & SETEX_TIMES);
+    if (plain || h->entry) status = hash_prepare(h, s->pairs, s->count, &created);
     if (status > 0) stored = (size_t)status;
     while (status >= 0 && stored < s->count) {
         status = hash_set(h, s->pairs[2 * stored], s->pairs[2 * stored + 1], s->expire);

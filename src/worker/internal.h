@@ -55,7 +55,8 @@ struct shard_active {
 
 /* What a holder of the shard publishes for any reader. */
 struct shard_published {
-    _Alignas(CACHE_LINE) counter bytes, hits, misses, expired, lazyfreed, lazyfree_pending;
+    _Alignas(CACHE_LINE) counter bytes, hits, misses, expired, expired_fields, lazyfreed,
+        lazyfree_pending;
     counter lock_waits, lock_active; /* gauges, once a second (stats.c) */
     counter *expiry_avg;     /* by db; unix ms, 0: no TTL; likewise */
     counter expiry_min;      /* unix ms; what a sleeping owner should wake for */

@@ -327,6 +327,7 @@ static void add_up(struct info *i)
         const struct shard_published *s = &i->hub->shard_published[n];
         add_worker(i, &i->hub->published[n]);
         ADD(i->shards, s, hits), ADD(i->shards, s, misses), ADD(i->shards, s, expired);
+        ADD(i->shards, s, expired_fields);
         ADD(i->shards, s, lazyfreed), ADD(i->shards, s, lazyfree_pending);
     }
     stats_memory(i->hub, &i->memory);

@@ -33,11 +33,12 @@ void info_stats(struct info *i)
     const struct worker_published *p = &i->sum;
     traffic(i);
     buf_printf(i->out,
-               "expired_keys:%llu\r\nexpired_stale_perc:0.00\r\n"
+               "expired_subkeys:%llu\r\nexpired_keys:%llu\r\nexpired_stale_perc:0.00\r\n"
                "expired_time_cap_reached_count:0\r\nexpire_cycle_cpu_milliseconds:%llu\r\n"
                "evicted_keys:0\r\nevicted_clients:%llu\r\ntotal_eviction_exceeded_time:0\r\n"
                "current_eviction_exceeded_time:0\r\nkeyspace_hits:%llu\r\nkeyspace_misses:%llu\r\n",
-               get(&i->shards.expired), get(&p->sweep_us) / 1000, get(&p->evicted_clients),
+               get(&i->shards.expired_fields), get(&i->shards.expired),
+               get(&p->sweep_us) / 1000, get(&p->evicted_clients),
                get(&i->shards.hits), get(&i->shards.misses));
     buf_append_slice(i->out, SLICE("pubsub_channels:0\r\npubsub_patterns:0\r\n"
                                    "pubsubshard_channels:0\r\nlatest_fork_usec:0\r\n"

@@ -102,6 +102,7 @@ void worker_publish_shard(struct worker *w, shard_id s)
     counter_set(&pub->hits, stats->hits);
     counter_set(&pub->misses, stats->misses);
     counter_set(&pub->expired, stats->expired);
+    counter_set(&pub->expired_fields, stats->expired_fields);
     counter_set(&pub->lazyfreed, stats->lazyfreed);
     counter_set(&pub->lazyfree_pending, stats->lazyfree_pending);
     uint64_t expiry_before = counter_get(&pub->expiry_min);

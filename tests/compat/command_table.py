@@ -18,6 +18,10 @@ from integration import support  # noqa: E402
 ADDED = {
     "client|no-touch": "7.2", "client|setinfo": "7.2",
     "msetex": "8.4", "delex": "8.4", "digest": "8.4", "delifeq": "Valkey 9.0",
+    **{name: "7.4" for name in (
+        "hexpire", "hpexpire", "hexpireat", "hpexpireat", "httl", "hpttl", "hexpiretime",
+        "hpexpiretime", "hpersist")},
+    "hgetex": "8.0", "hsetex": "8.0", "hgetdel": "8.0",
 }
 # Fields of known commands that were changed since.
 NEWER = {
@@ -28,6 +32,7 @@ NEWER = {
     ("set", "arguments"): "8.4: IFEQ, IFNE, IFDEQ, IFDNE", ("set", "history"): "8.4",
     ("bitop", "arguments"): "7.2: the operation is a oneof; 8.2: DIFF, DIFF1, ANDOR, ONE",
     ("bitop", "history"): "8.2",
+    ("hscan", "arguments"): "7.4: NOVALUES",
     ("client|kill", "arguments"): "8.0: MAXAGE", ("client|kill", "history"): "8.0",
     ("client|list", "history"): "7.2, 8.0",
     ("quit", "doc_flags"): "7.2: deprecated", ("quit", "deprecated_since"): "7.2",

@@ -14,6 +14,7 @@
 #include "splitring/base/num.h"
 #include "splitring/cmd/effects.h"
 #include "splitring/cmd/route.h"
+#include "splitring/keyspace/hash.h"
 
 #define ARGS_MAX 64
 
@@ -48,6 +49,16 @@ static void key_expired(void *ctx, struct shard *shard, db_id db, struct slice k
     append_command(&w->effects, 2, argv);
 }
 
+static void field_expired(void *ctx, struct shard *shard, db_id db, struct slice key,
+                          struct slice field)
+{
+    (void)shard;
+    struct handler_world *w = ctx;
+    select_db(w, db);
+    struct slice argv[] = {SLICE("HDEL"), key, field};
+    append_command(&w->effects, 3, argv);
+}
+
 void handler_forget_effects(struct handler_world *w)
 {
     w->effects.len = 0;
@@ -72,7 +83,7 @@ void handler_init(struct handler_world *w, uint32_t shard_count, uint64_t seed)
     rng_seed(&w->rng, seed);
     struct shard_options options = {
         .databases = 16, .seed = seed, .lfu_log_factor = 10, .lfu_decay_time = 1};
-    struct expire_sink sink = {.expired = key_expired, .ctx = w};
+    struct expire_sink sink = {.expired = key_expired, .field_expired = field_expired, .ctx = w};
     for (uint32_t i = 0; i < shard_count; i++) {
         options.id = (shard_id)i;
         w->shards[i] = shard_new(&options);
@@ -313,6 +324,41 @@ static void append_escaped(struct buf *out, struct slice s)
     }
 }
 
+struct dump_hash {
+    struct buf *lines; /* one per field */
+    size_t count;
+};
+
+static int compare_lines(const void *a, const void *b)
+{
+    const struct buf *x = a, *y = b;
+    return slice_compare(buf_slice(x), buf_slice(y));
+}
+
+static void dump_field(void *ctx, const struct hash_item *item)
+{
+    struct dump_hash *hash = ctx;
+    struct buf *line = &hash->lines[hash->count++];
+    *line = (struct buf){0};
+    append_escaped(line, item->field);
+    buf_append_char(line, '=');
+    append_escaped(line, item->value);
+    if (item->expire != EXPIRE_NONE) buf_printf(line, " until %lld", (long long)item->expire);
+    buf_append_char(line, ',');
+}
+
+static void dump_hash(struct buf *out, const struct entry *e)
+{
+    struct dump_hash hash = {.lines = mem_zalloc(hash_count(e) * sizeof(struct buf))};
+    hash_each(e, dump_field, &hash);
+    qsort(hash.lines, hash.count, sizeof(*hash.lines), compare_lines);
+    for (size_t i = 0; i < hash.count; i++) {
+        buf_append_slice(out, buf_slice(&hash.lines[i]));
+        buf_deinit(&hash.lines[i]);
+    }
+    mem_free(hash.lines);
+}
+
 static void dump_entry(void *ctx, const struct entry *e)
 {
     struct dump *dump = ctx;
@@ -330,13 +376,8 @@ static void dump_entry(void *ctx, const struct entry *e)
     buf_printf(line, "\" %s ", type_name(entry_type(e)));
     if (expire != EXPIRE_NONE) buf_printf(line, "until %lld ", (long long)expire);
     if (entry_type(e) == TYPE_STRING) append_escaped(line, entry_string(e, scratch));
+    if (entry_type(e) == TYPE_HASH) dump_hash(line, e);
     buf_append_char(line, '\n');
-}
-
-static int compare_lines(const void *a, const void *b)
-{
-    const struct buf *x = a, *y = b;
-    return slice_compare(buf_slice(x), buf_slice(y));
 }
 
 void handler_dump(struct handler_world *w, struct buf *out)

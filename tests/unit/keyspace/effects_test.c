@@ -58,7 +58,7 @@ static void add_value(struct gen *g)
 }
 
 /* One placeholder of a pattern: %k key, %v value, %n small number, %b bit offset, %d database,
- * %s seconds, %m milliseconds, %S and %M the same as instants. */
+ * %s seconds, %m milliseconds, %S and %M the same as instants, %f field or member. */
 static void add_placeholder(struct gen *g, char kind)
 {
     char key[16];
@@ -76,6 +76,10 @@ static void add_placeholder(struct gen *g, char kind)
     case 'm': add_number(g, (long long)pick(g, 3000) - (pick(g, 8) == 0 ? 3000 : 0)); break;
     case 'S': add_number(g, now / 1000 + pick(g, 5) - (pick(g, 8) == 0 ? 9 : 0)); break;
     case 'M': add_number(g, now + pick(g, 3000) - (pick(g, 8) == 0 ? 3000 : 0)); break;
+    case 'f': /* field or member */
+        snprintf(key, sizeof(key), "f%u", pick(g, 9));
+        add(g, key);
+        break;
     default: abort();
     }
 }
@@ -144,6 +148,26 @@ static const char *const patterns[] = {
     "PFCOUNT [h|%k|h %k]",
     "PFMERGE [h|%k] [|h|%k] [|h|%k]",
     "PFDEBUG [TODENSE|GETREG] [h|%k]",
+    /* hashes */
+    "HSET %k %f %v",
+    "HSET %k %f %n %f %v %f %v",
+    "HMSET %k %f %v %f %v",
+    "HSETNX %k %f %v",
+    "HDEL %k %f",
+    "HDEL %k %f %f %f",
+    "HINCRBY %k %f %n",
+    "HINCRBYFLOAT %k %f [0.5|-3|1e2]",
+    "HEXPIRE %k %s [|NX|XX|GT|LT] FIELDS 2 %f %f",
+    "HPEXPIRE %k %m [|NX|XX|GT|LT] FIELDS 3 %f %f %f",
+    "HEXPIREAT %k %S [|NX|XX|GT|LT] FIELDS 1 %f",
+    "HPEXPIREAT %k %M FIELDS 2 %f %f",
+    "HPERSIST %k FIELDS 2 %f %f",
+    "HGETEX %k [|EX %s|PX %m|EXAT %S|PXAT %M|PERSIST] FIELDS 2 %f %f",
+    "HSETEX %k [|FNX|FXX|NX|XX] [|EX %s|PX %m|EXAT %S|PXAT %M|KEEPTTL] FIELDS 2 %f %v %f %v",
+    "HGETDEL %k FIELDS 2 %f %f",
+    "HGET %k %f",
+    "HMGET %k %f %f",
+    "HRANDFIELD %k 2",
     /* keys */
     "DEL %k %k",
     "UNLINK %k %k %k",
