@@ -79,7 +79,7 @@ instant_ms block_next(const struct worker *w)
 
 bool block_may(const struct op *op)
 {
-    if (likely(!(op->cmd->flags & CMD_BLOCKING))) return false;
+    if (likely(!op->cmd || !(op->cmd->flags & CMD_BLOCKING))) return false; /* NULL: unknown */
     if (!(op->cmd->acl & ACL_STREAM)) return true;
     for (int i = 1; i < op->argc && !slice_is_word(op->argv[i], "streams"); i++)
         if (slice_is_word(op->argv[i], "block")) return true;
