@@ -38,6 +38,8 @@ void block_run(struct worker *w, const struct op *op, struct exec *x);
 /* A transaction that found nothing waits: true, its parts have been told to register; false: its
  * client has gone. */
 bool block_start(struct txn *t);
+/* The same with all its shards held: registers there itself. */
+bool block_start_here(struct txn *t);
 /* One shard only: it registers there by itself if it finds nothing. */
 struct waiter *block_prepare(struct txn *t);
 /* … and has answered: true, the client waits (or has been served already). */

@@ -156,11 +156,18 @@ void block_run(struct worker *w, const struct op *op, struct exec *x)
     t->block = wish;
     if (c->flags & CONN_REPLY_SKIP_NEXT)
         c->flags = (c->flags & ~(uint32_t)CONN_REPLY_SKIP_NEXT) | CONN_REPLY_SKIP;
+    block_start_here(t);
+}
+
+bool block_start_here(struct txn *t)
+{
+    if (t->conn->flags & CONN_CLOSING) return t->block.wanted = false;
     replace_args(t);
     t->waiter = block_prepare(t);
     settle(t, t->waiter);
     for (unsigned i = 0; i < t->part_count; i++)
-        block_register(w, t->waiter, t->parts[i].shard);
+        block_register(t->home, t->waiter, t->parts[i].shard);
+    return true;
 }
 
 bool block_start(struct txn *t)

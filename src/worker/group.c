@@ -234,41 +234,14 @@ static void collect(struct worker *w, struct group *g)
 
 /* ---- holding and prefetching ---- */
 
-/* In ascending order, so that of two workers that want the same shards one gets them all. False:
- * gave up at one that somebody touches (*busy). */
-static bool hold_ascending(struct worker *w, uint32_t mask, shard_id *busy)
-{
-    for (; mask; mask &= mask - 1) {
-        *busy = (shard_id)__builtin_ctz(mask);
-        if (!worker_hold_try(w, *busy)) return false;
-    }
-    return true;
-}
-
-/* All or, after a short while of trying, what can be had. Somebody else's hold lasts for one batch,
- * some microseconds: waiting so long, holding nothing, is cheaper than messages (which cost both
- * sides a run for each change of shard). A holder that was descheduled is not waited for. */
+/* All or, after a short while of trying, what can be had. Nothing is borrowed beside slow work. */
 static void hold_shards(struct worker *w, struct group *g, bool may_send)
 {
-    uint32_t own = 1u << w->id, mask = g->mask; /* also what is held: it may be given up */
-    shard_id busy = 0;
-    /* Nothing is borrowed beside slow work. */
-    if (!(mask & ~own) || g->slow_mask || !w->hub->lending) {
-        if (mask & own) worker_hold(w, w->id);
-        return;
-    }
-    for (unsigned spins = 0; !hold_ascending(w, mask, &busy);) {
-        if (spins >= w->hold_spins) {
-            if (mask & own) worker_hold_try(w, w->id);
-            return;
-        }
-        worker_unhold_all(w);
-        if (may_send && !list_empty(&w->dirty)) { /* replies of earlier groups: time well spent */
-            worker_publish_mail(w);
-            worker_flush(w);
-        } else {
-            spins = worker_wait_free(w, busy, spins);
-        }
+    uint32_t own = 1u << w->id;
+    if (!(g->mask & ~own) || g->slow_mask || !w->hub->lending) {
+        if (g->mask & own) worker_hold(w, w->id);
+    } else if (!worker_hold_all(w, g->mask, may_send) && g->mask & own) {
+        worker_hold_try(w, w->id);
     }
 }
 

@@ -213,6 +213,7 @@ struct worker {
     struct list local_hops; /* txn_part.link: acts for the own shard, done in this pass */
     struct list local_answers; /* …: their answers */
     struct list local_releases; /* txn_part.release_link */
+    struct list possess;   /* txn.held_link: locks are held, shards are to be borrowed */
     struct shard *scratch;  /* copies of keys of a multi-shard command */
     struct group *group;
     struct parse_pool parse_pool;
@@ -283,6 +284,9 @@ bool worker_hold(struct worker *w, shard_id s);
 /* Holding nothing: spins until shard s is FREE or hold_spins are used up; returns the spins so
  * far. */
 unsigned worker_wait_free(struct worker *w, shard_id s, unsigned spins);
+/* All of them or, after spinning for a while, false: some may then be held. may_send: sends replies
+ * meanwhile. */
+bool worker_hold_all(struct worker *w, uint32_t mask, bool may_send);
 /* Never waits, the own shard included: for use while others are held. */
 bool worker_hold_try(struct worker *w, shard_id s);
 void worker_unhold(struct worker *w, shard_id s); /* publishes its counters first */

@@ -93,6 +93,36 @@ unsigned worker_wait_free(struct worker *w, shard_id s, unsigned spins)
     return spins + 1;
 }
 
+/* In ascending order, so that of two workers that want the same shards one gets them all. False:
+ * gave up at one that somebody touches (*busy). */
+static bool hold_ascending(struct worker *w, uint32_t mask, shard_id *busy)
+{
+    for (; mask; mask &= mask - 1) {
+        *busy = (shard_id)__builtin_ctz(mask);
+        if (!worker_hold_try(w, *busy)) return false;
+    }
+    return true;
+}
+
+/* Somebody else's hold lasts for one batch, some microseconds: waiting so long, holding nothing, is
+ * cheaper than messages (which cost both sides a run for each change of shard). A holder that was
+ * descheduled is not waited for. */
+bool worker_hold_all(struct worker *w, uint32_t mask, bool may_send)
+{
+    shard_id busy = 0;
+    for (unsigned spins = 0; !hold_ascending(w, mask, &busy);) {
+        if (spins >= w->hold_spins) return false;
+        worker_unhold_all(w);
+        if (may_send && !list_empty(&w->dirty)) { /* replies of earlier groups: time well spent */
+            worker_publish_mail(w);
+            worker_flush(w);
+        } else {
+            spins = worker_wait_free(w, busy, spins);
+        }
+    }
+    return true;
+}
+
 void worker_publish_shard(struct worker *w, shard_id s)
 {
     struct shard *shard = w->hub->shards[s];
@@ -288,6 +318,7 @@ static bool work(struct worker *w)
     more |= group_run_all(w, GROUPS_PER_PASS);
     more |= txn_run_local(w);
     worker_unhold_all(w);
+    if (unlikely(!list_empty(&w->possess))) more |= !txn_run_held(w);
     more |= timer_run(w);
     worker_unhold_all(w);
     keep_inputs(w);
@@ -319,7 +350,8 @@ static int64_t sleep_us(struct worker *w, int64_t sleep_us_max)
 {
     int64_t until = timer_next_us(w);
     if (w->stopping && (until < 0 || until > 1000)) until = 1000;
-    if (!list_empty(&w->stalled) && (until < 0 || until > DEFER_US)) until = DEFER_US;
+    bool soon = !list_empty(&w->stalled) || !list_empty(&w->possess);
+    if (soon && (until < 0 || until > DEFER_US)) until = DEFER_US;
     if (sleep_us_max >= 0 && (until < 0 || until > sleep_us_max)) until = sleep_us_max;
     return until;
 }
@@ -375,5 +407,5 @@ bool worker_idle(const struct worker *w)
         if (mailbox_pending(hub_mail(w->hub, w->id, to))) return false;
     return inbox_empty(w) && list_empty(&w->ready) && list_empty(&w->stalled) &&
            list_empty(&w->dirty) && list_empty(&w->local_hops) && list_empty(&w->local_answers) &&
-           list_empty(&w->local_releases);
+           list_empty(&w->local_releases) && list_empty(&w->possess);
 }

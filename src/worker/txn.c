@@ -11,9 +11,11 @@
  * Split commands (MGET, DEL, MSET …) run at each shard on that shard's keys: readers in the
  * granting hop, writers in the write hop. Commands that take the first of their keys that exists
  * (LMPOP, BLPOP …) are told with the grants which of them do; the write hop then goes to that key's
- * shard alone. The others (COPY, RENAME, BITOP …) fetch images of all their keys with the grants;
- * the handler then runs on the coordinator's scratch shard, and the keys it changed go home as
- * images with the write hop (txn_image.c). So every handler is written once, for one shard.
+ * shard alone. The others (COPY, RENAME, BITOP, LMOVE …) go on holding their locks until the
+ * coordinator has borrowed all their shards at once, which nobody holds for long, and then run as
+ * if nothing had been in the way (TXN_HELD). Only slow commands, which must not sit on a borrowed
+ * shard, fetch images of all their keys with the grants; the handler then runs on the coordinator's
+ * scratch shard, and the keys it changed go home as images with the write hop (txn_image.c).
  *
  * A blocking command that finds nothing REGISTERs in the hop that releases its locks (block.c).
  *
@@ -129,12 +131,13 @@ static void part_init(struct worker *w, struct txn *t, struct txn_part *part, sh
     part_sub_args(t, part);
 }
 
-static enum txn_way way_of(const struct op *op)
+static enum txn_way way_of(const struct worker *w, const struct op *op)
 {
     if (op->shard >= 0) return TXN_ONE;
     switch ((enum split)op->cmd->split) {
     case SPLIT_NONE:
-    case SPLIT_MOVE: return TXN_COPIES;
+    case SPLIT_MOVE:
+        return w->hub->lending && !(op->cmd->flags & CMD_SLOW) ? TXN_HELD : TXN_COPIES;
     case SPLIT_FIRST: return TXN_FIRST;
     default: return TXN_PARTS;
     }
@@ -151,7 +154,8 @@ struct txn *txn_new(struct worker *w, const struct op *op)
         txn_drop(t);
         return NULL;
     }
-    t->way = way_of(op);
+    t->way = way_of(w, op);
+    list_init(&t->held_link);
     t->copy_db = find_copy_db(t);
     t->part_count = (unsigned)__builtin_popcount(op->mask);
     t->parts = mem_zalloc(t->part_count * sizeof *t->parts);
@@ -318,6 +322,11 @@ static bool part_writes(const struct txn *t, const struct txn_part *part)
 /* All locks are held: here the transaction happens. */
 static void lock_point(struct txn *t)
 {
+    if (t->way == TXN_HELD) { /* one time for all comes with running on all of them at once */
+        t->phase = TXN_PHASE_WRITE;
+        list_push_back(&t->home->possess, &t->held_link);
+        return;
+    }
     if (!judged_at_one_time(t)) return;
     t->phase = TXN_PHASE_WRITE;
     run_at_home(t);
@@ -508,6 +517,41 @@ void txn_hop(struct worker *w, uint32_t kind, struct txn_part *part)
         break;
     default: check(false);
     }
+}
+
+/* ---- at all shards at once ---- */
+
+static void run_held(struct worker *w, struct txn *t)
+{
+    t->x.out = &t->reply;
+    t->x.block = t->x.cmd->flags & CMD_BLOCKING ? &t->block : NULL;
+    counter_next_shared(&t->refs_left); /* a waiter may be served before this ends */
+    exec_many(w, &t->x);
+    bool waits = t->block.wanted && block_start_here(t);
+    for (unsigned i = 0; i < t->part_count; i++) {
+        t->parts[i].granted = false;
+        release_part(w, &t->parts[i]);
+    }
+    if (!waits) written(t);
+    txn_drop(t);
+}
+
+bool txn_run_held(struct worker *w)
+{
+    struct list *link, again;
+    list_init(&again);
+    while ((link = list_pop_front(&w->possess)) != NULL) {
+        struct txn *t = CONTAINER_OF(link, struct txn, held_link);
+        uint32_t mask = 0;
+        for (unsigned i = 0; i < t->part_count; i++) mask |= 1u << t->parts[i].shard;
+        if (worker_hold_all(w, mask, false))
+            run_held(w, t);
+        else
+            list_push_back(&again, &t->held_link);
+        worker_unhold_all(w);
+    }
+    while ((link = list_pop_front(&again)) != NULL) list_push_back(&w->possess, link);
+    return !list_empty(&w->possess);
 }
 
 bool txn_run_local(struct worker *w)

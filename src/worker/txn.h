@@ -16,6 +16,7 @@ enum txn_phase { TXN_PHASE_TRY, TXN_PHASE_ORDERED, TXN_PHASE_WRITE };
 /* Where the handler runs. */
 enum txn_way {
     TXN_PARTS,  /* at each shard, on that shard's keys; replies are combined */
+    TXN_HELD,   /* at the coordinator, which borrows all the shards while it holds the locks */
     TXN_COPIES, /* on the coordinator's scratch shard, on images of all keys */
     TXN_ONE,    /* at the one shard where all keys live */
     TXN_FIRST   /* at the shard of the first key that exists */
@@ -58,6 +59,7 @@ struct txn {
     unsigned pending; /* answers outstanding */
     unsigned part_count;
     struct txn_part *parts; /* ascending by shard */
+    struct list held_link;   /* worker.possess: all locks are held, the shards are not yet */
     struct txn_part *acting; /* TXN_ONE, TXN_FIRST: whose reply it is */
     counter refs_left; /* releases on their way, a waiter, and one for the coordinator */
     struct buf reply; /* of the handler on the scratch shard */
@@ -86,6 +88,9 @@ void txn_hop(struct worker *w, uint32_t kind, struct txn_part *part);
 void txn_answered(struct worker *w, struct txn_part *part);
 /* Acts of the coordinator's own shard; true if there were any. */
 bool txn_run_local(struct worker *w);
+
+/* TXN_HELD that have their locks and wait for their shards; true if some still do. */
+bool txn_run_held(struct worker *w);
 
 /* ---- images (txn_image.c) ---- */
 

@@ -32,6 +32,7 @@ static void lists_init(struct worker *w)
     list_init(&w->local_hops);
     list_init(&w->local_answers);
     list_init(&w->local_releases);
+    list_init(&w->possess);
 }
 
 void worker_config_changed(struct worker *w)
