@@ -18,7 +18,7 @@ command with subcommands is a container. Fields:
   args      argument tree: {name, type | oneof = [...] | block = [...], token, optional, multiple,
             multiple_token, spec (key spec, 0), since, deprecated_since, summary}; a token alone is
             a pure-token
-  route     here | keys | shard | all; default: keys if there are key specs, else here
+  route     here | keys | shard | channel | all; default: keys if there are key specs, else here
   split     none | sum | array | ok | concat | pick | first | move;
             default none (include/splitring/cmd/command.h)
   slow      true: may take long
@@ -109,7 +109,7 @@ class Command:
             known(name, spec["flags"], KEY_FLAGS)
         self.first, self.last, self.step, self.movable = legacy_range(self.specs)
         self.route = entry.get("route", "keys" if self.specs else "here")
-        known(name, [self.route], ["here", "keys", "shard", "all"])
+        known(name, [self.route], ["here", "keys", "shard", "channel", "all"])
         self.split = entry.get("split", "none")
         known(name, [self.split], ["none", "sum", "array", "ok", "concat", "pick",
                                   "first", "move"])

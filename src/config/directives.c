@@ -148,7 +148,7 @@ const struct directive directives_honoured[] = {
     ROW(BOOL, "lazyfree-lazy-server-del", NULL, MUTABLE, lazyfree_server_del, "no", SOON),
     ROW(BOOL, "lazyfree-lazy-user-del", NULL, MUTABLE, lazyfree_user_del, "no"),
     ROW(BOOL, "lazyfree-lazy-user-flush", NULL, MUTABLE, lazyfree_user_flush, "no"),
-    ROW(EVENTS, "notify-keyspace-events", NULL, MUTABLE, notify_events, "", SOON),
+    ROW(EVENTS, "notify-keyspace-events", NULL, MUTABLE, notify_events, ""),
 
     /* encodings */
     ROW(INT, "hash-max-listpack-entries", "hash-max-ziplist-entries", MUTABLE,

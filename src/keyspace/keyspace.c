@@ -150,7 +150,7 @@ static struct entry *put_new(const struct ks *ks, const struct place *p, struct 
     }
     if (due != EXPIRE_NONE) table_note_expiry(table, p->hash, due);
     db_expiry_added(p->db, expire);
-    shard_event(p->shard, ks->db, EVENT_NEW, "new", key);
+    if (!(ks->flags & KS_SILENT)) shard_event(p->shard, ks->db, EVENT_NEW, "new", key);
     return e;
 }
 

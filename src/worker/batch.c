@@ -21,6 +21,7 @@
 #include "conn.h"
 #include "exec.h"
 #include "group.h"
+#include "push.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
 
@@ -267,6 +268,7 @@ static bool run_finish(struct worker *w, struct batch *b, unsigned j)
     bool drop_part = part->last_run == j && part->linked;
     struct worker *home = b->home;
     if (drop_part) part_unlink(w, part);
+    push_flush(w); /* what the run tells comes before what the next one tells */
     progress_set(&b->progress, j + 1);
     if (last) {
         if (home == w)

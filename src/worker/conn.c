@@ -21,6 +21,7 @@
 
 #include "block.h"
 #include "local.h"
+#include "pubsub.h"
 #include "splitring/base/mem.h"
 #include "splitring/io/net.h"
 
@@ -41,6 +42,7 @@ struct conn *conn_new(struct worker *w, int fd, bool unix_socket)
     list_init(&c->link);
     list_init(&c->ready_link);
     list_init(&c->dirty_link);
+    list_init(&c->subs);
     if (io_attach(w->io, &c->sock, fd, c) != 0) {
         parse_deinit(&c->parser);
         mem_free(c);
@@ -84,6 +86,7 @@ void conn_close(struct conn *c)
     c->flags &= ~(uint32_t)(CONN_READY | CONN_DIRTY | CONN_HAS_INPUT);
     c->data = NULL;
     block_leave(c, BLOCK_CLOSE);
+    pubsub_conn_closed(c);
     if (!(c->flags & CONN_MIGRATING)) io_close(c->worker->io, &c->sock); /* else when it has left */
 }
 

@@ -66,6 +66,9 @@ struct conn {
     int migrate_fd;
     uint8_t deferred;       /* how often it was put off for a shard that somebody holds */
     uint64_t cut_group;     /* the group in which it was cut: nothing more of it runs there */
+    struct list subs;       /* struct sub.conn_link, oldest first */
+    uint32_t sub_count[3];  /* by enum topic_kind */
+    struct act *act;        /* (UN)SUBSCRIBE in flight */
     uint32_t ops_recent;    /* commands since the last balance check */
 };
 
@@ -100,6 +103,10 @@ bool conn_output_full_slow(const struct conn *c);
 static inline bool conn_output_full(const struct conn *c)
 {
     return unlikely(c->out.len - c->out_sent > OUTPUT_PAUSE) && conn_output_full_slow(c);
+}
+static inline bool conn_subscribed(const struct conn *c)
+{
+    return c->sub_count[0] | c->sub_count[1] | c->sub_count[2];
 }
 static inline size_t conn_unread(const struct conn *c) { return c->in.len - c->in_used; }
 /* Appends replies made elsewhere, honouring CLIENT REPLY. */

@@ -7,6 +7,7 @@
 
 #include "block.h"
 #include "conn.h"
+#include "events.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
 #include "splitring/cmd/handlers.h"
@@ -35,6 +36,7 @@ static void call_prepare(struct worker *w, struct call *call, const struct exec 
     call->env = &w->env;
     call->effects = NULL;
     call->conn = NULL;
+    call->worker = w;
     call->dirty = 0;
     call->may_block = x->block != NULL;
     call->block = x->block;
@@ -123,7 +125,9 @@ uint32_t exec_scratch(struct worker *w, const struct exec *x)
     call_prepare(w, &call, x);
     call.ks.shard = w->scratch;
     call.ks.flags |= KS_NO_STATS;
+    events_scratch_begin(w);
     call_run(w, &call, !x->is_part);
+    events_scratch_end(w);
     return call.reply.errors;
 }
 
@@ -159,6 +163,7 @@ bool exec_free(struct worker *w, const struct exec *x, shard_id shard)
 {
     const struct locks *locks = w->hub->locks[shard];
     if (likely(!locks_active(locks))) return true;
+    if (x->cmd->route == ROUTE_CHANNEL) return true;
     if (x->cmd->route == ROUTE_SHARD) return locks_key_free(locks, 0, LOCK_SHARED);
     if (x->cmd->route == ROUTE_ALL) {
         struct lock_node node;

@@ -19,6 +19,7 @@
 #include "conn.h"
 #include "exec.h"
 #include "local.h"
+#include "pubsub.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
 #include "splitring/cmd/route.h"
@@ -119,6 +120,10 @@ static void op_route(struct worker *w, struct op *op, struct group *g)
     switch ((enum route)cmd->route) {
     case ROUTE_HERE: op->shard = OP_LOCAL; break;
     case ROUTE_KEYS: op_keys(w, op); break;
+    case ROUTE_CHANNEL:
+        op->shard = (int16_t)hub_shard_of(w->hub, op->argv[1]);
+        op->mask = 1u << op->shard;
+        break;
     case ROUTE_SHARD: {
         int s = cmd_scan_shard(op->argv, op->argc, w->hub->count);
         op->shard = (int16_t)(s < 0 ? w->id : s);
@@ -147,6 +152,8 @@ static void op_judge(struct worker *w, struct op *op, struct group *g)
         op->error = OP_ARITY;
     else if (!(c->flags & CONN_AUTHED) && !(op->cmd->flags & CMD_NO_AUTH))
         op->error = OP_NOAUTH;
+    else if (unlikely(conn_subscribed(c)) && c->proto == 2 && !local_while_subscribed(op->cmd))
+        op->error = OP_SUBSCRIBED;
     else
         op_route(w, op, g);
 }
@@ -328,7 +335,8 @@ static bool paused(struct worker *w, struct op *op)
 {
     if (w->pause.until <= w->now) return false;
     if (w->pause.writes_only &&
-        (op->shard == OP_ERROR || !(op->cmd->flags & (CMD_WRITE | CMD_MAY_REPLICATE))))
+        (op->shard == OP_ERROR || (!(op->cmd->flags & (CMD_WRITE | CMD_MAY_REPLICATE)) &&
+                                   op->cmd->route != ROUTE_CHANNEL)))
         return false;
     hold_back(w, op);
     op->conn->flags |= CONN_PAUSED;
@@ -383,6 +391,12 @@ static void run_op(struct worker *w, struct group *g, unsigned i)
     struct conn *c = op->conn;
     if (unlikely(blocked(w, c))) return;
     if (unlikely(w->pause.until) && paused(w, op)) return;
+    if (unlikely(w->push_crowded) && op->shard >= 0 && op->cmd->flags & (CMD_PUBSUB | CMD_WRITE)) {
+        hold_back(w, op);
+        c->flags |= CONN_READY;
+        list_push_back(&w->stalled, &c->ready_link);
+        return;
+    }
     if (conn_output_full(c)) { /* it is dirty: goes on when that is sent */
         hold_back(w, op);
         return;
@@ -444,6 +458,8 @@ bool group_run_all(struct worker *w, unsigned groups_max)
         for (unsigned i = 0; i < g->count; i++) run_op(w, g, i);
         settle(g);
         worker_unhold_all(w);
+        pubsub_step(w);
+        push_deliver(w);
         counter_add(&w->pub->groups, 1);
     }
     return !list_empty(&w->ready);

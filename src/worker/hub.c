@@ -9,6 +9,7 @@
 #include "batch.h"
 #include "block.h"
 #include "internal.h"
+#include "topics.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
 #include "splitring/io/os.h"
@@ -45,6 +46,7 @@ static void shards_init(struct hub *hub, const struct hub_options *options)
     uint32_t n = hub->count;
     const struct config *config = options->config;
     hub->shards = mem_zalloc(n * sizeof *hub->shards);
+    hub->topics = mem_zalloc(n * sizeof(struct topics *));
     hub->locks = mem_zalloc(n * sizeof(struct locks *));
     hub->waiting = mem_alloc_aligned(n * sizeof *hub->waiting, CACHE_LINE);
     hub->active = mem_alloc_aligned(n * sizeof *hub->active, CACHE_LINE);
@@ -65,10 +67,28 @@ static void shards_init(struct hub *hub, const struct hub_options *options)
         waiting_init(&hub->waiting[s]);
         shard_set_ready_hook(hub->shards[s], waiting_on_ready, &hub->waiting[s]);
         holder_init(&hub->holders[s]);
+        hub->holders[s].by = s;
+        hub->topics[s] = topics_new(n, hub->seed);
     }
     hub->shard_of_slot = mem_alloc(SLOT_COUNT * sizeof *hub->shard_of_slot);
     for (uint32_t slot = 0; slot < SLOT_COUNT; slot++)
         hub->shard_of_slot[slot] = (shard_id)(slot * n / SLOT_COUNT);
+}
+
+static void pushes_init(struct hub *hub, uint32_t mailbox_cap)
+{
+    uint32_t n = hub->count;
+    hub->push_mail = mem_alloc_aligned((size_t)n * n * sizeof *hub->push_mail, CACHE_LINE);
+    hub->push_late = mem_alloc((size_t)n * n * sizeof *hub->push_late);
+    hub->push_open = mem_alloc_aligned(n * sizeof *hub->push_open, CACHE_LINE);
+    for (uint32_t i = 0; i < n * n; i++) {
+        mailbox_init(&hub->push_mail[i], mailbox_cap);
+        counter_set(&hub->push_late[i], UINT64_MAX);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        counter_set(&hub->push_open[i].ticket, UINT64_MAX);
+        counter_set(&hub->push_open[i].done_bytes, 0);
+    }
 }
 
 struct hub *hub_new(const struct hub_options *options)
@@ -91,6 +111,7 @@ struct hub *hub_new(const struct hub_options *options)
     published_init(hub);
     hub->mail = mem_alloc_aligned((size_t)n * n * sizeof *hub->mail, CACHE_LINE);
     for (uint32_t i = 0; i < n * n; i++) mailbox_init(&hub->mail[i], options->mailbox_cap);
+    pushes_init(hub, options->mailbox_cap);
     hub->workers = mem_zalloc(n * sizeof(struct worker *));
     hub->sleeping = mem_alloc_aligned((size_t)n * CACHE_LINE, CACHE_LINE);
     memset((void *)hub->sleeping, 0, (size_t)n * CACHE_LINE);
@@ -114,8 +135,16 @@ void hub_free(struct hub *hub)
         shard_free(hub->shards[i]);
         locks_free(hub->locks[i]);
         waiting_deinit(&hub->waiting[i]);
+        topics_free(hub->topics[i]);
     }
-    for (uint32_t i = 0; i < hub->count * hub->count; i++) mailbox_deinit(&hub->mail[i]);
+    for (uint32_t i = 0; i < hub->count * hub->count; i++) {
+        mailbox_deinit(&hub->mail[i]);
+        mailbox_deinit(&hub->push_mail[i]);
+    }
+    mem_free(hub->push_mail);
+    mem_free(hub->push_late);
+    mem_free(hub->push_open);
+    mem_free(hub->topics);
     mem_free((void *)hub->sleeping);
     mem_free(hub->workers);
     mem_free(hub->mail);

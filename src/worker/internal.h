@@ -9,6 +9,7 @@
  *   txn.c     the coordinator of a multi-shard command, and its acts at a shard
  *   block.c   clients that wait for keys; block_home.c their side
  *   fanout.c  an act of every worker, answered after the last
+ *   push.c    one order for all that is pushed; pubsub.c, topics.c, events.c: what that is
  *   stats.c   published sums and gauges: what INFO reads
  *   local_*.c commands of the connection and the server
  *
@@ -62,6 +63,7 @@ struct shard_published {
     counter expiry_min;      /* unix ms; what a sleeping owner should wake for */
     counter owner_wakes_at;  /* unix ms; when it will, by itself (written by the owner) */
     counter *keys, *expires; /* by db */
+    counter topics[3];       /* by enum topic_kind: those that are at home here */
 };
 
 struct worker_published {
@@ -76,6 +78,7 @@ struct worker_published {
     counter load_permille; /* of the last tick (balance.c) */
     counter paused; /* CLIENT PAUSE in force */
     counter blocked; /* clients that wait for a key */
+    counter pubsub_clients;
     counter dirty;  /* writes done */
     counter *calls, *calls_failed, *calls_rejected, *nsec; /* by command id; nsec sampled */
     counter ops_per_s, in_per_s, out_per_s; /* of the last second */
@@ -90,6 +93,14 @@ struct waiting {
     uint32_t bucket_count, count;
     struct list ready; /* keys that may have something for their waiters now */
 };
+
+/* A worker's word about its pushes (push.c). */
+struct push_open {
+    _Alignas(CACHE_LINE) counter ticket; /* it may be about to send this one, or later ones */
+    _Alignas(CACHE_LINE) counter done_bytes; /* of what it sent; written by the receivers */
+};
+
+struct topics;
 
 struct hub {
     /* constant after start */
@@ -112,10 +123,15 @@ struct hub {
     struct worker **workers;
     struct worker_published *published;
     struct shard_published *shard_published;
+    struct topics **topics;     /* by shard */
+    struct mailbox *push_mail;  /* [from * count + to] */
+    struct push_open *push_open; /* by worker */
+    counter *push_late;         /* [from * count + to]: lowest ticket not yet published */
     uint32_t databases;
     char run_id[41];
     /* shared counters */
     counter client_ids;
+    counter push_tickets;
     counter clients;            /* against maxclients */
     counter waking;             /* threads inside hub_stop_shared */
     counter drained;            /* workers that have nothing left to stop for */
@@ -132,6 +148,14 @@ static inline sleep_flag *hub_sleeping(struct hub *hub, worker_id id)
 static inline struct mailbox *hub_mail(struct hub *hub, worker_id from, worker_id to)
 {
     return &hub->mail[(size_t)from * hub->count + to];
+}
+static inline struct mailbox *hub_push_mail(struct hub *hub, worker_id from, worker_id to)
+{
+    return &hub->push_mail[(size_t)from * hub->count + to];
+}
+static inline counter *hub_push_late(struct hub *hub, worker_id from, worker_id to)
+{
+    return &hub->push_late[(size_t)from * hub->count + to];
 }
 static inline shard_id hub_shard_of(const struct hub *hub, struct slice key);
 
@@ -153,6 +177,7 @@ enum message_kind {
     MSG_FANOUT_ORDER, /* struct fanout, to worker 0: send it to all */
     MSG_FANOUT,       /* struct fanout: do your part */
     MSG_FANOUT_DONE,  /* struct fanout: one part is done */
+    MSG_SUBSCRIPTION, /* struct act_part: change the shard's register of subscriptions */
     MSG_SOCKET,       /* an accepted socket, as a number: local_adopt_socket */
     MSG_CONN          /* struct conn: yours from now on */
 };
@@ -176,7 +201,7 @@ struct op {
     struct key_hint hint; /* of it, from the prefetch */
 };
 enum op_kind { OP_LOCAL = -1, OP_MANY = -2, OP_ALL = -3, OP_ERROR = -4 };
-enum op_error { OP_UNKNOWN, OP_UNKNOWN_SUB, OP_ARITY, OP_NOAUTH };
+enum op_error { OP_UNKNOWN, OP_UNKNOWN_SUB, OP_ARITY, OP_NOAUTH, OP_SUBSCRIBED };
 
 struct group {
     unsigned count;
@@ -256,6 +281,10 @@ struct worker {
     struct list paused;    /* connections held back by CLIENT PAUSE */
     struct waiter **deadlines; /* of blocked clients: a heap (block_home.c) */
     size_t deadline_count, deadline_cap;
+    struct pushes *pushes;
+    struct pubsub *pubsub;
+    bool push_logged;      /* this unit has something to tell */
+    bool push_crowded;     /* receivers do not keep up: nothing that tells is started */
     struct buf spare_bufs[64];
     unsigned spare_count;
     struct io_event events[EVENTS_MAX];

@@ -18,6 +18,16 @@ bool local_is_stateless(const struct command *cmd)
             strcmp(cmd->name, "time") == 0);
 }
 
+bool local_while_subscribed(const struct command *cmd)
+{
+    static const char *const names[] = {"ping", "subscribe", "unsubscribe", "psubscribe",
+                                        "punsubscribe", "ssubscribe", "sunsubscribe", "quit",
+                                        "reset"};
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++)
+        if (strcmp(cmd->name, names[i]) == 0) return true;
+    return false;
+}
+
 /* "unknown command 'x', with args beginning with: 'a' 'b' ": each argument and the whole are cut as
  * Redis does (128 bytes). */
 static void refuse_unknown(struct reply *reply, const struct op *op)
@@ -55,6 +65,7 @@ void local_refuse(struct worker *w, const struct op *op)
     case OP_UNKNOWN_SUB: refuse_sub(&reply, op); break;
     case OP_ARITY: reply_errorf(&reply, ERR_WRONG_ARITY, op->cmd->name); break;
     case OP_NOAUTH: reply_error(&reply, ERR_NOAUTH); break;
+    case OP_SUBSCRIBED: reply_errorf(&reply, ERR_SUBSCRIBED_CONTEXT, op->cmd->name); break;
     }
     if (op->cmd) counter_add(&w->pub->calls_rejected[op->cmd->id], 1);
     counter_add(&w->pub->error_replies, 1);

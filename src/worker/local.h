@@ -12,6 +12,8 @@
 
 /* Changes nothing that a later command of the pipeline could depend on (PING, ECHO, TIME). */
 bool local_is_stateless(const struct command *cmd);
+/* May be given by a RESP2 connection that is subscribed to something. */
+bool local_while_subscribed(const struct command *cmd);
 /* Unknown command, wrong arity, not authenticated: the error reply. */
 void local_refuse(struct worker *w, const struct op *op);
 /* The parser's error is answered and the connection closed after it. */

@@ -23,6 +23,7 @@ static void describe(const struct conn *c, struct buf *out)
     net_peer_name(c->sock.fd, peer, sizeof peer);
     net_local_name(c->sock.fd, local, sizeof local);
     size_t n = 0;
+    if (conn_subscribed(c)) flags[n++] = 'P';
     if (c->flags & CONN_CLOSE_AFTER) flags[n++] = 'c';
     if (c->flags & CONN_UNIX) flags[n++] = 'U';
     if (c->flags & CONN_BLOCKED) flags[n++] = 'b';
@@ -32,13 +33,14 @@ static void describe(const struct conn *c, struct buf *out)
     size_t held = parse_held(&c->parser);
     buf_printf(out,
                "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=%u "
-               "sub=0 psub=0 ssub=0 multi=-1 watch=0 qbuf=%zu qbuf-free=%zu argv-mem=%zu "
+               "sub=%u psub=%u ssub=%u multi=-1 watch=0 qbuf=%zu qbuf-free=%zu argv-mem=%zu "
                "multi-mem=0 rbs=%zu rbp=%zu obl=%zu oll=0 omem=%zu tot-mem=%zu events=r cmd=%s "
                "user=default redir=-1 resp=%u lib-name=%s lib-ver=%s tot-net-in=%llu "
                "tot-net-out=%llu tot-cmds=%llu worker=%u",
                (unsigned long long)c->id, peer, local, c->sock.fd, c->name ? c->name : "",
                (long long)((w->now - c->created_ms) / 1000),
-               (long long)((w->now - c->active_ms) / 1000), flags, c->db, conn_unread(c) + held,
+               (long long)((w->now - c->active_ms) / 1000), flags, c->db, c->sub_count[0],
+               c->sub_count[2], c->sub_count[1], conn_unread(c) + held,
                c->in.cap - c->in.len, held, c->out.cap, c->out.cap, c->out.len - c->out_sent,
                c->out.cap, conn_memory(c), c->last_cmd ? c->last_cmd->name : "NULL", c->proto,
                c->lib_name ? c->lib_name : "", c->lib_ver ? c->lib_ver : "",
@@ -62,7 +64,7 @@ struct filter {
     size_t id_count;
     uint64_t self;
     bool by_id, by_type, by_user, skip_me, legacy;
-    bool type_normal, user_default;
+    bool type_normal, type_pubsub, user_default;
     char *addr, *laddr;
     int64_t max_age_s; /* < 0: any */
 };
@@ -85,7 +87,7 @@ static bool matches(const struct filter *f, const struct conn *c)
         for (size_t i = 0; i < f->id_count; i++) found |= f->ids[i] == c->id;
         if (!found) return false;
     }
-    if (f->by_type && !f->type_normal) return false;
+    if (f->by_type && !(conn_subscribed(c) ? f->type_pubsub : f->type_normal)) return false;
     if (f->by_user && !f->user_default) return false;
     if (f->skip_me && c->id == f->self) return false;
     if (f->max_age_s >= 0 && (c->worker->now - c->created_ms) / 1000 < f->max_age_s) return false;
@@ -112,6 +114,7 @@ static bool parse_type(struct call *c, int i, struct filter *f)
 {
     f->by_type = true;
     f->type_normal = call_is(c, i, "normal");
+    f->type_pubsub = call_is(c, i, "pubsub");
     if (f->type_normal || call_is(c, i, "master") || call_is(c, i, "replica") ||
         call_is(c, i, "slave") || call_is(c, i, "pubsub"))
         return true;

@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 #include "conn.h"
+#include "events.h"
 #include "fanout.h"
 #include "local.h"
 #include "splitring/base/mem.h"
@@ -142,6 +143,7 @@ static void set_part(struct worker *w, struct fanout *f)
         worker_hold(w, w->id);
         shard_set_policy(w->shard, is_lfu(next), (uint32_t)next->lfu_log_factor,
                          (uint32_t)next->lfu_decay_time_min);
+        events_config(w);
         w->quiet = false; /* idle clients may have a timeout now */
         w->quiet_ticks = 0;
     }

@@ -6,6 +6,7 @@
 #include "conn.h"
 #include "fanout.h"
 #include "local.h"
+#include "pubsub.h"
 #include "splitring/base/mem.h"
 #include "splitring/base/num.h"
 #include "splitring/cmd/handlers.h"
@@ -16,10 +17,16 @@ void cmd_ping(struct call *c)
         reply_errorf(&c->reply, ERR_WRONG_ARITY, c->cmd->name);
         return;
     }
-    if (c->argc == 2)
+    bool subscribed = conn_subscribed(c->conn) && c->conn->proto == 2;
+    if (subscribed) {
+        reply_array(&c->reply, 2);
+        reply_bulk_str(&c->reply, "pong");
+        reply_bulk_slice(&c->reply, c->argc == 2 ? c->argv[1] : SLICE(""));
+    } else if (c->argc == 2) {
         reply_bulk_slice(&c->reply, c->argv[1]);
-    else
+    } else {
         reply_simple(&c->reply, "PONG");
+    }
 }
 
 void cmd_echo(struct call *c)
@@ -184,7 +191,7 @@ void cmd_reset(struct call *c)
         ~(uint32_t)(CONN_REPLY_OFF | CONN_REPLY_SKIP_NEXT | CONN_NO_TOUCH | CONN_NO_EVICT);
     if (conn->worker->config->requirepass[0]) conn->flags &= ~(uint32_t)CONN_AUTHED;
     set_text(&conn->name, (struct slice){0});
-    reply_simple(&c->reply, "RESET");
+    if (!pubsub_reset(conn->worker, conn, SLICE("+RESET\r\n"))) reply_simple(&c->reply, "RESET");
 }
 
 /* ---- CLIENT, the small half ---- */

@@ -40,8 +40,10 @@ void info_stats(struct info *i)
                get(&i->shards.expired_fields), get(&i->shards.expired),
                get(&p->sweep_us) / 1000, get(&p->evicted_clients),
                get(&i->shards.hits), get(&i->shards.misses));
-    buf_append_slice(i->out, SLICE("pubsub_channels:0\r\npubsub_patterns:0\r\n"
-                                   "pubsubshard_channels:0\r\nlatest_fork_usec:0\r\n"
+    buf_printf(i->out, "pubsub_channels:%llu\r\npubsub_patterns:%llu\r\n"
+                       "pubsubshard_channels:%llu\r\n",
+               get(&i->shards.topics[0]), get(&i->shards.topics[2]), get(&i->shards.topics[1]));
+    buf_append_slice(i->out, SLICE("latest_fork_usec:0\r\n"
                                    "total_forks:0\r\nmigrate_cached_sockets:0\r\n"
                                    "slave_expires_tracked_keys:0\r\nactive_defrag_hits:0\r\n"
                                    "active_defrag_misses:0\r\nactive_defrag_key_hits:0\r\n"

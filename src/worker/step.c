@@ -17,6 +17,7 @@
 #include "fanout.h"
 #include "group.h"
 #include "local.h"
+#include "pubsub.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
 #include "splitring/io/os.h"
@@ -61,6 +62,7 @@ bool worker_hold_try(struct worker *w, shard_id s)
     if (worker_holds(w, s)) return true;
     struct holder *h = &w->hub->holders[s];
     if (s == w->id ? !holder_try_own(h) : !(lend_dice(w) && holder_try(h))) return false;
+    h->by = w->id;
     w->held |= 1u << s;
     return true;
 }
@@ -71,12 +73,14 @@ bool worker_hold(struct worker *w, shard_id s)
     if (s != w->id) return w->hub->lending && worker_hold_try(w, s);
     if (w->held) { /* others are held: waiting could close a circle */
         if (holder_try_own(w->holder)) {
+            w->holder->by = w->id;
             w->held |= 1u << s;
             return true;
         }
         worker_unhold_all(w);
     }
     holder_take(w->holder, w->hub->pause);
+    w->holder->by = w->id;
     w->held |= 1u << s;
     return true;
 }
@@ -154,6 +158,7 @@ void worker_unhold(struct worker *w, shard_id s)
     if (!worker_holds(w, s)) return;
     struct locks *locks = w->hub->locks[s];
     if (unlikely(locks_active(locks))) locks_run_granted(locks, w);
+    push_flush(w);
     if (w->touched_shards >> s & 1u) {
         worker_publish_shard(w, s);
         w->touched_shards &= ~(1u << s);
@@ -220,6 +225,10 @@ static void handle(struct worker *w, struct message m)
     case MSG_FANOUT_ORDER: fanout_order(w, m.ptr); break;
     case MSG_FANOUT: fanout_part(w, m.ptr); break;
     case MSG_FANOUT_DONE: fanout_part_done(w, m.ptr); break;
+    case MSG_SUBSCRIPTION:
+        worker_hold(w, w->id);
+        pubsub_part_run(w, m.ptr);
+        break;
     case MSG_SOCKET: local_adopt_socket(w, (uintptr_t)m.ptr); break;
     case MSG_CONN: conn_adopt(w, m.ptr); break;
     default: check(false);
@@ -245,13 +254,13 @@ static bool inbox_empty(const struct worker *w)
 {
     for (worker_id from = 0; from < w->hub->count; from++)
         if (!mailbox_empty(hub_mail(w->hub, from, w->id))) return false;
-    return true;
+    return push_idle(w);
 }
 
 /* True while something could not be published yet. */
 bool worker_publish_mail(struct worker *w)
 {
-    bool pending = false;
+    bool pending = push_publish(w);
     for (worker_id to = 0; to < w->hub->count; to++) {
         struct mailbox *box = hub_mail(w->hub, w->id, to);
         if (mailbox_publish(box)) worker_wake(w, to);
@@ -311,6 +320,7 @@ void worker_flush(struct worker *w)
 static bool work(struct worker *w)
 {
     bool more = drain(w);
+    more |= push_deliver(w); /* before this pass' replies */
     more |= batch_poll(w);
     more |= txn_run_local(w);
     worker_unhold_all(w);
@@ -321,6 +331,8 @@ static bool work(struct worker *w)
     if (unlikely(!list_empty(&w->possess))) more |= !txn_run_held(w);
     more |= timer_run(w);
     worker_unhold_all(w);
+    pubsub_step(w);
+    more |= push_deliver(w);
     keep_inputs(w);
     more |= worker_publish_mail(w); /* remote work starts before this worker's sends */
     worker_flush(w);
@@ -405,7 +417,7 @@ bool worker_idle(const struct worker *w)
 {
     for (worker_id to = 0; to < w->hub->count; to++)
         if (mailbox_pending(hub_mail(w->hub, w->id, to))) return false;
-    return inbox_empty(w) && list_empty(&w->ready) && list_empty(&w->stalled) &&
+    return inbox_empty(w) && pubsub_idle(w) && list_empty(&w->ready) && list_empty(&w->stalled) &&
            list_empty(&w->dirty) && list_empty(&w->local_hops) && list_empty(&w->local_answers) &&
            list_empty(&w->local_releases) && list_empty(&w->possess);
 }

@@ -32,7 +32,8 @@ static void client_ticks(struct worker *w)
         in += c->in.cap + parse_held(&c->parser);
         if (c->out.cap > out_max) out_max = c->out.cap;
         if (c->in.cap > in_max) in_max = c->in.cap;
-        if (timeout_ms && w->now - c->active_ms > timeout_ms && !(c->flags & CONN_WAITING))
+        if (timeout_ms && w->now - c->active_ms > timeout_ms && !(c->flags & CONN_WAITING) &&
+            !conn_subscribed(c))
             conn_close(c);
         else if (c->flags & CONN_WANT_WRITE)
             conn_check_output(c);

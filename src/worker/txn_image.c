@@ -141,7 +141,7 @@ void txn_images_put(struct worker *w, struct txn_part *part)
     for (int k = 0; k < part->key_count && part->writes.len; k++) {
         struct slice image;
         struct ks ks = txn_key_view(t, w->hub->shards[part->shard], part->key_pos[k]);
-        ks.flags = KS_NO_STATS;
+        ks.flags = KS_NO_STATS | KS_SILENT;
         /* The image exists in memory; a copy of it that does not fit would be half a write. */
         if (image_next(&part->writes, &at, &image))
             check(ks_image_put(&ks, t->argv[part->key_pos[k]], image) == 0);

@@ -6,7 +6,9 @@
 #include <errno.h>
 
 #include "conn.h"
+#include "events.h"
 #include "group.h"
+#include "pubsub.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
 #include "splitring/io/net.h"
@@ -83,9 +85,12 @@ struct worker *worker_new(struct hub *hub, worker_id id, struct io *io)
     struct shard_options scratch = {.id = id, .databases = hub->databases, .seed = hub->seed};
     w->scratch = shard_new(&scratch);
     w->group = group_new();
+    w->pushes = pushes_new(hub->count);
+    w->pubsub = pubsub_new(w);
     parse_pool_init(&w->parse_pool);
     w->touched_dbs = DBS_ALL;
     worker_publish_shard(w, id);
+    events_config(w);
     hub->workers[id] = w;
     return w;
 }
@@ -94,6 +99,8 @@ void worker_free(struct worker *w)
 {
     while (w->spare_count) buf_deinit(&w->spare_bufs[--w->spare_count]);
     group_free(w->group);
+    pubsub_free(w->pubsub);
+    pushes_free(w->pushes);
     parse_pool_deinit(&w->parse_pool);
     shard_free(w->scratch);
     config_deinit(w->config);

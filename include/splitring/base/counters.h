@@ -43,6 +43,16 @@ static inline uint64_t counter_get_acquire_shared(const counter *c)
 {
     return atomic_load_explicit(c, memory_order_acquire);
 }
+static inline void counter_add_shared(counter *c, uint64_t n)
+{
+    atomic_fetch_add_explicit(c, n, memory_order_acq_rel);
+}
+/* One writer; whoever reads this value by counter_get_acquire_shared sees what was written before.
+ * Thread: the one writer. */
+static inline void counter_set_release(counter *c, uint64_t n)
+{
+    atomic_store_explicit(c, n, memory_order_release);
+}
 /* A reference count: the last one to drop sees everything the others did. */
 static inline void refs_init(counter *c, uint64_t n) { atomic_init(c, n); }
 static inline bool refs_drop_shared(counter *c)

@@ -15,6 +15,7 @@
 struct effects;
 struct env;
 struct conn;
+struct worker;
 
 struct call {
     const struct command *cmd;
@@ -27,6 +28,7 @@ struct call {
     struct effects *effects;  /* NULL: nobody consumes effects */
     struct arg *args;         /* NULL, or argv with owned blobs to take (call_take_blob) */
     struct conn *conn;        /* ROUTE_HERE commands only: the worker's connection; else NULL */
+    struct worker *worker;    /* who runs it: for handlers that live in src/worker */
     uint64_t dirty;           /* writes done (Redis' server.dirty): 0 = nothing changed */
     bool may_block;           /* of a blocking command: the client may be made to wait */
     struct call_block *block; /* where call_block() notes its wish, if may_block */

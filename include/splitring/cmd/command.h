@@ -15,6 +15,7 @@ enum route {
     ROUTE_HERE,  /* no keys: a handler of the connection's worker (see worker/local.h) */
     ROUTE_KEYS,  /* the shards of its keys: one or several */
     ROUTE_SHARD, /* one shard drawn by the command itself (SCAN: cursor, RANDOMKEY) */
+    ROUTE_CHANNEL, /* the shard of argument 1, which is a channel and no key: PUBLISH */
     ROUTE_ALL    /* every key of every shard (FLUSHALL, DBSIZE, KEYS, SWAPDB) */
 };
 

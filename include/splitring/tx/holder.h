@@ -23,6 +23,7 @@ enum { HOLDER_FREE, HOLDER_HELD, HOLDER_BORROWED, HOLDER_WANTED };
 struct holder {
     _Alignas(CACHE_LINE) _Atomic uint32_t word;
     uint32_t owner_holds; /* owner only: take and offer may be called in any order by its code */
+    uint32_t by;          /* holder only: which worker that is; noted by it, read by hooks */
 };
 
 void holder_init(struct holder *h); /* starts HELD by its owner */
