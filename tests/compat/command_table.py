@@ -35,6 +35,7 @@ NEWER = {
     ("hscan", "arguments"): "7.4: NOVALUES",
     ("client|kill", "arguments"): "8.0: MAXAGE", ("client|kill", "history"): "8.0",
     ("client|list", "history"): "7.2, 8.0",
+    ("sinterstore", "specs"): "7.2: OW",
     ("quit", "doc_flags"): "7.2: deprecated", ("quit", "deprecated_since"): "7.2",
     ("quit", "replaced_by"): "7.2",
 }
@@ -55,6 +56,8 @@ expire k 1|expire k|persist k|move k 1|object encoding k|object freq k|object he
 ttl k|type k|memory usage k|memory usage k samples 5|memory doctor|keys *|scan 0|randomkey|dbsize
 flushall|ping|ping x y|config get a|config set a b|config foo|client list|nosuch a|swapdb 0 1
 debug object k|command info get|echo a
+sadd k a b|smove a b c|sinter a b|sunion a|sintercard 2 a b limit 1|sintercard 3 a b|sintercard x a
+sdiffstore d a b|spop k 2|sscan k 0
 """.replace("\n", "|").strip("|").split("|")
 
 ERRORS = ["nosuch", "nosuch a b", "NoSuch 'x' " + "y" * 200, "z" * 300 + " a", "config", "client",

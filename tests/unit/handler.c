@@ -14,7 +14,6 @@
 #include "splitring/base/num.h"
 #include "splitring/cmd/effects.h"
 #include "splitring/cmd/route.h"
-#include "splitring/keyspace/hash.h"
 
 #define ARGS_MAX 64
 
@@ -314,51 +313,6 @@ struct dump {
     db_id db;
 };
 
-/* Printable, so that dumps can be compared and shown as text. */
-static void append_escaped(struct buf *out, struct slice s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        unsigned char c = (unsigned char)s.ptr[i];
-        if (c >= ' ' && c < 0x7f && c != '\\') buf_append_char(out, (char)c);
-        else buf_printf(out, "\\x%02x", c);
-    }
-}
-
-struct dump_hash {
-    struct buf *lines; /* one per field */
-    size_t count;
-};
-
-static int compare_lines(const void *a, const void *b)
-{
-    const struct buf *x = a, *y = b;
-    return slice_compare(buf_slice(x), buf_slice(y));
-}
-
-static void dump_field(void *ctx, const struct hash_item *item)
-{
-    struct dump_hash *hash = ctx;
-    struct buf *line = &hash->lines[hash->count++];
-    *line = (struct buf){0};
-    append_escaped(line, item->field);
-    buf_append_char(line, '=');
-    append_escaped(line, item->value);
-    if (item->expire != EXPIRE_NONE) buf_printf(line, " until %lld", (long long)item->expire);
-    buf_append_char(line, ',');
-}
-
-static void dump_hash(struct buf *out, const struct entry *e)
-{
-    struct dump_hash hash = {.lines = mem_zalloc(hash_count(e) * sizeof(struct buf))};
-    hash_each(e, dump_field, &hash);
-    qsort(hash.lines, hash.count, sizeof(*hash.lines), compare_lines);
-    for (size_t i = 0; i < hash.count; i++) {
-        buf_append_slice(out, buf_slice(&hash.lines[i]));
-        buf_deinit(&hash.lines[i]);
-    }
-    mem_free(hash.lines);
-}
-
 static void dump_entry(void *ctx, const struct entry *e)
 {
     struct dump *dump = ctx;
@@ -368,15 +322,13 @@ static void dump_entry(void *ctx, const struct entry *e)
     }
     struct buf *line = &dump->lines[dump->count++];
     *line = (struct buf){0};
-    char scratch[ENTRY_SCRATCH];
     struct slice key = entry_key(e);
     instant_ms expire = entry_expiry(e);
     buf_printf(line, "%u \"", dump->db);
-    append_escaped(line, key);
+    handler_dump_text(line, key);
     buf_printf(line, "\" %s ", type_name(entry_type(e)));
     if (expire != EXPIRE_NONE) buf_printf(line, "until %lld ", (long long)expire);
-    if (entry_type(e) == TYPE_STRING) append_escaped(line, entry_string(e, scratch));
-    if (entry_type(e) == TYPE_HASH) dump_hash(line, e);
+    handler_dump_value(line, e);
     buf_append_char(line, '\n');
 }
 

@@ -52,5 +52,8 @@ void handler_forget_effects(struct handler_world *w);
 void handler_replay(const struct handler_world *from, struct handler_world *to);
 /* Every live key of every db with value and TTL, sorted: equal text means equal data. Appends. */
 void handler_dump(struct handler_world *w, struct buf *out);
+/* The parts of a dump, in handler_dump.c: a value of any type, and a text made printable. */
+void handler_dump_value(struct buf *out, const struct entry *e);
+void handler_dump_text(struct buf *out, struct slice text);
 
 #endif

@@ -1,0 +1,95 @@
+/* Values as text, so that two keyspaces can be compared and shown: one function per type. What has
+ * no order (members, fields) is sorted.
+ * Thread: the test's. */
+#include <stdlib.h>
+
+#include "handler.h"
+#include "splitring/base/mem.h"
+#include "splitring/keyspace/hash.h"
+#include "splitring/keyspace/set.h"
+
+void handler_dump_text(struct buf *out, struct slice text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char c = (unsigned char)text.ptr[i];
+        if (c >= ' ' && c < 0x7f && c != '\\') buf_append_char(out, (char)c);
+        else buf_printf(out, "\\x%02x", c);
+    }
+}
+
+/* ---- lines that are sorted ---- */
+
+struct parts {
+    struct buf *at;
+    size_t count;
+};
+
+static struct buf *parts_add(struct parts *p)
+{
+    p->at = mem_realloc(p->at, (p->count + 1) * sizeof(*p->at));
+    p->at[p->count] = (struct buf){0};
+    return &p->at[p->count++];
+}
+
+static int compare_parts(const void *a, const void *b)
+{
+    return slice_compare(buf_slice(a), buf_slice(b));
+}
+
+static void parts_end(struct parts *p, struct buf *out)
+{
+    if (p->count) qsort(p->at, p->count, sizeof(*p->at), compare_parts);
+    for (size_t i = 0; i < p->count; i++) {
+        if (i) buf_append_char(out, ',');
+        buf_append_slice(out, buf_slice(&p->at[i]));
+        buf_deinit(&p->at[i]);
+    }
+    mem_free(p->at);
+}
+
+/* ---- types ---- */
+
+static void dump_string(struct buf *out, const struct entry *e)
+{
+    char scratch[ENTRY_SCRATCH];
+    handler_dump_text(out, entry_string(e, scratch));
+}
+
+static bool add_member(void *ctx, struct set_member *m)
+{
+    handler_dump_text(parts_add(ctx), set_member_get(m));
+    return true;
+}
+
+static void dump_set(struct buf *out, const struct entry *e)
+{
+    struct parts parts = {0};
+    (void)set_each(e, add_member, &parts);
+    parts_end(&parts, out);
+}
+
+static void add_field(void *ctx, const struct hash_item *item)
+{
+    struct buf *part = parts_add(ctx);
+    handler_dump_text(part, item->field);
+    buf_append_char(part, '=');
+    handler_dump_text(part, item->value);
+    if (item->expire != EXPIRE_NONE) buf_printf(part, " until %lld", (long long)item->expire);
+}
+
+static void dump_hash(struct buf *out, const struct entry *e)
+{
+    struct parts parts = {0};
+    hash_each(e, add_field, &parts);
+    parts_end(&parts, out);
+}
+
+void handler_dump_value(struct buf *out, const struct entry *e)
+{
+    switch (entry_type(e)) {
+    case TYPE_STRING: dump_string(out, e); break;
+    case TYPE_HASH: dump_hash(out, e); break;
+    case TYPE_SET: dump_set(out, e); break;
+    default: break;
+    }
+}
