@@ -332,6 +332,11 @@ static void dump_entry(void *ctx, const struct entry *e)
     buf_append_char(line, '\n');
 }
 
+static int compare_lines(const void *a, const void *b)
+{
+    return slice_compare(buf_slice(a), buf_slice(b));
+}
+
 void handler_dump(struct handler_world *w, struct buf *out)
 {
     struct dump dump = {0};
