@@ -235,7 +235,7 @@ static void pop_one(struct call *c)
     popped(c, 1, set_edit_count(&edit) == 0);
 }
 
-/* What stays goes into a new set, while the old one is walked; then it takes the old one's place. */
+/* What stays goes into a new set while the old one is walked; then it takes the old one's place. */
 struct parting {
     struct draw draw;
     struct set_edit stay;

@@ -1,6 +1,6 @@
 /* Sets: what they are, and reading them. (How they change is in set_edit.c.)
  *
- * A large set is a dict of member blocks:  | length | bytes |, in the slab's classes of 8 bytes. The
+ * A large set is a dict of member blocks, | length | bytes |, in the slab's classes of 8 bytes. The
  * length takes one byte up to 253, else 254 and two bytes, or 255 and eight, so that a member of 16
  * bytes costs a block of 24 and a slot.
  *

@@ -6,7 +6,7 @@
  *
  * Nothing ever goes back by itself; results of set operations may be narrowed to an intset.
  *
- * The same code works on a set under a key, whose bytes lie in the entry, and on one that has no key
+ * The same code works on a set under a key, whose bytes lie in the entry, and on one without a key
  * yet: the result of a set operation, or a new key's members. The latter begins in a small room of
  * the edit itself, so that a new small set costs one allocation, its entry.
  *
