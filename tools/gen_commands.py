@@ -15,6 +15,7 @@ command with subcommands is a container. Fields:
   keys      key specs: {flags, begin = position | keyword = "STREAMS", from = 1 | unknown = true,
             then a range {last = 0, step = 1, limit = 0} or {keynum, first, step}; notes}
   get_keys  C function for keys (src/cmd/keyspec.c) where specs do not tell the whole truth
+  whole     C function that says of a call whether it reads keys that no argument names
   args      argument tree: {name, type | oneof = [...] | block = [...], token, optional, multiple,
             multiple_token, spec (key spec, 0), since, deprecated_since, summary}; a token alone is
             a pure-token
@@ -32,7 +33,8 @@ import tomllib
 
 FIELDS = {
     "summary", "since", "complexity", "arity", "history", "tips", "doc_flags", "deprecated_since",
-    "replaced_by", "flags", "acl", "keys", "get_keys", "args", "route", "split", "slow", "handler",
+    "replaced_by", "flags", "acl", "keys", "get_keys", "whole", "args", "route", "split", "slow",
+    "handler",
 }
 FLAGS = [
     "write", "readonly", "denyoom", "admin", "pubsub", "noscript", "blocking", "loading", "stale",
@@ -282,6 +284,7 @@ def table_row(c, ids, specs, subcommands):
         f"        .key_first = {c.first}, .key_last = {c.last}, .key_step = {c.step},",
         f"        .key_flags = {key_constants(union)},",
         f"        .keys = {c.keys_function()}, .handler = {c.handler() or 'NULL'},",
+        f"        .whole = {c.entry.get('whole', 'NULL')},",
         f"        .parent = {parent}, .subcommands = {subcommands},",
         f"        .id = {ids[c.name]}, .key_spec_count = {len(c.specs)}, .key_specs = {specs},",
         f"        .docs = &docs_{symbol(c.name)},",

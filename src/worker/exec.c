@@ -165,7 +165,7 @@ bool exec_free(struct worker *w, const struct exec *x, shard_id shard)
     if (likely(!locks_active(locks))) return true;
     if (x->cmd->route == ROUTE_CHANNEL) return true;
     if (x->cmd->route == ROUTE_SHARD) return locks_key_free(locks, 0, LOCK_SHARED);
-    if (x->cmd->route == ROUTE_ALL) {
+    if (command_route(x->cmd, x->argv, x->argc) == ROUTE_ALL) {
         struct lock_node node;
         struct lock_request whole;
         lock_request_init(&whole, &node);
@@ -190,7 +190,7 @@ bool exec_free(struct worker *w, const struct exec *x, shard_id shard)
 void exec_lock_keys(struct worker *w, const struct exec *x, shard_id shard,
                     struct lock_request *req)
 {
-    if (x->cmd->route == ROUTE_ALL) {
+    if (command_route(x->cmd, x->argv, x->argc) == ROUTE_ALL) {
         lock_request_whole(req, x->cmd->flags & CMD_WRITE ? LOCK_EXCLUSIVE : LOCK_SHARED);
         return;
     }

@@ -117,7 +117,7 @@ static void op_route(struct worker *w, struct op *op, struct group *g)
     const struct command *cmd = op->cmd;
     op->key = NULL;
     op->mask = 0;
-    switch ((enum route)cmd->route) {
+    switch (command_route(cmd, op->argv, op->argc)) {
     case ROUTE_HERE: op->shard = OP_LOCAL; break;
     case ROUTE_KEYS: op_keys(w, op); break;
     case ROUTE_CHANNEL:

@@ -13,7 +13,8 @@
  * (LMPOP, BLPOP …) are told with the grants which of them do; the write hop then goes to that key's
  * shard alone. The others (COPY, RENAME, BITOP, LMOVE …) go on holding their locks until the
  * coordinator has borrowed all their shards at once, which nobody holds for long, and then run as
- * if nothing had been in the way (TXN_HELD). Only slow commands, which must not sit on a borrowed
+ * if nothing had been in the way (TXN_HELD); so do those that read keys which no argument names
+ * (SORT BY w_*), with a lock on everything. Only slow commands, which must not sit on a borrowed
  * shard, fetch images of all their keys with the grants; the handler then runs on the coordinator's
  * scratch shard, and the keys it changed go home as images with the write hop (txn_image.c).
  *
@@ -77,7 +78,7 @@ static bool copy_args(struct txn *t, const struct op *op)
     t->x.argv = t->argv;
     t->x.hint = NULL;
     t->x.key = NULL;
-    t->ref_count = op->cmd->route == ROUTE_KEYS
+    t->ref_count = command_route(op->cmd, op->argv, op->argc) == ROUTE_KEYS
                        ? command_keys(op->cmd, t->argv, op->argc, t->refs) : 0;
     return true;
 }
@@ -137,6 +138,7 @@ static enum txn_way way_of(const struct worker *w, const struct op *op)
     switch ((enum split)op->cmd->split) {
     case SPLIT_NONE:
     case SPLIT_MOVE:
+        if (command_route(op->cmd, op->argv, op->argc) == ROUTE_ALL) return TXN_HELD;
         return w->hub->lending && !(op->cmd->flags & CMD_SLOW) ? TXN_HELD : TXN_COPIES;
     case SPLIT_FIRST: return TXN_FIRST;
     default: return TXN_PARTS;

@@ -113,9 +113,10 @@ static struct ks world_view(const struct handler_world *w)
 
 /* ---- running ---- */
 
-static bool wants_scratch(const struct handler_world *w, const struct command *cmd)
+static bool wants_scratch(const struct handler_world *w, const struct call *c)
 {
-    return w->scratch && cmd->route == ROUTE_KEYS && cmd->split == SPLIT_NONE;
+    return w->scratch && command_route(c->cmd, c->argv, c->argc) == ROUTE_KEYS &&
+           c->cmd->split == SPLIT_NONE;
 }
 
 /* Copies the call's keys into the scratch shard, or back. COPY and MOVE name a second database that
@@ -164,7 +165,7 @@ static void run_handler(struct handler_world *w, struct call *c)
         int shard = cmd_scan_shard(c->argv, c->argc, w->shard_count);
         c->ks.shard = w->shards[shard < 0 ? 0 : shard];
     }
-    if (!wants_scratch(w, cmd)) {
+    if (!wants_scratch(w, c)) {
         cmd->handler(c);
         take_effects(w, c);
         return;

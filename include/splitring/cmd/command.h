@@ -126,6 +126,9 @@ struct command {
      * entries. */
     int (*keys)(const struct command *cmd, const struct slice *argv, int argc,
                 struct key_ref *refs);
+    /* NULL, or: does this call read keys that no argument names (SORT BY w_*)? Then its route is
+     * ROUTE_ALL, and it runs when all shards are held. */
+    bool (*whole)(const struct slice *argv, int argc);
     void (*handler)(struct call *call);       /* NULL: a container, which only has subcommands */
     const struct command *parent;         /* of a subcommand */
     const struct command *const *subcommands; /* NULL-terminated, or NULL */
@@ -135,6 +138,12 @@ struct command {
     const struct command_docs *docs;      /* src/cmd/docs.h */
 };
 
+static inline enum route command_route(const struct command *cmd, const struct slice *argv,
+                                       int argc)
+{
+    bool whole = unlikely(cmd->whole != NULL) && cmd->whole(argv, argc);
+    return whole ? ROUTE_ALL : (enum route)cmd->route;
+}
 /* argv[0] (and argv[1] for containers). Sets *sub_missing when the container is known but the
  * subcommand is not (its error text differs). NULL: unknown command. Case-insensitive. */
 const struct command *command_find(const struct slice *argv, int argc, bool *sub_missing);
