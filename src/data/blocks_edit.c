@@ -33,7 +33,7 @@ static int move_node(struct blocks *b, struct blocks_cursor *c, unsigned level, 
     return 0;
 }
 
-static int own_path(struct blocks *b, struct blocks_cursor *c)
+int blocks_own_path(struct blocks *b, struct blocks_cursor *c)
 {
     if (likely(!b->frozen)) return 0;
     for (unsigned level = 0; level < b->height; level++) {
@@ -45,7 +45,7 @@ static int own_path(struct blocks *b, struct blocks_cursor *c)
 
 int blocks_own(struct blocks *b, struct blocks_cursor *c)
 {
-    if (own_path(b, c)) return -ENOMEM;
+    if (blocks_own_path(b, c)) return -ENOMEM;
     struct block *old = c->block;
     if (likely(!blocks_shared(b, old->epoch))) return 0;
     struct block *copy = block_copy(b, old);
@@ -186,7 +186,7 @@ static void drop_level(struct blocks *b, struct blocks_cursor *c)
 /* Owns the path and makes room for one more child in every node of it. */
 static int make_room(struct blocks *b, struct blocks_cursor *c, bool after)
 {
-    if (own_path(b, c)) return -ENOMEM;
+    if (blocks_own_path(b, c)) return -ENOMEM;
     if (b->height == 0 || c->path[0]->count == NODE_CAP_MAX) {
         if (add_level(b, c)) return -ENOMEM;
     }
@@ -319,7 +319,7 @@ static void remove_last_block(struct blocks *b, struct blocks_cursor *c)
 
 int blocks_remove(struct blocks *b, struct blocks_cursor *c)
 {
-    if (own_path(b, c)) return -ENOMEM;
+    if (blocks_own_path(b, c)) return -ENOMEM;
     if (b->height == 0) {
         remove_last_block(b, c);
         return 0;

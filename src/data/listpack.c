@@ -191,6 +191,18 @@ size_t lp_find(const char *bytes, size_t at, struct slice text, unsigned skip)
     return LP_NONE;
 }
 
+size_t lp_find_counted(const char *bytes, size_t at, struct slice text, uint64_t *passed)
+{
+    struct wanted w = wanted_of(text);
+    uint64_t count = 0;
+    while (at != LP_NONE && !matches(bytes, at, &w)) {
+        at = lp_next(bytes, at);
+        count++;
+    }
+    *passed += count;
+    return at;
+}
+
 /* ---- encoding ---- */
 
 /* What is to be written: encoding bytes, then the text's bytes (none for a number), then the
@@ -402,6 +414,25 @@ void lp_delete(struct lp *lp, size_t at, size_t count)
     dcheck(error == 0);
     (void)error;
     add_count(lp->bytes, 0, removed);
+}
+
+int lp_join_front(struct lp *lp, const char *other)
+{
+    size_t len = lp_len(other) - LP_EMPTY_LEN;
+    uint32_t count = lp_count(other);
+    int error = splice(lp, LP_HEADER, 0, len);
+    if (error) return error;
+    memcpy(lp->bytes + LP_HEADER, other + LP_HEADER, len);
+    add_count(lp->bytes, count, 0);
+    return 0;
+}
+
+void lp_copy_range(const char *bytes, size_t from, size_t to, uint32_t count, char *out)
+{
+    set_header_len(out, LP_EMPTY_LEN + to - from);
+    set_header_count(out, count < COUNT_UNKNOWN ? count : COUNT_UNKNOWN);
+    memcpy(out + LP_HEADER, bytes + from, to - from);
+    out[LP_HEADER + to - from] = (char)LP_END;
 }
 
 /* ---- building ---- */

@@ -7,6 +7,7 @@
  * Thread: holder of the shard. */
 #include "shard.h"
 #include "splitring/keyspace/hash.h"
+#include "splitring/keyspace/list.h"
 #include "splitring/keyspace/set.h"
 
 struct shard *shard_new(const struct shard_options *options)
@@ -21,6 +22,7 @@ struct shard *shard_new(const struct shard_options *options)
     rng_seed(&shard->rng, options->seed ^ options->id);
     shard->objects[TYPE_HASH] = &hash_object_ops;
     shard->objects[TYPE_SET] = &set_object_ops;
+    shard->objects[TYPE_LIST] = &list_object_ops;
     return shard;
 }
 

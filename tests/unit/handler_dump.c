@@ -6,6 +6,7 @@
 #include "handler.h"
 #include "splitring/base/mem.h"
 #include "splitring/keyspace/hash.h"
+#include "splitring/keyspace/list.h"
 #include "splitring/keyspace/set.h"
 
 void handler_dump_text(struct buf *out, struct slice text)
@@ -84,10 +85,31 @@ static void dump_hash(struct buf *out, const struct entry *e)
     parts_end(&parts, out);
 }
 
+/* Elements, with the seams between nodes. */
+static void dump_node(void *ctx, const struct list_node *node)
+{
+    struct buf *out = ctx;
+    char scratch[LP_NUMBER_LEN];
+    buf_append_char(out, '[');
+    if (node->plain) handler_dump_text(out, node->bytes);
+    for (size_t at = node->plain ? LP_NONE : lp_first(node->bytes.ptr); at != LP_NONE;
+         at = lp_next(node->bytes.ptr, at)) {
+        handler_dump_text(out, lp_text(node->bytes.ptr, at, scratch));
+        buf_append_char(out, ',');
+    }
+    buf_append_char(out, ']');
+}
+
+static void dump_list(struct buf *out, const struct entry *e)
+{
+    list_each_node(e, dump_node, out);
+}
+
 void handler_dump_value(struct buf *out, const struct entry *e)
 {
     switch (entry_type(e)) {
     case TYPE_STRING: dump_string(out, e); break;
+    case TYPE_LIST: dump_list(out, e); break;
     case TYPE_HASH: dump_hash(out, e); break;
     case TYPE_SET: dump_set(out, e); break;
     default: break;

@@ -95,8 +95,10 @@ int blocks_insert_after(struct blocks *b, struct blocks_cursor *c,
 int blocks_own(struct blocks *b, struct blocks_cursor *c) WARN_UNUSED;
 /* After writing an owned block. */
 void blocks_changed(struct blocks *b, struct blocks_cursor *c, uint32_t len, uint32_t count);
+/* Only what leads to the block: what blocks_remove() needs. */
+int blocks_own_path(struct blocks *b, struct blocks_cursor *c) WARN_UNUSED;
 /* The cursor then stands at what followed (NULL: nothing). Fails only while there is a frozen root,
- * and never after blocks_own(). */
+ * and never after blocks_own() or blocks_own_path() of this block. */
 int blocks_remove(struct blocks *b, struct blocks_cursor *c) WARN_UNUSED;
 
 /* ---- an owned block's bytes ---- */

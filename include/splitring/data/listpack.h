@@ -103,6 +103,8 @@ bool lp_equal(const char *bytes, size_t at, struct slice text);
 bool lp_number(const char *bytes, size_t at, int64_t *number); /* is, or reads as, an integer */
 /* The first element equal to text, from `at` on, looking at every (skip + 1)-th; LP_NONE. */
 size_t lp_find(const char *bytes, size_t at, struct slice text, unsigned skip);
+/* The same, looking at every one; *passed grows by the elements that were not it. */
+size_t lp_find_counted(const char *bytes, size_t at, struct slice text, uint64_t *passed);
 size_t lp_encoded_len(struct slice text);            /* bytes it would take */
 
 /* ---- editing ---- */
@@ -134,6 +136,11 @@ int lp_replace_number(struct lp *lp, size_t at, int64_t number) WARN_UNUSED;
 /* `count` elements from `at` on go (fewer at the end). The offset of what follows is then `at`, if
  * anything does: lp_len(bytes) - 1 == at means the end. Shrinking never fails. */
 void lp_delete(struct lp *lp, size_t at, size_t count);
+/* All elements of another listpack, before those that are there. */
+int lp_join_front(struct lp *lp, const char *other) WARN_UNUSED;
+/* Writes a listpack of the `count` elements from offset `from` up to `to` (lp_len - 1: the end)
+ * into LP_EMPTY_LEN + to - from bytes. */
+void lp_copy_range(const char *bytes, size_t from, size_t to, uint32_t count, char *out);
 
 /* Appends elements to plain bytes, to build a listpack in a buffer: begin, add …, end. No memory,
  * or more than 1 GiB: out->failed. */

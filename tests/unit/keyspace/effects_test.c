@@ -175,6 +175,22 @@ static const char *const patterns[] = {
     "SMOVE %k %k [%v|%n]",
     "[SINTERSTORE|SUNIONSTORE|SDIFFSTORE] %k %k [|%k] [|%k]",
     "SUNIONSTORE %k %k %k",
+    /* lists */
+    "[LPUSH|RPUSH] %k %v [|%v|%v %n %v %v %n]",
+    "[LPUSH|RPUSH] %k %n %n %v",
+    "[LPUSHX|RPUSHX] %k %v %n",
+    "[LPOP|RPOP] %k [|%n]",
+    "LINSERT %k [BEFORE|AFTER] %n [%v|%n]",
+    "LSET %k %n [%v|%n]",
+    "LREM %k [0|1|-2] [%v|%n]",
+    "LTRIM %k [0|1|2] [-1|-2|5]",
+    "LMOVE %k %k [LEFT|RIGHT] [LEFT|RIGHT]",
+    "RPOPLPUSH %k %k",
+    "LMPOP 2 %k %k [LEFT|RIGHT] [|COUNT 3]",
+    "[BLPOP|BRPOP] %k %k 0",
+    "BLMPOP 0 2 %k %k LEFT COUNT 2",
+    "BLMOVE %k %k [LEFT|RIGHT] LEFT 0",
+    "BRPOPLPUSH %k %k 1",
     /* keys */
     "DEL %k %k",
     "UNLINK %k %k %k",
@@ -227,6 +243,8 @@ static void run(uint64_t seed, uint32_t shards, int steps)
     rng_seed(&g->rng, seed);
     /* Some see every form of a collection with few members. */
     if (seed % 3 == 0) g->w.env.set_max_intset_entries = g->w.env.set_max_listpack_entries = 4;
+    if (seed % 4 < 2) g->w.env.list_max_listpack_size = seed % 4 ? 3 : -1;
+    replica.env = g->w.env;
     for (int i = 0; i < steps; i++) step(g);
     replica.now = g->w.now;
     handler_replay(&g->w, &replica);
