@@ -195,6 +195,7 @@ static void run_writes(struct call *c, const struct plan *plan)
     /* Where OVERFLOW FAIL refused every write, the string has still grown: that is a change. */
     if (changes) {
         c->dirty += changes;
+        call_event(c, c->argv[1], EVENT_STRING, "setbit");
         effect_verbatim(c);
     }
 }

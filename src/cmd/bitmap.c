@@ -68,6 +68,7 @@ void cmd_setbit(struct call *c)
         }
         bits_set(bytes, at, 1, (uint64_t)bit);
         c->dirty++;
+        call_event(c, key, EVENT_STRING, "setbit");
         effect_verbatim(c);
     }
     reply_int(&c->reply, old);
@@ -239,6 +240,8 @@ void cmd_bitop(struct call *c)
     }
     if (changed) {
         c->dirty++;
+        if (len) call_event(c, c->argv[2], EVENT_STRING, "set");
+        else call_event(c, c->argv[2], EVENT_GENERIC, "del");
         effect_verbatim(c);
     }
     if (changed || len == 0) reply_int(&c->reply, len);

@@ -67,12 +67,14 @@ static void apply(struct call *c, instant_ms when)
     struct slice key = c->argv[1];
     if (when <= c->ks.now) {
         (void)ks_delete(&c->ks, key, true);
+        call_event(c, key, EVENT_GENERIC, "del");
         EFFECT(c, SLICE("DEL"), key);
     } else if (ks_set_expiry(&c->ks, key, when) < 0) {
         reply_error(&c->reply, ERR_NO_MEMORY);
         return;
     } else {
         char text[24];
+        call_event(c, key, EVENT_GENERIC, "expire");
         EFFECT(c, SLICE("PEXPIREAT"), key, effect_int(text, when));
     }
     c->dirty++;
@@ -144,6 +146,7 @@ void cmd_persist(struct call *c)
         return;
     }
     c->dirty++;
+    call_event(c, c->argv[1], EVENT_GENERIC, "persist");
     effect_verbatim(c);
     reply_int(&c->reply, 1);
 }

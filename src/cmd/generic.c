@@ -61,6 +61,7 @@ static void delete_keys(struct call *c, bool async)
     for (int i = 1; i < c->argc; i++) {
         if (!ks_delete(&c->ks, c->argv[i], async)) continue;
         c->dirty++;
+        call_event(c, c->argv[i], EVENT_GENERIC, "del");
         removed_add(c, &removed, c->argv[i]);
     }
     int64_t count = removed.count - 1;
@@ -120,7 +121,11 @@ static void rename_key(struct call *c, bool only_if_free)
         reply_int(&c->reply, 0);
         return;
     }
-    if (!slice_equal(from, to) && !written(c, ks_move(&c->ks, from, c->ks.db, to))) return;
+    if (!slice_equal(from, to)) {
+        if (!written(c, ks_move(&c->ks, from, c->ks.db, to))) return;
+        call_event(c, from, EVENT_GENERIC, "rename_from");
+        call_event(c, to, EVENT_GENERIC, "rename_to");
+    }
     if (only_if_free) reply_int(&c->reply, 1);
     else reply_ok(&c->reply);
 }
@@ -171,7 +176,9 @@ void cmd_copy(struct call *c)
         reply_int(&c->reply, 0);
         return;
     }
-    if (written(c, ks_copy(&c->ks, from, db, to))) reply_int(&c->reply, 1);
+    if (!written(c, ks_copy(&c->ks, from, db, to))) return;
+    ks_notify(&target, EVENT_GENERIC, "copy_to", to);
+    reply_int(&c->reply, 1);
 }
 
 void cmd_move(struct call *c)
@@ -188,7 +195,10 @@ void cmd_move(struct call *c)
         reply_int(&c->reply, 0);
         return;
     }
-    if (written(c, ks_move(&c->ks, key, db, key))) reply_int(&c->reply, 1);
+    if (!written(c, ks_move(&c->ks, key, db, key))) return;
+    call_event(c, key, EVENT_GENERIC, "move_from");
+    ks_notify(&target, EVENT_GENERIC, "move_to", key);
+    reply_int(&c->reply, 1);
 }
 
 /* ---- OBJECT, MEMORY USAGE ---- */
@@ -196,7 +206,9 @@ void cmd_move(struct call *c)
 /* NULL: absent, the reply is written. */
 static const struct entry *object_entry(struct call *c)
 {
-    const struct entry *e = read_quietly(c, 2);
+    struct ks ks = c->ks;
+    ks.flags |= KS_NO_TOUCH | KS_SILENT;
+    const struct entry *e = ks_read(&ks, c->argv[2]);
     if (!e) reply_null(&c->reply);
     return e;
 }

@@ -96,6 +96,7 @@ void cmd_getdel(struct call *c)
     if (!reply_value(c, e) || !e) return;
     ks_delete(&c->ks, key, false);
     c->dirty++;
+    call_event(c, key, EVENT_GENERIC, "del");
     EFFECT(c, SLICE("DEL"), key);
 }
 
@@ -116,15 +117,18 @@ void cmd_getex(struct call *c)
     if (!options.time_arg && !persists) return;
     if (options.time_arg && options.expire <= c->ks.now) {
         ks_delete(&c->ks, key, false);
+        call_event(c, key, EVENT_GENERIC, "del");
         EFFECT(c, SLICE("DEL"), key);
     } else if (ks_set_expiry(&c->ks, key, options.expire)) {
         c->reply.out->len = mark;
         reply_error(&c->reply, ERR_NO_MEMORY);
         return;
     } else if (persists) {
+        call_event(c, key, EVENT_GENERIC, "persist");
         EFFECT(c, SLICE("PERSIST"), key);
     } else {
         char digits[NUM_I64_LEN_MAX + 1];
+        call_event(c, key, EVENT_GENERIC, "expire");
         EFFECT(c, SLICE("PEXPIREAT"), key, effect_int(digits, options.expire));
     }
     c->dirty++;
@@ -133,9 +137,10 @@ void cmd_getex(struct call *c)
 /* ---- changing bytes ---- */
 
 /* After a write of bytes by ks_string_room: the new length is the reply. */
-static void reply_grown(struct call *c, size_t len)
+static void reply_grown(struct call *c, size_t len, const char *event)
 {
     c->dirty++;
+    call_event(c, c->argv[1], EVENT_STRING, event);
     effect_verbatim(c);
     reply_int(&c->reply, (int64_t)len);
 }
@@ -148,7 +153,7 @@ void cmd_append(struct call *c)
     if (!string_type_ok(c, e)) return;
     if (!e) {
         if (string_store_arg(c, key, 2, EXPIRE_NONE)) reply_error(&c->reply, ERR_NO_MEMORY);
-        else reply_grown(c, tail.len);
+        else reply_grown(c, tail.len, "append");
         return;
     }
     size_t len = entry_string(e, scratch).len;
@@ -159,7 +164,7 @@ void cmd_append(struct call *c)
         return;
     }
     if (tail.len) memcpy(bytes + len, tail.ptr, tail.len);
-    reply_grown(c, len + tail.len);
+    reply_grown(c, len + tail.len, "append");
 }
 
 void cmd_setrange(struct call *c)
@@ -187,7 +192,7 @@ void cmd_setrange(struct call *c)
         return;
     }
     memcpy(bytes + offset, part.ptr, part.len);
-    reply_grown(c, len > end ? len : end);
+    reply_grown(c, len > end ? len : end, "setrange");
 }
 
 /* ---- numbers ---- */
@@ -207,6 +212,7 @@ static void add_int(struct call *c, int64_t by)
         reply_error(&c->reply, ERR_NO_MEMORY);
     } else {
         c->dirty++;
+        call_event(c, key, EVENT_STRING, "incrby");
         effect_verbatim(c);
         reply_int(&c->reply, value);
     }
@@ -253,6 +259,7 @@ void cmd_incrbyfloat(struct call *c)
         return;
     }
     c->dirty++;
+    call_event(c, key, EVENT_STRING, "incrbyfloat");
     string_set_effect(c, key, result, EXPIRE_KEEP);
     reply_bulk_slice(&c->reply, result);
 }

@@ -58,6 +58,7 @@ static void delete_key(struct call *c, bool async)
         return;
     }
     c->dirty++;
+    call_event(c, key, EVENT_GENERIC, "del");
     EFFECT(c, SLICE("DEL"), key);
     reply_int(&c->reply, 1);
 }

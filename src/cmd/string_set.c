@@ -133,6 +133,8 @@ static bool set_value(struct call *c, int value, instant_ms expire, bool verbati
         return false;
     }
     c->dirty++;
+    call_event(c, c->argv[1], EVENT_STRING, "set");
+    if (expire < EXPIRE_KEEP) call_event(c, c->argv[1], EVENT_GENERIC, "expire");
     if (verbatim) effect_verbatim(c);
     else string_set_effect(c, c->argv[1], c->argv[value], expire);
     return true;
@@ -250,6 +252,8 @@ static bool set_pairs(struct call *c, int from, int end, instant_ms expire)
             return false;
         }
         c->dirty++;
+        call_event(c, key, EVENT_STRING, "set");
+        if (expire < EXPIRE_KEEP) call_event(c, key, EVENT_GENERIC, "expire");
     }
     return true;
 }

@@ -38,6 +38,7 @@ void place_expire(struct place *p, db_id db, const struct expire_sink *sink)
     struct slice key = entry_key(p->entry);
     if (sink && sink->expired) sink->expired(sink->ctx, shard, db, key);
     shard->stats.expired++;
+    shard_event(shard, db, EVENT_EXPIRED, "expired", key);
     shard_touched(shard, db, key);
     entry_free(shard, place_unlink(p), true);
 }
@@ -106,6 +107,7 @@ struct entry *ks_read(struct ks *ks, struct slice key)
     struct entry *e = find_in(ks, shard, key);
     if (!e) {
         if (!(ks->flags & KS_NO_STATS)) shard->stats.misses++;
+        if (!(ks->flags & KS_SILENT)) shard_event(shard, ks->db, EVENT_MISS, "keymiss", key);
         return NULL;
     }
     if (!(ks->flags & KS_NO_STATS)) shard->stats.hits++;
@@ -285,8 +287,12 @@ static struct value value_copy(struct shard *to, const struct entry *e)
 static struct entry *put_twin(struct ks *ks, struct slice to, const struct value *v,
                               instant_ms expire, uint32_t access)
 {
+    bool over = ks_peek(ks, to) != NULL;
     struct entry *e = ks_put(ks, to, v, expire);
-    if (e) e->access = access & 0xffffffu;
+    if (!e) return NULL;
+    e->access = access & 0xffffffu;
+    /* Redis deletes what it replaces, so the name is new to it all the same. */
+    if (over) shard_event(ks_shard_of(ks, to), ks->db, EVENT_NEW, "new", to);
     return e;
 }
 

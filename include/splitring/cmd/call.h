@@ -82,6 +82,12 @@ void call_help(struct call *c, const char *const *lines);
 /* After a key's value changed in place: WATCH and tracking, then the keyspace event (a constant:
  * "hset"). dirty and effects are the handler's own. */
 void call_changed(struct call *c, struct slice key, enum event_class class, const char *event);
+/* The event alone, where the write itself has told WATCH (ks_set_string, ks_delete …). */
+static inline void call_event(struct call *c, struct slice key, enum event_class class,
+                              const char *event)
+{
+    ks_notify(&c->ks, class, event, key);
+}
 /* The last element has gone: the key is deleted, with its event "del". */
 void call_emptied(struct call *c, struct slice key);
 

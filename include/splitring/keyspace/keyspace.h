@@ -36,7 +36,7 @@ enum ks_flag {
     KS_NO_TOUCH = 1u << 0, /* CLIENT NO-TOUCH: reads leave LRU/LFU alone */
     KS_LOGICAL = 1u << 1,  /* expired keys read as absent and stay (shared lock, replica) */
     KS_NO_STATS = 1u << 2, /* no keyspace_hits / misses */
-    KS_SILENT = 1u << 3    /* no event that a key is new: its value comes home */
+    KS_SILENT = 1u << 3    /* no events that a key is new (its value comes home), or is missing */
 };
 
 /* What a prefetch found, for the lookup that follows. {0}: nothing. Safe whatever happens between:
