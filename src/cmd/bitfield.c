@@ -183,19 +183,23 @@ static void run_writes(struct call *c, const struct plan *plan)
     }
     struct field f = {.overflow = OVERFLOW_WRAP};
     uint64_t changes = 0;
+    bool written = false;
     reply_array(&c->reply, plan->count);
     for (int i = 2; field_next(c, &i, &f) == NEXT_FIELD;) {
         if (f.op == FIELD_GET) {
             struct slice value = slice_of(bytes, len);
             reply_int(&c->reply, field_number(&f, bits_get(value, f.at, f.width)));
-        } else if (field_write(c, &f, bytes, len) || grows) {
-            changes++;
+        } else {
+            bool wrote = field_write(c, &f, bytes, len);
+            written |= wrote;
+            changes += wrote || grows;
         }
     }
-    /* Where OVERFLOW FAIL refused every write, the string has still grown: that is a change. */
+    /* Where OVERFLOW FAIL refused every write, the string has still grown: that is a change, though
+     * none that Redis would tell of. */
     if (changes) {
         c->dirty += changes;
-        call_event(c, c->argv[1], EVENT_STRING, "setbit");
+        if (written) call_event(c, c->argv[1], EVENT_STRING, "setbit");
         effect_verbatim(c);
     }
 }
