@@ -11,13 +11,13 @@ README.md beside bench/ says what each scenario measures and how to read it.
 import argparse
 import os
 import shlex
-import subprocess
 import sys
 import time
 from contextlib import ExitStack
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import benchlib as lib  # noqa: E402  (its folder must be on the path first)
+import bytype  # noqa: E402
 
 PIPELINES = (1, 16, 64)
 TWO_POINTS = (
@@ -30,7 +30,6 @@ TWO_POINTS = (
     (50, 64, "uniform", "1:10"),
     (50, 16, "zipf:0.99", "1:1"),
 )
-RB_TESTS = (("set", 2000000), ("get", 2000000), ("incr", 2000000), ("mset", 300000))
 
 
 class Run:
@@ -310,57 +309,8 @@ def idle(run):
          "CPU ms/s with them", "wakeups/s"], rows)
 
 
-def redis_benchmark_once(server, cpu, test, count):
-    argv = ["taskset", "-c", str(cpu), "redis-benchmark", "-p", str(server.port), "-P", "32",
-            "-c", "50", "-n", str(count), "-r", "1000000", "-d", "64", "-t", test, "--csv"]
-    user, system = server.cpu_ticks_s()
-    done = subprocess.run(argv, capture_output=True, text=True)
-    user_after, system_after = server.cpu_ticks_s()
-    lines = [line for line in done.stdout.splitlines() if line.startswith('"')]
-    if done.returncode != 0 or len(lines) < 2:
-        raise lib.Failure(f"{shlex.join(argv)}\n{done.stdout}{done.stderr}")
-    fields = [field.strip('"') for field in lines[-1].split(",")]
-    return {"ops_per_s": float(fields[1]), "p50_us": float(fields[4]) * 1000,
-            "p99_us": float(fields[6]) * 1000,
-            "server_user_us": (user_after - user) / count * 1e6,
-            "server_system_us": (system_after - system) / count * 1e6,
-            "server_us": (user_after - user + system_after - system) / count * 1e6}
-
-
-def redis_benchmark(run):
-    arguments = run.arguments
-    servers = lib.servers_of(arguments, arguments.server_cpu, arguments.threads or 1)
-    got = {}
-    with ExitStack() as stack:
-        for server in servers:
-            stack.enter_context(server)
-        for turn in range(run.rounds(3)):
-            lib.progress(f"round {turn + 1} of {run.rounds(3)}")
-            for test, count in RB_TESTS:
-                for server in lib.rotated(servers, turn):
-                    result = redis_benchmark_once(server, arguments.load_cpu, test,
-                                                  max(1000, int(count * arguments.share_of_n)))
-                    got.setdefault((test, server.name), []).append(
-                        run.keep(server, result, test=test, round=turn))
-    rows = []
-    first = servers[0].name
-    for test, _ in RB_TESTS:
-        for server in servers:
-            results = got[test, server.name]
-            rows.append([test.upper() + (" × 10 keys" if test == "mset" else ""), server.name,
-                         *(lib.number(lib.median([result[key] for result in results]), digits)
-                           for key, digits in (("ops_per_s", 0), ("server_us", 2),
-                                               ("server_user_us", 2), ("server_system_us", 2),
-                                               ("p50_us", 0), ("p99_us", 0))),
-                         "1" if server.name == first else lib.ratio_text(
-                             lib.paired(got[test, first], results))])
-    lib.print_table("redis-benchmark -P 32 -c 50 -r 1000000 -d 64",
-                    ["test", "server", "ops/s", "CPU µs/op", "user", "system", "p50 µs", "p99",
-                     f"CPU: {first} / it"], rows)
-
-
 SCENARIOS = {"single": single, "engines": engines, "two": two, "lowload": lowload, "idle": idle,
-             "echo": echo, "redis-benchmark": redis_benchmark}
+             "echo": echo, "redis-benchmark": bytype.own_tests, "types": bytype.by_type}
 
 
 def arguments_parse():
@@ -381,9 +331,11 @@ def arguments_parse():
     parser.add_argument("--idle-clients", type=int, default=10000)
     parser.add_argument("--idle-seconds", type=float, default=10)
     parser.add_argument("--share-of-n", type=float, default=1,
-                        help="redis-benchmark: this share of the usual number of requests")
+                        help="redis-benchmark, types: this share of the usual number of requests")
+    parser.add_argument("--tests", nargs="+", metavar="TEST",
+                        choices=[test[0] for test in bytype.BY_TYPE], help="types: only these")
     arguments = parser.parse_args()
-    if arguments.pipeline is None:
+    if arguments.pipeline is None and arguments.scenario != "types":
         arguments.pipeline = list(PIPELINES[:2] if arguments.scenario == "lowload" else PIPELINES)
     return arguments
 

@@ -143,7 +143,7 @@ static bool draw_field(void *ctx, const struct hash_item *item)
 /* What has expired goes first, up to a bound; what then remains is passed over when drawing. */
 static void expire_some(struct hash *h)
 {
-    for (int i = 0; i < 8 && hash_expire_due(h, SIZE_MAX) > 0; i++) {}
+    for (int i = 0; i < 8 && h->entry && hash_expire_due(h, SIZE_MAX) > 0; i++) {}
 }
 
 static void random_one(struct call *c)
