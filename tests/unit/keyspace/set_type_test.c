@@ -1,5 +1,5 @@
 /* Sets under keys and aside, against a plain model: an array of flags over a few hundred members,
- * integers of every width and texts, with limits small enough that every form is left and entered. */
+ * integers of every width and texts, with limits so small that every form is left and entered. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
