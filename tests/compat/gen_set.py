@@ -1,6 +1,6 @@
 """Sets: few members, so that sets overlap; integers, texts and long ones, so that every encoding
-and every change of it occurs. What 7.0 called a small set differs (hashtable): encodings are compared
-with newer servers only."""
+and every change of it occurs. What 7.0 called a small set differs (hashtable): encodings are
+compared with newer servers only."""
 
 from words import Words
 
