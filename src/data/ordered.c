@@ -110,9 +110,12 @@ void ordered_descend(const struct ordered *o, const struct ordered_bound *bound,
 {
     void *node = o->root;
     uint64_t before = 0;
+    /* A member that is the least of its child is in there, not behind the child before. */
+    struct ordered_bound by_first = *bound;
+    if (bound->by == ORDERED_BY_BOTH) by_first.after = true;
     for (uint32_t level = 0; level < o->height; level++) {
         struct inner *inner = node;
-        uint32_t i = inner_find(inner, bound);
+        uint32_t i = inner_find(inner, &by_first);
         if (i > 0) i--;
         if (rank) {
             for (uint32_t k = 0; k < i; k++) before += inner->items[k];

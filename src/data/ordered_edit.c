@@ -44,10 +44,13 @@ static void leaf_retag(struct leaf *leaf)
     }
 }
 
+/* Tags no longer tell its members apart, but others would. */
 static bool leaf_cut_off(const struct leaf *leaf)
 {
-    uint64_t first = slot_tag(leaf->slots[0]), last = slot_tag(leaf->slots[leaf->count - 1]);
-    return first == 0 || last == TAG_MAX || first == last;
+    uint64_t first = leaf->slots[0], last = leaf->slots[leaf->count - 1];
+    if (slot_tag(first) != 0 && slot_tag(last) != TAG_MAX && slot_tag(first) != slot_tag(last))
+        return false;
+    return slot_member(first)->score < slot_member(last)->score;
 }
 
 /* Makes the node at this place of the path another one (the root where level is 0). */
@@ -127,11 +130,10 @@ static void inner_remove(struct inner *inner, uint32_t at)
 }
 
 /* The leaf's least member may be another: entries along the path name it. */
-static void path_refirst(const struct ordered *o, const struct ordered_cursor *c, uint32_t level,
+static void path_refirst(const struct ordered *o, const struct ordered_cursor *c,
                          struct ordered_member *first)
 {
-    (void)o;
-    for (; level > 0; level--) {
+    for (uint32_t level = o->height; level > 0; level--) {
         struct inner *inner = c->path[level - 1];
         uint32_t i = c->index[level - 1];
         inner->first[i] = first;
@@ -279,7 +281,6 @@ static int leaf_split(struct ordered *o, struct ordered_cursor *c, struct ordere
     s.left = s.right = NULL;
     put_right_of(o, c, o->height, right, &s);
     dcheck(s.used == s.inners);
-    if (c->at == 0) path_refirst(o, c, o->height, m);
     o->count++;
     return 0;
 }
@@ -295,7 +296,7 @@ static int insert_at(struct ordered *o, struct ordered_cursor *c, struct ordered
     }
     leaf_put(leaf, c->at, m);
     path_count(o, c, 1);
-    if (c->at == 0) path_refirst(o, c, o->height, m);
+    if (c->at == 0) path_refirst(o, c, m);
     o->count++;
     return 0;
 }
@@ -352,7 +353,7 @@ bool ordered_rescore(struct ordered *o, struct ordered_member *m, double score)
     if (other && sorts_before(other, score, text)) return false;
     m->score = score;
     leaf->slots[c.at] = leaf_slot(leaf, m);
-    if (c.at == 0) path_refirst(o, &c, o->height, m);
+    if (c.at == 0) path_refirst(o, &c, m);
     return true;
 }
 
@@ -452,7 +453,7 @@ static void remove_at(struct ordered *o, struct ordered_cursor *c)
         path_shrink(o, c, true);
         return;
     }
-    if (leaf->cap - leaf->count >= 2 * LEAF_STEP && leaf_resize(o, c, leaf->count)) leaf = c->leaf;
+    if (leaf->cap >= leaf->count + 2 * LEAF_STEP && leaf_resize(o, c, leaf->count)) leaf = c->leaf;
     if (unlikely(leaf->count < ORDERED_LEAF_MAX / 4) && o->height > 0) {
         struct inner *parent = c->path[o->height - 1];
         inner_describe(parent, c->index[o->height - 1], leaf, true);
@@ -460,7 +461,7 @@ static void remove_at(struct ordered *o, struct ordered_cursor *c)
         return;
     }
     path_count(o, c, -1);
-    if (c->at == 0) path_refirst(o, c, o->height, slot_member(leaf->slots[0]));
+    if (c->at == 0) path_refirst(o, c, slot_member(leaf->slots[0]));
 }
 
 void ordered_remove(struct ordered *o, const struct ordered_member *m)
