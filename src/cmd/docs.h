@@ -88,5 +88,6 @@ typedef int key_extractor(const struct command *cmd, const struct slice *argv, i
 key_extractor keys_by_specs; /* what the key specs say */
 key_extractor keys_set;      /* SET: read as well with GET or a comparison */
 key_extractor keys_bitfield; /* BITFIELD: written only with SET or INCRBY */
+key_extractor keys_georadius; /* GEORADIUS and GEORADIUSBYMEMBER: the last STORE counts */
 
 #endif

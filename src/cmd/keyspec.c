@@ -116,3 +116,17 @@ int keys_bitfield(const struct command *cmd, const struct slice *argv, int argc,
     }
     return 1;
 }
+
+int keys_georadius(const struct command *cmd, const struct slice *argv, int argc,
+                   struct key_ref *refs)
+{
+    (void)cmd;
+    refs[0] = (struct key_ref){1, KEY_RO | KEY_ACCESS};
+    int count = 1;
+    for (int i = 5; i + 1 < argc; i++) {
+        if (!slice_is_word(argv[i], "STORE") && !slice_is_word(argv[i], "STOREDIST")) continue;
+        refs[1] = (struct key_ref){++i, KEY_OW | KEY_UPDATE};
+        count = 2;
+    }
+    return count;
+}

@@ -29,7 +29,6 @@ struct ordered_member *zset_member_new(struct zset *z, double score, struct slic
     if (!m) return NULL;
     ordered_member_init(m, score, text);
     z->member_bytes += slab_class_len(len);
-    if (text.len > z->longest) z->longest = text.len;
     return m;
 }
 
@@ -148,6 +147,12 @@ struct ordered_member *zset_member(const struct zset *z, struct slice text)
     return dict_find(&z->index, hash_key(text, z->index.seed), text);
 }
 
+void zset_take_out(struct zset *z, struct ordered_member *m)
+{
+    index_remove(z, hash_key(ordered_text(m), z->index.seed), ordered_text(m));
+    zset_member_free(z, m);
+}
+
 int zset_add(struct zset *z, struct slice text, double score)
 {
     struct ordered_member *m = zset_member_new(z, score, text);
@@ -163,8 +168,7 @@ struct sorted {
 };
 struct sorting {
     struct sorted *all;
-    size_t count;
-    bool in_order;
+    size_t count, longest;
 };
 
 static int compare_sorted(const void *a, const void *b)
@@ -181,6 +185,7 @@ static void collect(void *ctx, void *entry, unsigned bits)
     struct sorting *s = ctx;
     struct ordered_member *m = entry;
     s->all[s->count++] = (struct sorted){m->score, m};
+    if (ordered_text(m).len > s->longest) s->longest = ordered_text(m).len;
 }
 
 int zset_sort(struct zset *z)
@@ -191,6 +196,7 @@ int zset_sort(struct zset *z)
     struct sorting s = {.all = mem_try_alloc(count * sizeof(*s.all))};
     if (!s.all) return -ENOMEM;
     dict_each(&z->index, collect, &s);
+    z->longest = s.longest;
     qsort(s.all, count, sizeof(*s.all), compare_sorted);
     int rc = 0;
     for (size_t i = 0; i < count && rc == 0; i++) rc = ordered_append(&z->order, s.all[i].m);

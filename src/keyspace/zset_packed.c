@@ -58,9 +58,7 @@ struct zset_ranks zpacked_by_score(const char *bytes, const struct zset_score_ra
 
 static bool lex_range_empty(const struct zset_lex_range *range)
 {
-    if (range->min.kind == ZSET_LEX_MAX || range->max.kind == ZSET_LEX_MIN) {
-        return range->min.kind != range->max.kind || range->min.ex || range->max.ex;
-    }
+    if (range->min.kind == ZSET_LEX_MAX || range->max.kind == ZSET_LEX_MIN) return true;
     if (range->min.kind == ZSET_LEX_MIN || range->max.kind == ZSET_LEX_MAX) return false;
     int order = slice_compare(range->min.text, range->max.text);
     return order > 0 || (order == 0 && (range->min.ex || range->max.ex));
@@ -97,5 +95,6 @@ struct zset_ranks zpacked_by_lex(const char *bytes, const struct zset_lex_range 
 
 struct slice zpacked_text(char out[NUM_DOUBLE_LEN_MAX], double score)
 {
+    if (ordered_equal_score(score, 0)) score = 0; /* never "-0": Redis stores an integer */
     return slice_of(out, num_format_double(out, score));
 }

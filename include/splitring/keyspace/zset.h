@@ -18,7 +18,7 @@ struct zset {
     struct ordered order;
     struct dict index;   /* of struct ordered_member */
     size_t member_bytes;
-    size_t longest;      /* bytes of the longest member there ever was */
+    size_t longest;      /* bytes of the longest member, as zset_sort saw it */
 };
 extern const struct object_ops zset_object_ops;
 extern const struct table_ops zset_member_ops;
@@ -105,6 +105,7 @@ struct zset *zset_new(struct shard *shard) WARN_UNUSED; /* NULL: no memory */
 void zset_free(struct zset *z);
 struct ordered_member *zset_member(const struct zset *z, struct slice text); /* NULL: absent */
 int zset_add(struct zset *z, struct slice text, double score) WARN_UNUSED; /* must be absent */
+void zset_take_out(struct zset *z, struct ordered_member *m); /* before it is sorted */
 int zset_sort(struct zset *z) WARN_UNUSED;
 static inline uint64_t zset_members(const struct zset *z) { return dict_count(&z->index); }
 /* The key's value is this set from now on: packed if limits allow. z is taken in any case; it is
