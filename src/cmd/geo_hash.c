@@ -156,15 +156,13 @@ static struct geo_cell neighbour(struct geo_cell cell, int x, int y)
 static const signed char directions[GEO_CELLS][2] = {
     {0, 0}, {0, 1}, {0, -1}, {1, 0}, {-1, 0}, {1, 1}, {-1, 1}, {1, -1}, {-1, -1}};
 
-/* The ring of neighbours may end before the radius does. */
-static bool too_small(struct geo_cell cell, struct geo_place center, double metres)
+/* The ring of neighbours may end inside the bounding box. */
+static bool too_small(struct geo_cell cell, const struct geo_box *bounds)
 {
-    struct geo_place north = {center.lon, geo_decode(neighbour(cell, 0, 1)).max.lat};
-    struct geo_place south = {center.lon, geo_decode(neighbour(cell, 0, -1)).min.lat};
-    struct geo_place east = {geo_decode(neighbour(cell, 1, 0)).max.lon, center.lat};
-    struct geo_place west = {geo_decode(neighbour(cell, -1, 0)).min.lon, center.lat};
-    return geo_distance(center, north) < metres || geo_distance(center, south) < metres ||
-           geo_distance(center, east) < metres || geo_distance(center, west) < metres;
+    return geo_decode(neighbour(cell, 0, 1)).max.lat < bounds->max.lat ||
+           geo_decode(neighbour(cell, 0, -1)).min.lat > bounds->min.lat ||
+           geo_decode(neighbour(cell, 1, 0)).max.lon < bounds->max.lon ||
+           geo_decode(neighbour(cell, -1, 0)).min.lon > bounds->min.lon;
 }
 
 void geo_cells_of(const struct geo_shape *shape, struct geo_cell cells[GEO_CELLS])
@@ -179,7 +177,7 @@ void geo_cells_of(const struct geo_shape *shape, struct geo_cell cells[GEO_CELLS
     metres *= shape->unit;
     uint32_t step = step_for(metres, center.lat);
     struct geo_cell own = geo_encode(center, GEO_LON_MAX, GEO_LAT_MAX, step);
-    if (step > 1 && too_small(own, center, metres)) {
+    if (step > 1 && too_small(own, &bounds)) {
         own = geo_encode(center, GEO_LON_MAX, GEO_LAT_MAX, --step);
     }
     struct geo_box area = geo_decode(own);
