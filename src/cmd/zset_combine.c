@@ -14,18 +14,7 @@
 
 #include "splitring/base/mem.h"
 #include "splitring/base/num.h"
-#include "zset_impl.h"
-#if __has_include("splitring/keyspace/set.h")
 #include "splitring/keyspace/set.h"
-#else
-struct set_member { struct slice text; };
-static void set_member_text(struct set_member *m, struct slice text) { m->text = text; }
-static struct slice set_member_get(struct set_member *m) { return m->text; }
-static bool set_contains(const struct entry *e, struct set_member *m) { (void)e; (void)m; return false; }
-static uint64_t set_count(const struct entry *e) { (void)e; return 0; }
-typedef bool set_visit(void *ctx, struct set_member *m);
-static bool set_each(const struct entry *e, set_visit *visit, void *ctx) { (void)e; (void)visit; (void)ctx; return true; }
-#endif
 #include "zset_impl.h"
 
 enum combine_op { COMBINE_UNION, COMBINE_INTER, COMBINE_DIFF };
