@@ -1,5 +1,5 @@
-/* Places: GEOADD, GEOPOS, GEODIST, GEOHASH. Members of sorted sets whose scores are 52-bit hashes of
- * longitude and latitude; searching is in geo_search.c, the arithmetic in geo_hash.c.
+/* Places: GEOADD, GEOPOS, GEODIST, GEOHASH. Members of sorted sets whose scores are 52-bit hashes
+ * of longitude and latitude; searching is in geo_search.c, the arithmetic in geo_hash.c.
  *
  * GEOADD is ZADD with scores made of coordinates, in its effect too, as in Redis.
  * Source: https://redis.io/docs/latest/commands/geoadd/ ; redis src/geo.c

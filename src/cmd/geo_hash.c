@@ -71,8 +71,9 @@ static uint64_t bits_of_score(double score)
 {
     const double top = 9223372036854775808.0;
     if (score >= -top && score < top) return (uint64_t)(int64_t)score;
-    if (score >= top && score < 2 * top) return (uint64_t)(int64_t)(score - top) ^ ((uint64_t)1 << 63);
-    return score >= top ? 0 : (uint64_t)1 << 63;
+    const uint64_t high = (uint64_t)1 << 63;
+    if (score >= top && score < 2 * top) return (uint64_t)(int64_t)(score - top) ^ high;
+    return score >= top ? 0 : high;
 }
 
 static double clamp(double value, double max)

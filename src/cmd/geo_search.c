@@ -81,7 +81,8 @@ static bool parse_count(struct search *s, int at)
     return s->count > 0 || fails(s, ERR_GEO_COUNT_POSITIVE);
 }
 
-/* Options of GEOSEARCH alone. How many arguments, 0: it is none of them, -1: the error is written. */
+/* Options of GEOSEARCH alone. How many arguments; 0: it is none of them; -1: the error is written.
+ */
 static int parse_modern(struct search *s, int i)
 {
     struct call *c = s->call;

@@ -1,7 +1,8 @@
 /* Sorted sets: popping from an end (ZPOPMIN, ZMPOP and the forms that wait), random members.
  *
- * What was popped from which key is stated as ZPOPMIN or ZPOPMAX key [count], as in Redis. A waiting
- * form that finds nothing asks to be run again (call_block); there it may see one shard's keys only.
+ * What was popped from which key is stated as ZPOPMIN or ZPOPMAX key [count], as in Redis. A
+ * waiting form that finds nothing asks to be run again (call_block); there it may see one shard's
+ * keys only.
  * Source: https://redis.io/docs/latest/commands/zmpop/ ; redis src/t_zset.c
  * Thread: holder of the call's shards. */
 #include <stdlib.h>
@@ -164,7 +165,8 @@ void cmd_bzmpop(struct call *c)
 
 /* ---- ZRANDMEMBER ---- */
 
-#define RANDOM_REPLY_MAX ((int64_t)1 << 24) /* members that may repeat: the client names any number */
+/* Members that may repeat: the client names any number. */
+#define RANDOM_REPLY_MAX ((int64_t)1 << 24)
 
 /* So that walking on from one member to the next is cheaper than finding each by its rank. */
 #define RANDOM_WALK_SHARE 8u

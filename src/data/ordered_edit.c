@@ -179,7 +179,7 @@ static void spare_free(struct ordered *o, struct spare *s)
 
 static struct inner *spare_inner(struct spare *s) { return s->inner[s->used++]; }
 
-/* `left` slots stay, the rest and one more go right; 0 of either: nothing of that leaf is copied. */
+/* `left` slots stay, the rest and one more go right. All of them left: that leaf is not copied. */
 static bool spare_take(struct ordered *o, const struct ordered_cursor *c, uint32_t left,
                        struct spare *s)
 {

@@ -19,7 +19,7 @@ struct leaf {
     uint8_t shift;
     uint64_t slots[];
 };
-static_assert(sizeof(struct leaf) + 8 * ORDERED_LEAF_MAX <= SLAB_BLOCK_MAX, "leaves are slab blocks");
+static_assert(sizeof(struct leaf) + 8 * ORDERED_LEAF_MAX <= SLAB_BLOCK_MAX, "slab blocks");
 
 /* Child i: its members, and the least of them. */
 struct inner {
@@ -29,7 +29,7 @@ struct inner {
     uint64_t items[INNER_MAX];
     void *child[INNER_MAX];
 };
-static_assert(sizeof(struct inner) <= SLAB_BLOCK_MAX, "inner nodes are slab blocks");
+static_assert(sizeof(struct inner) <= SLAB_BLOCK_MAX, "slab blocks");
 
 #define TAG_MAX 0xffffu
 #define TAG_SHIFT 48u

@@ -3,10 +3,11 @@
  *   order: (score, text) → member block     ranks, ranges, walks in order (data/ordered.h)
  *   index: text → member block              ZSCORE, updates, ZSCAN, random members (data/dict.h)
  *
- * A member is in both or in neither: an insert that finds no memory for the second takes itself out
- * of the first. A score that moves its member gets a new block, put in before the old one goes, so
- * that running out of memory changes nothing. One exception: while a set is built for STORE or by
- * loading, members are in the index alone; zset_sort then makes the tree in one go, every leaf full.
+ * A member is in both or in neither: an insert that finds no memory for the second takes itself
+ * out of the first. A score that moves its member gets a new block, put in before the old one goes,
+ * so that running out of memory changes nothing. One exception: while a set is built for STORE or
+ * by loading, members are in the index alone; zset_sort then makes the tree in one go, every leaf
+ * full.
  *
  * Per 16-byte member: block 32, leaf slot 8.9, inner nodes 1, index about 10 (bench/micro/zset.c).
  * Thread: holder of the shard. */

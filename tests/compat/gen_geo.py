@@ -1,5 +1,5 @@
-"""Places: random ones all over the globe, crowds of near ones, the poles and the date line; searches
-of every form, from metres to half the globe, and sets whose scores are no places.
+"""Places: random ones all over the globe, crowds of near ones, the poles and the date line;
+searches of every form, from metres to half the globe, and sets whose scores are no places.
 
 What lies equally far has no order when COUNT is given (Redis sorts in part then). So distances are
 stored where nobody searches: as scores they would put all members into one corner of the map."""

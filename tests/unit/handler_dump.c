@@ -8,6 +8,7 @@
 #include "splitring/keyspace/hash.h"
 #include "splitring/keyspace/list.h"
 #include "splitring/keyspace/set.h"
+#include "splitring/keyspace/zset.h"
 
 void handler_dump_text(struct buf *out, struct slice text)
 {
@@ -103,6 +104,15 @@ static void dump_node(void *ctx, const struct list_node *node)
 static void dump_list(struct buf *out, const struct entry *e)
 {
     list_each_node(e, dump_node, out);
+static void dump_zset(struct buf *out, const struct entry *e)
+{
+    struct zset_iter it;
+    struct zset_item item;
+    zset_iter_init(&it, e, 0, false);
+    while (zset_iter_next(&it, &item)) {
+        handler_dump_text(out, item.text);
+        buf_printf(out, "=%.17g,", item.score);
+    }
 }
 
 void handler_dump_value(struct buf *out, const struct entry *e)
@@ -112,6 +122,7 @@ void handler_dump_value(struct buf *out, const struct entry *e)
     case TYPE_LIST: dump_list(out, e); break;
     case TYPE_HASH: dump_hash(out, e); break;
     case TYPE_SET: dump_set(out, e); break;
+    case TYPE_ZSET: dump_zset(out, e); break;
     default: break;
     }
 }

@@ -1,6 +1,6 @@
 /* The sorted sequence against a sorted array: random inserts, rescoring, removals by member and by
- * rank, ranks and walks, with scores that collide, grow, fall, or are spread over all doubles; after
- * each burst every invariant at the top of src/data/ordered.c is checked from outside. */
+ * rank, ranks and walks, with scores that collide, grow, fall, or are spread over all doubles;
+ * after each burst every invariant at the top of src/data/ordered.c is checked from outside. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* Members sorted by (score, bytes), with order statistics: what a large sorted set is made of.
  *
  * A member is one block: its score, its length, its bytes. Blocks are the caller's; the sequence
- * holds pointers to them (below 2^47, 8-byte aligned) and never frees one. Nodes come from the slab.
+ * holds pointers to them (below 2^47, 8-byte aligned) and frees none. Nodes come from the slab.
  * Order: score, then memcmp, then length. -0 and 0 are the same score; NaN must not come in.
  * Thread: holder of the shard. */
 #ifndef SPLITRING_DATA_ORDERED_H
@@ -46,8 +46,8 @@ struct ordered_cursor {
 };
 
 void ordered_init(struct ordered *o, struct slab *slab); /* empty */
-/* Frees nodes, for about `budget` members; the members themselves are not looked at and may be gone.
- * True when nothing is left. */
+/* Frees nodes, for about `budget` members; the members themselves are not looked at and may be
+ * gone. True when nothing is left. */
 bool ordered_free_step(struct ordered *o, size_t budget, size_t *done);
 
 /* ---- looking ---- */
