@@ -104,6 +104,8 @@ static void dump_node(void *ctx, const struct list_node *node)
 static void dump_list(struct buf *out, const struct entry *e)
 {
     list_each_node(e, dump_node, out);
+}
+
 static void dump_zset(struct buf *out, const struct entry *e)
 {
     struct zset_iter it;
