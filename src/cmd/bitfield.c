@@ -137,8 +137,8 @@ static bool field_fit(const struct field *f, wide number, int64_t *out)
     return true;
 }
 
-/* SET or INCRBY; true: bits have changed. */
-static bool field_write(struct call *c, const struct field *f, char *bytes, size_t len)
+/* SET or INCRBY. 1: bits have changed, 0: they are as they were, -1: OVERFLOW FAIL refused it. */
+static int field_write(struct call *c, const struct field *f, char *bytes, size_t len)
 {
     int64_t old = field_number(f, bits_get(slice_of(bytes, len), f->at, f->width));
     int64_t now;
@@ -147,7 +147,7 @@ static bool field_write(struct call *c, const struct field *f, char *bytes, size
     if (f->op == FIELD_SET && !f->is_signed) wanted = (uint64_t)f->number;
     if (!field_fit(f, wanted, &now)) {
         reply_null(&c->reply);
-        return false;
+        return -1;
     }
     bits_set(bytes, f->at, f->width, (uint64_t)now);
     reply_int(&c->reply, f->op == FIELD_SET ? old : now);
@@ -190,9 +190,9 @@ static void run_writes(struct call *c, const struct plan *plan)
             struct slice value = slice_of(bytes, len);
             reply_int(&c->reply, field_number(&f, bits_get(value, f.at, f.width)));
         } else {
-            bool wrote = field_write(c, &f, bytes, len);
-            written |= wrote;
-            changes += wrote || grows;
+            int wrote = field_write(c, &f, bytes, len);
+            written |= wrote > 0 || (wrote == 0 && grows);
+            changes += wrote > 0 || grows;
         }
     }
     /* Where OVERFLOW FAIL refused every write, the string has still grown: that is a change, though
