@@ -174,7 +174,7 @@ static void send_to(struct worker *w, worker_id to, struct push_blob *b)
     counter_add(&w->pub->messages_out, 1);
     if (likely(!mailbox_pending(box))) return;
     counter *late = hub_push_late(hub, w->id, to);
-    if (counter_get(late) == IDLE) counter_set(late, b->ticket);
+    if (counter_get(late) == IDLE) counter_set(late, w->pushes->last_ticket);
     w->push_crowded = true;
 }
 
@@ -184,6 +184,7 @@ void push_flush_slow(struct worker *w)
     struct hub *hub = w->hub;
     struct push_blob *b = p->log;
     uint32_t own = 1u << w->id, others = b->mask & ~own;
+    bool stays = b->mask & own; /* else b is not to be touched once it is sent */
     w->push_logged = false;
     p->log = NULL;
     refs_init(&b->refs, (unsigned)__builtin_popcount(b->mask));
@@ -198,7 +199,7 @@ void push_flush_slow(struct worker *w)
         for (; others; others &= others - 1) send_to(w, (worker_id)__builtin_ctz(others), b);
         counter_set_release(open, IDLE);
     }
-    if (b->mask & own) pending_insert(p, b);
+    if (stays) pending_insert(p, b);
 }
 
 static bool much_on_its_way(const struct worker *w)
