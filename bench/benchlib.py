@@ -83,6 +83,12 @@ class Connection:
         self.sock.sendall(frame)
         return self._reply()
 
+    def batch(self, data, count):
+        """Sends encoded requests, reads all replies; the first error, or None."""
+        self.sock.sendall(data)
+        replies = [self._reply() for _ in range(count)]
+        return next((reply for reply in replies if isinstance(reply, Failure)), None)
+
     def _reply(self):
         line = self.file.readline()
         if not line.endswith(b"\r\n"):

@@ -5,6 +5,8 @@
                                               without a TTL, for Splitring and its peers
     bench/memory/run.py growth --keys 2000000 the slowest inserts, and when they came
     bench/memory/run.py shrink                everything deleted one by one; what RSS remains
+    bench/memory/run.py elements              1M elements of 16 B in one sorted set, set, list,
+                                              stream, hash; 1M hashes of five fields
 
 README.md beside bench/ says how to read it.
 """
@@ -137,7 +139,80 @@ def shrink(arguments, load):
     return results
 
 
-MEASUREMENTS = {"bytes": bytes_per_key, "growth": growth, "shrink": shrink}
+ELEMENTS_BATCH = 1000
+WARM_UP = 500  # requests that touch a server's buffers before its first RSS is read
+# name: one request of ELEMENTS_BATCH elements, the n-th; and how many elements a request makes.
+ELEMENTS = {
+    "zset": lambda n: [["ZADD", "zset"] + [word for i in range(n, n + ELEMENTS_BATCH)
+                                           for word in (str(i * 7919 % 1000003), element(i))]],
+    "set": lambda n: [["SADD", "set"] + [element(i) for i in range(n, n + ELEMENTS_BATCH)]],
+    "list": lambda n: [["RPUSH", "list"] + [element(i) for i in range(n, n + ELEMENTS_BATCH)]],
+    "hash": lambda n: [["HSET", "hash"] + [word for i in range(n, n + ELEMENTS_BATCH)
+                                           for word in (element(i), "value:%010d" % i)]],
+    "stream": lambda n: [["XADD", "stream", "*", "field-a", "value:%04d" % (i % 10000),
+                          "field-b", "value:%04d" % (i * 7 % 10000)]
+                         for i in range(n, n + ELEMENTS_BATCH)],
+    "small hash": lambda n: [["HSET", "hash:%010d" % i, "name", "user%06d" % (i % 1000000),
+                              "age", str(i % 90), "city", "city%02d" % (i % 50),
+                              "visits", str(i % 1000), "id", str(i)]
+                             for i in range(n, n + ELEMENTS_BATCH)],
+}
+
+
+def element(i):
+    """16 bytes without order: what a hash function would make of ids."""
+    return "%016x" % (i * 0x9e3779b97f4a7c15 & (1 << 64) - 1)
+
+
+def encode(requests):
+    parts = []
+    for words in requests:
+        parts.append("*%d\r\n" % len(words))
+        parts += ["$%d\r\n%s\r\n" % (len(word), word) for word in words]
+    return "".join(parts).encode()
+
+
+def elements(arguments, load):
+    """One kind of value after the other, each in a fresh server."""
+    del load
+    results = []
+    rows = []
+    for kind in arguments.kinds:
+        names = []
+        got = {}
+        for server in lib.servers_of(arguments, arguments.server_cpu, arguments.threads):
+            lib.progress(f"{server.name}: {kind}")
+            names.append(server.name)
+            with server:
+                time.sleep(0.5)
+                with server.client() as client:
+                    for _ in range(WARM_UP):
+                        client.batch(encode([["ECHO", "x" * 20000]]), 1)
+                    before = server.rss_bytes()
+                    for n in range(0, arguments.keys, ELEMENTS_BATCH):
+                        requests = ELEMENTS[kind](n)
+                        error = client.batch(encode(requests), len(requests))
+                        if error is not None:
+                            lib.progress(f"{server.name} does not know it: {error}")
+                            break
+                if error is not None:
+                    continue
+                per_element = (server.rss_settled_bytes() - before) / arguments.keys
+            got[server.name] = [{"bytes": per_element}]
+            results.append({"measurement": "elements", "server": server.name, "kind": kind,
+                            "elements": arguments.keys, "bytes_per_element": per_element})
+        for name in names:
+            if name not in got:
+                continue
+            ratio = "1" if name == names[0] or names[0] not in got else lib.ratio_text(
+                lib.paired(got[names[0]], got[name], "bytes"))
+            rows.append([kind, name, lib.number(got[name][0]["bytes"], 1), ratio])
+    lib.print_table(f"RSS per element, {arguments.keys:,} of each",
+                    ["value", "server", "B/element", f"{names[0]} / it"], rows)
+    return results
+
+
+MEASUREMENTS = {"bytes": bytes_per_key, "growth": growth, "shrink": shrink, "elements": elements}
 
 
 def arguments_parse():
@@ -146,7 +221,7 @@ def arguments_parse():
     parser.add_argument("measurement", choices=MEASUREMENTS, nargs="?", default="bytes")
     lib.add_server_options(parser)
     parser.add_argument("--threads", type=int, default=1, help="workers (1)")
-    parser.add_argument("--keys", type=int, help="(5000000; growth: 2000000)")
+    parser.add_argument("--keys", type=int, help="(5000000; growth: 2000000; elements: 1000000)")
     parser.add_argument("--values", type=int, nargs="+",
                         help="value sizes (8 32 100; growth and shrink use the first, or 32)")
     parser.add_argument("--ttl", choices=("no", "yes", "both"), default="both")
@@ -154,9 +229,12 @@ def arguments_parse():
     parser.add_argument("--control", action="store_true",
                         help="growth: then read each key once, timed alike: the tail without "
                              "growth")
+    parser.add_argument("--kinds", nargs="+", choices=ELEMENTS, default=list(ELEMENTS),
+                        help="elements: only these")
     arguments = parser.parse_args()
     if arguments.keys is None:
-        arguments.keys = 2000000 if arguments.measurement == "growth" else 5000000
+        arguments.keys = {"growth": 2000000, "elements": 1000000}.get(
+            arguments.measurement, 5000000)
     if arguments.values is None:
         arguments.values = [8, 32, 100] if arguments.measurement == "bytes" else [32]
     return arguments
