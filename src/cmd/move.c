@@ -4,15 +4,14 @@
 #include "splitring/cmd/move.h"
 
 #include "list_impl.h"
+#include "set_impl.h"
 
 static const struct {
     void (*handler)(struct call *c);
     const struct move_ops *ops;
 } rows[] = {
-    {cmd_lmove, &list_move_ops},
-    {cmd_blmove, &list_move_ops},
-    {cmd_rpoplpush, &list_move_ops},
-    {cmd_brpoplpush, &list_move_ops},
+    {cmd_lmove, &list_move_ops},      {cmd_blmove, &list_move_ops}, {cmd_rpoplpush, &list_move_ops},
+    {cmd_brpoplpush, &list_move_ops}, {cmd_smove, &set_move_ops},
 };
 
 const struct move_ops *move_ops_of(const struct command *cmd)
