@@ -158,8 +158,8 @@ void cmd_smove(struct call *c)
 
 /* ---- SMOVE in two shards (splitring/cmd/move.h) ----
  *
- * What is handed from the source to the other steps is whether it has the member: Redis looks at the
- * target's type even where there is nothing to move. Then both halves only look. */
+ * What is handed from the source to the other steps is whether it has the member: Redis looks at
+ * the target's type even where there is nothing to move. Then both halves only look. */
 
 #define MOVES SLICE("1")
 #define STAYS SLICE("0")
