@@ -33,6 +33,7 @@ enum { CODED_I8, CODED_I16, CODED_I32, CODED_LZF };
 void rdb_writer_init(struct rdb_writer *w, struct buf *out, unsigned version, bool compress)
 {
     *w = (struct rdb_writer){.out = out, .version = version, .compress = compress};
+    w->version_used = RDB_VERSION_LEAST;
 }
 
 void rdb_writer_deinit(struct rdb_writer *w)
@@ -42,6 +43,12 @@ void rdb_writer_deinit(struct rdb_writer *w)
 }
 
 void rdb_put_byte(struct rdb_writer *w, unsigned byte) { buf_append_char(w->out, (char)byte); }
+
+void rdb_put_type(struct rdb_writer *w, unsigned type, unsigned version)
+{
+    rdb_put_byte(w, type);
+    if (version > w->version_used) w->version_used = version;
+}
 
 void rdb_put_len(struct rdb_writer *w, uint64_t len)
 {

@@ -8,9 +8,12 @@
 
 /* ---- writing ---- */
 
+#define RDB_VERSION_LEAST 10u /* Redis 7.0: older ones are read, not written */
+
 struct rdb_writer {
     struct buf *out;      /* its `failed` is the only error */
-    unsigned version;     /* of RDB: no newer type is written */
+    unsigned version;     /* what the reader knows */
+    unsigned version_used; /* of the newest type that was written */
     bool compress;
     uint32_t *lzf;        /* LZF_TABLE_LEN bytes, made when first needed */
 };
@@ -18,6 +21,8 @@ struct rdb_writer {
 void rdb_writer_init(struct rdb_writer *w, struct buf *out, unsigned version, bool compress);
 void rdb_writer_deinit(struct rdb_writer *w);
 void rdb_put_byte(struct rdb_writer *w, unsigned byte);
+/* A type that only readers of this version know. */
+void rdb_put_type(struct rdb_writer *w, unsigned type, unsigned version);
 void rdb_put_len(struct rdb_writer *w, uint64_t len);
 void rdb_put_u64(struct rdb_writer *w, uint64_t value); /* 8 bytes, little endian */
 void rdb_put_text(struct rdb_writer *w, struct slice text);

@@ -66,27 +66,50 @@ bool seen_add(struct seen *seen, struct rdb_reader *r, struct slice text)
 
 /* ---- values ---- */
 
-void rdb_value_deinit(struct rdb_value *v, struct shard *shard)
+static void object_free(struct shard *shard, struct object *object)
 {
-    buf_deinit(&v->bytes);
     size_t done = 0;
-    if (v->object) (void)v->object->ops->free_step(shard, v->object, SIZE_MAX, &done);
-    *v = (struct rdb_value){0};
+    (void)object->ops->free_step(shard, object, SIZE_MAX, &done);
 }
 
-int rdb_value_put(struct ks *ks, struct slice key, struct rdb_value *v, instant_ms expire)
+void rdb_value_drop(struct rdb_value *v, struct ks *ks, struct slice key)
+{
+    switch (v->held) {
+    case RDB_OBJECT: object_free(ks_shard_of(ks, key), v->object); break;
+    case RDB_SET_EDIT: set_close(&v->set); break;
+    case RDB_ZSET_TREE: zset_free(v->zset); break;
+    case RDB_LIST_BUILD: list_build_cancel(&v->list); break;
+    default: break;
+    }
+    buf_deinit(&v->bytes);
+    v->held = RDB_NOTHING;
+}
+
+static int put_bytes(struct rdb_value *v, struct ks *ks, struct slice key, instant_ms expire)
+{
+    struct slice bytes = buf_slice(&v->bytes);
+    if (v->type == TYPE_STRING) return ks_set_string(ks, key, bytes, expire);
+    return ks_put_packed(ks, key, v->type, v->form, bytes, expire) ? 0 : -ENOMEM;
+}
+
+int rdb_value_put(struct rdb_value *v, struct ks *ks, struct slice key, instant_ms expire)
 {
     int rc;
-    if (v->type == TYPE_STRING) {
-        rc = ks_set_string(ks, key, buf_slice(&v->bytes), expire);
-    } else if (v->object) {
+    switch (v->held) {
+    case RDB_OBJECT:
         rc = ks_put_object(ks, key, v->object, expire) ? 0 : -ENOMEM;
-        if (rc == 0) v->object = NULL;
-    } else {
-        struct slice bytes = buf_slice(&v->bytes);
-        rc = ks_put_packed(ks, key, v->type, v->form, bytes, expire) ? 0 : -ENOMEM;
+        if (rc < 0) object_free(ks_shard_of(ks, key), v->object);
+        break;
+    case RDB_SET_EDIT:
+        rc = set_store(&v->set, ks, key, expire);
+        if (rc < 0) set_close(&v->set);
+        break;
+    case RDB_ZSET_TREE: rc = zset_store(ks, key, v->zset, &v->limits->zset, expire); break;
+    case RDB_LIST_BUILD: rc = list_build_end(&v->list, ks, key, expire); break;
+    default: rc = put_bytes(v, ks, key, expire); break;
     }
-    if (rc == 0) buf_deinit(&v->bytes);
+    buf_deinit(&v->bytes);
+    v->held = RDB_NOTHING;
     return rc;
 }
 
@@ -94,6 +117,7 @@ static bool load_string(struct loading *l)
 {
     struct rdb_text text = {0};
     l->value->type = TYPE_STRING;
+    l->value->held = RDB_BYTES;
     bool ok = rdb_get_text(&l->r, &text);
     if (ok) buf_append_slice(&l->value->bytes, text.s);
     rdb_text_deinit(&text);
@@ -105,6 +129,29 @@ static bool load_value(struct loading *l, unsigned type)
 {
     switch (type) {
     case RDB_STRING: return load_string(l);
+    case RDB_LIST:
+    case RDB_LIST_ZIPLIST:
+    case RDB_LIST_QUICKLIST:
+    case RDB_LIST_QUICKLIST_2: return load_list(l, type);
+    case RDB_SET:
+    case RDB_SET_INTSET:
+    case RDB_SET_LISTPACK: return load_set(l, type);
+    case RDB_ZSET:
+    case RDB_ZSET_2:
+    case RDB_ZSET_ZIPLIST:
+    case RDB_ZSET_LISTPACK: return load_zset(l, type);
+    case RDB_HASH:
+    case RDB_HASH_ZIPMAP:
+    case RDB_HASH_ZIPLIST:
+    case RDB_HASH_LISTPACK:
+    case RDB_HASH_METADATA_PRE_GA:
+    case RDB_HASH_LISTPACK_EX_PRE_GA:
+    case RDB_HASH_METADATA:
+    case RDB_HASH_LISTPACK_EX:
+    case RDB_HASH_2: return load_hash(l, type);
+    case RDB_STREAM_LISTPACKS:
+    case RDB_STREAM_LISTPACKS_2:
+    case RDB_STREAM_LISTPACKS_3: return load_stream(l, type);
     default: return rdb_bad(&l->r);
     }
 }
@@ -127,26 +174,29 @@ static unsigned payload_version(struct slice payload)
     return version;
 }
 
-int rdb_restore(struct shard *shard, struct slice payload, const struct rdb_limits *limits,
-                struct rdb_value *v)
+int rdb_restore(struct ks *ks, struct slice key, struct slice payload,
+                const struct rdb_limits *limits, struct rdb_value *v)
 {
-    *v = (struct rdb_value){0};
+    *v = (struct rdb_value){.held = RDB_NOTHING, .limits = limits};
     unsigned version = payload_version(payload);
     if (version == 0) return RDB_E_PAYLOAD;
     struct loading l = {
         .r = {.at = payload.ptr, .end = payload.ptr + payload.len - FOOTER_LEN},
-        .shard = shard,
+        .ks = ks,
+        .key = key,
+        .shard = ks_shard_of(ks, key),
         .limits = limits,
         .value = v,
     };
-    uint8_t type;
-    if (!rdb_get_byte(&l.r, &type)) return RDB_E_FORMAT;
-    bool valkey = version >= VERSION_VALKEY_MIN;
-    unsigned known = type;
-    if (valkey && type > RDB_STREAM_LISTPACKS_3) known = type == 22 ? RDB_HASH_2 : UINT32_MAX;
-    bool ok = load_value(&l, known);
+    uint8_t byte;
+    if (!rdb_get_byte(&l.r, &byte)) return RDB_E_FORMAT;
+    unsigned type = byte;
+    if (version >= VERSION_VALKEY_MIN && type > RDB_STREAM_LISTPACKS_3) {
+        type = type == 22 ? RDB_HASH_2 : UINT32_MAX;
+    }
+    bool ok = load_value(&l, type);
     if (ok && l.r.at != l.r.end) ok = rdb_bad(&l.r);
     if (ok) return 0;
-    rdb_value_deinit(v, shard);
+    rdb_value_drop(v, ks, key);
     return l.r.error;
 }

@@ -7,8 +7,6 @@
 #include "crc64.h"
 #include "types.h"
 
-#define DUMP_VERSION 10u
-
 static void save_string(struct rdb_writer *w, const struct entry *e)
 {
     int64_t number;
@@ -27,16 +25,20 @@ unsigned rdb_save(const struct entry *e, unsigned version, bool compress, struct
     rdb_writer_init(&w, out, version, compress);
     switch (entry_type(e)) {
     case TYPE_STRING: save_string(&w, e); break;
-    default: break;
+    case TYPE_LIST: save_list(&w, e); break;
+    case TYPE_SET: save_set(&w, e); break;
+    case TYPE_ZSET: save_zset(&w, e); break;
+    case TYPE_HASH: save_hash(&w, e); break;
+    case TYPE_STREAM: save_stream(&w, e); break;
     }
     rdb_writer_deinit(&w);
-    return version;
+    return w.version_used;
 }
 
 void rdb_dump(const struct entry *e, bool compress, struct buf *out)
 {
     size_t begin = out->len;
-    uint16_t version = (uint16_t)rdb_save(e, DUMP_VERSION, compress, out);
+    uint16_t version = (uint16_t)rdb_save(e, RDB_VERSION_LEAST, compress, out);
     buf_append(out, &version, sizeof(version));
     if (out->failed) return;
     uint64_t crc = crc64(0, out->ptr + begin, out->len - begin);

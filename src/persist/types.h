@@ -35,6 +35,8 @@ enum rdb_type {
 /* A value being read. */
 struct loading {
     struct rdb_reader r;
+    struct ks *ks;
+    struct slice key; /* the value is made in its shard */
     struct shard *shard;
     const struct rdb_limits *limits;
     struct rdb_value *value;
@@ -51,7 +53,7 @@ void seen_deinit(struct seen *seen);
 /* True if it is new; otherwise an error is noted in r. */
 bool seen_add(struct seen *seen, struct rdb_reader *r, struct slice text);
 
-/* Readers: false: l->r.error says why; what was built so far hangs on l->value or is freed. */
+/* Readers: false: l->r.error says why; what was built so far is freed or hangs on l->value. */
 bool load_list(struct loading *l, unsigned type);
 bool load_set(struct loading *l, unsigned type);
 bool load_zset(struct loading *l, unsigned type);
@@ -62,7 +64,7 @@ bool load_stream(struct loading *l, unsigned type);
 void save_list(struct rdb_writer *w, const struct entry *e);
 void save_set(struct rdb_writer *w, const struct entry *e);
 void save_zset(struct rdb_writer *w, const struct entry *e);
-unsigned save_hash(struct rdb_writer *w, const struct entry *e); /* the version needed */
-unsigned save_stream(struct rdb_writer *w, const struct entry *e);
+void save_hash(struct rdb_writer *w, const struct entry *e);
+void save_stream(struct rdb_writer *w, const struct entry *e);
 
 #endif

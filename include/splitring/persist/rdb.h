@@ -6,40 +6,60 @@
 #ifndef SPLITRING_PERSIST_RDB_H
 #define SPLITRING_PERSIST_RDB_H
 
-#include "splitring/keyspace/object.h"
+#include "splitring/keyspace/hash.h"
+#include "splitring/keyspace/list.h"
+#include "splitring/keyspace/set.h"
+#include "splitring/keyspace/stream.h"
+#include "splitring/keyspace/zset.h"
 
 #define RDB_E_FORMAT 1  /* no value of ours: damaged, hostile, of a module */
 #define RDB_E_PAYLOAD 2 /* wrong checksum, or of a version that is not known */
 
-/* What decides about encodings when a value is built: Redis' directives of these names. */
+/* What decides about encodings when a value is built. */
 struct rdb_limits {
-    uint64_t hash_max_listpack_entries, hash_max_listpack_value;
-    uint64_t set_max_intset_entries, set_max_listpack_entries, set_max_listpack_value;
-    uint64_t zset_max_listpack_entries, zset_max_listpack_value;
-    int64_t list_max_listpack_size;
+    struct hash_limits hash;
+    struct set_limits set;
+    struct zset_limits zset;
+    int32_t list_fill;
 };
 
-/* A value that was read, of no key yet. {0}: none. */
+/* A value that was read and is under no key yet. It must not be moved. */
 struct rdb_value {
     enum value_type type;
-    enum form form;        /* not of strings */
-    struct buf bytes;      /* of a string or a packed value */
-    struct object *object; /* FORM_OBJECT */
+    enum {
+        RDB_NOTHING,
+        RDB_BYTES,  /* of a string, or packed in `form` */
+        RDB_OBJECT,
+        RDB_SET_EDIT,
+        RDB_ZSET_TREE,
+        RDB_LIST_BUILD
+    } held;
+    enum form form;
+    struct buf bytes;
+    union {
+        struct object *object;
+        struct set_edit set;
+        struct zset *zset;
+        struct list_build list;
+    };
+    const struct rdb_limits *limits;
 };
-void rdb_value_deinit(struct rdb_value *v, struct shard *shard);
 
 /* Appends type byte and value. version: the newest that the reader knows, 10 or more; where a value
- * needs a newer one it is written in that. Returns the version needed. */
+ * needs a newer one it is written in that. Returns the version of what was written: 10 at least. */
 unsigned rdb_save(const struct entry *e, unsigned version, bool compress, struct buf *out);
 /* Appends the payload of DUMP. */
 void rdb_dump(const struct entry *e, bool compress, struct buf *out);
 
-/* Reads a value for a key of this shard: 0, RDB_E_*, -ENOMEM. The bytes may be anything: time is
- * O(their length × LZF's ratio), and nothing is allocated for what is merely claimed. */
-int rdb_restore(struct shard *shard, struct slice payload, const struct rdb_limits *limits,
-                struct rdb_value *v) WARN_UNUSED;
-/* Puts it under a key (replacing what is there); v is empty then. 0 or -ENOMEM (v stays). */
-int rdb_value_put(struct ks *ks, struct slice key, struct rdb_value *v,
+/* Reads a value that is to live under this key: 0, RDB_E_*, -ENOMEM (nothing is held then). The
+ * bytes may be anything: time is O(their length × LZF's ratio), and nothing is allocated for what
+ * is merely claimed. limits must stay as long as the value does. */
+int rdb_restore(struct ks *ks, struct slice key, struct slice payload,
+                const struct rdb_limits *limits, struct rdb_value *v) WARN_UNUSED;
+/* Puts it under that key, replacing what is there. 0 or -ENOMEM (the key is as it was). The value
+ * is spent in any case. */
+int rdb_value_put(struct rdb_value *v, struct ks *ks, struct slice key,
                   instant_ms expire) WARN_UNUSED;
+void rdb_value_drop(struct rdb_value *v, struct ks *ks, struct slice key);
 
 #endif
