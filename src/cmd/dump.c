@@ -79,22 +79,17 @@ static bool parse_ttl(struct call *c, struct restore *r)
 static struct rdb_limits limits_of(const struct env *env)
 {
     return (struct rdb_limits){
-        .hash_max_listpack_entries = env->hash_max_listpack_entries,
-        .hash_max_listpack_value = env->hash_max_listpack_value,
-        .set_max_intset_entries = env->set_max_intset_entries,
-        .set_max_listpack_entries = env->set_max_listpack_entries,
-        .set_max_listpack_value = env->set_max_listpack_value,
-        .zset_max_listpack_entries = env->zset_max_listpack_entries,
-        .zset_max_listpack_value = env->zset_max_listpack_value,
-        .list_max_listpack_size = env->list_max_listpack_size,
+        .hash = {env->hash_max_listpack_entries, env->hash_max_listpack_value},
+        .set = {env->set_max_intset_entries, env->set_max_listpack_entries,
+                env->set_max_listpack_value},
+        .zset = {env->zset_max_listpack_entries, env->zset_max_listpack_value},
+        .list_fill = list_fill(env->list_max_listpack_size),
     };
 }
 
-static bool read_payload(struct call *c, struct rdb_value *value)
+static bool read_payload(struct call *c, const struct rdb_limits *limits, struct rdb_value *value)
 {
-    struct rdb_limits limits = limits_of(c->env);
-    struct shard *shard = ks_shard_of(&c->ks, c->argv[1]);
-    switch (rdb_restore(shard, c->argv[3], &limits, value)) {
+    switch (rdb_restore(&c->ks, c->argv[1], c->argv[3], limits, value)) {
     case 0: return true;
     case RDB_E_PAYLOAD: reply_error(&c->reply, ERR_BAD_DUMP); return false;
     case RDB_E_FORMAT: reply_error(&c->reply, ERR_BAD_DATA_FORMAT); return false;
@@ -136,11 +131,12 @@ void cmd_restore(struct call *c)
         reply_error(&c->reply, ERR_BUSYKEY);
         return;
     }
+    struct rdb_limits limits = limits_of(c->env);
     struct rdb_value value;
-    if (!parse_ttl(c, &r) || !read_payload(c, &value)) return;
+    if (!parse_ttl(c, &r) || !read_payload(c, &limits, &value)) return;
 
     if (r.expired) {
-        rdb_value_deinit(&value, ks_shard_of(&c->ks, key));
+        rdb_value_drop(&value, &c->ks, key);
         if (r.replace && ks_delete(&c->ks, key, true)) {
             ks_notify(&c->ks, EVENT_GENERIC, "del", key);
             c->dirty++;
@@ -149,8 +145,7 @@ void cmd_restore(struct call *c)
         reply_ok(&c->reply);
         return;
     }
-    if (rdb_value_put(&c->ks, key, &value, r.expire) < 0) {
-        rdb_value_deinit(&value, ks_shard_of(&c->ks, key));
+    if (rdb_value_put(&value, &c->ks, key, r.expire) < 0) {
         reply_error(&c->reply, ERR_NO_MEMORY);
         return;
     }

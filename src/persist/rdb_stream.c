@@ -261,5 +261,6 @@ bool load_stream(struct loading *l, unsigned type)
     /* What groups are told about entries read needs the first id. */
     if (!sl.offsets && !stream_build_finish(sl.s, true)) return rdb_bad(&l->r);
     if (!get_groups(&sl)) return false;
+    stream_account(l->shard, sl.s);
     return stream_build_finish(sl.s, false) ? true : rdb_bad(&l->r);
 }
