@@ -27,7 +27,7 @@ void save_zset(struct rdb_writer *w, const struct entry *e)
     rdb_put_len(w, zset_count(e));
     struct zset_iter it;
     struct zset_item item;
-    zset_iter_init(&it, e, 0, true);
+    zset_iter_init(&it, e, zset_count(e) - 1, true);
     while (zset_iter_next(&it, &item)) {
         uint64_t bits;
         memcpy(&bits, &item.score, sizeof(bits));
