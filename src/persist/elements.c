@@ -183,7 +183,7 @@ static bool zipmap_open(struct elements *el, struct slice bytes)
     for (; p < end; count++) {
         if (!zipmap_text(&p, end, count & 1, &text)) return false;
     }
-    if (count % 2 != 0 || (claimed < LONG_LEN && claimed != count / 2)) return false;
+    if (count % 2 != 0 || (claimed != LONG_LEN && claimed != count / 2)) return false;
     el->at = bytes.ptr + 1;
     el->end = end;
     el->count = count;
