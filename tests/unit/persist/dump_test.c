@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "crc64.h"
+#include "dump_rows.h"
 #include "handler.h"
 #include "splitring/base/mem.h"
 #include "splitring/base/num.h"
@@ -143,6 +144,122 @@ Test(dump, options_and_their_errors)
     cr_assert_str_eq(handler_run_line(&world, "PTTL new"), ":5000\r\n");
     cr_assert_str_eq(handler_run_line(&world, "EXISTS k past wrap late"), ":1\r\n");
     buf_deinit(&payload);
+    struct handler_world replica;
+    handler_init(&replica, 3, 8);
+    handler_replay(&world, &replica);
+    struct buf ours = {0}, theirs = {0};
+    handler_dump(&world, &ours);
+    handler_dump(&replica, &theirs);
+    cr_assert(slice_equal(buf_slice(&ours), buf_slice(&theirs)));
+    buf_deinit(&ours);
+    buf_deinit(&theirs);
+    handler_deinit(&replica);
+}
+
+/* ---- values of every type ---- */
+
+static const char *expected(const char *command)
+{
+    static const struct {
+        const char *command, *reply;
+    } replies[] = {
+        {"LRANGE", "*3\r\n$1\r\na\r\n$2\r\n12\r\n$5\r\nhello\r\n"},
+        {"SMISMEMBER", "*4\r\n:1\r\n:1\r\n:1\r\n:0\r\n"},
+        {"SMEMBERS", "*3\r\n$2\r\n-5\r\n$1\r\n1\r\n$2\r\n12\r\n"},
+        {"ZRANGE", "*6\r\n$1\r\na\r\n$4\r\n-1.5\r\n$2\r\n12\r\n$1\r\n2\r\n$5\r\nhello\r\n"
+                   "$1\r\n2\r\n"},
+        {"HMGET", "*3\r\n$2\r\n12\r\n$3\r\nxxx\r\n$-1\r\n"},
+        {"HPEXPIRETIME", "*3\r\n:-1\r\n:2000000000000\r\n:2000000000005\r\n"},
+        {"XRANGE", "*3\r\n*2\r\n$3\r\n1-1\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n"
+                   "*2\r\n$3\r\n1-2\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n"
+                   "*2\r\n$3\r\n5-0\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n"},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(replies); i++) {
+        if (strncmp(command, replies[i].command, strlen(replies[i].command)) == 0)
+            return replies[i].reply;
+    }
+    return "";
+}
+
+/* Limits that make everything large, or everything small. */
+static void set_limits(bool small)
+{
+    uint64_t entries = small ? 512 : 1;
+    world.env.hash_max_listpack_entries = world.env.zset_max_listpack_entries = entries;
+    world.env.set_max_intset_entries = world.env.set_max_listpack_entries = entries;
+    world.env.list_max_listpack_size = small ? -2 : 1;
+}
+
+static void one_good_row(const struct value_row *row)
+{
+    struct buf payload = payload_of(row->bytes, row->len, row->version);
+    cr_expect_str_eq(restore("k", buf_slice(&payload), "REPLACE"), "+OK\r\n", "%s", row->name);
+    cr_expect_str_eq(handler_run_line(&world, row->command), expected(row->command), "%s",
+                     row->name);
+    buf_deinit(&payload);
+
+    struct buf first = dump("k");
+    cr_expect_str_eq(restore("k", buf_slice(&first), "REPLACE"), "+OK\r\n", "%s", row->name);
+    struct buf second = dump("k");
+    cr_expect(slice_equal(buf_slice(&first), buf_slice(&second)), "%s", row->name);
+    cr_expect_str_eq(handler_run_line(&world, row->command), expected(row->command), "%s",
+                     row->name);
+    buf_deinit(&first);
+    buf_deinit(&second);
+}
+
+Test(dump, every_encoding)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(good_rows); i++) {
+        for (int small = 0; small < 2; small++) {
+            set_limits(small);
+            one_good_row(&good_rows[i]);
+        }
+    }
+}
+
+Test(dump, every_encoding_cut_off)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(good_rows); i++) {
+        const struct value_row *row = &good_rows[i];
+        for (size_t len = 0; len < row->len; len++) {
+            struct buf payload = payload_of(row->bytes, len, row->version);
+            set_limits(len & 1);
+            cr_expect_str_eq(restore("k", buf_slice(&payload), ""), "-ERR Bad data format\r\n",
+                             "%s, %zu bytes", row->name, len);
+            buf_deinit(&payload);
+        }
+    }
+    cr_assert_str_eq(handler_run_line(&world, "DBSIZE"), ":0\r\n");
+}
+
+Test(dump, damaged_values)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(bad_rows); i++) {
+        const struct value_row *row = &bad_rows[i];
+        for (int small = 0; small < 2; small++) {
+            struct buf payload = payload_of(row->bytes, row->len, row->version);
+            set_limits(small);
+            cr_expect_str_eq(restore("k", buf_slice(&payload), ""), "-ERR Bad data format\r\n",
+                             "%s", row->name);
+            buf_deinit(&payload);
+        }
+    }
+    cr_assert_str_eq(handler_run_line(&world, "DBSIZE"), ":0\r\n");
+}
+
+/* RESTORE states an effect that makes the same value elsewhere, in views and on copies. */
+Test(dump, effects_of_every_encoding)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(good_rows); i++) {
+        char key[16];
+        struct buf payload = payload_of(good_rows[i].bytes, good_rows[i].len,
+                                        good_rows[i].version);
+        snprintf(key, sizeof(key), "key%zu", i % 16);
+        world.scratch = i & 1;
+        (void)restore(key, buf_slice(&payload), i % 3 ? "REPLACE" : "");
+        buf_deinit(&payload);
+    }
     struct handler_world replica;
     handler_init(&replica, 3, 8);
     handler_replay(&world, &replica);
