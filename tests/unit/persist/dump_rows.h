@@ -35,9 +35,9 @@ static const struct value_row good_rows[] = {
          "\x02\x03\x01" "a\x02" "12\x05hello"},
     {"set as listpack", 11, "SMISMEMBER k a 12 hello x", 21,
          "\x14\x13\x13\x00\x00\x00\x03\x00\x81" "a\x02\x0c\x01\x85hello\x06\xff"},
-    {"intset of 16 bits", 10, "SMEMBERS k", 16,
+    {"intset of 16 bits", 10, "SMISMEMBER k -5 1 12 x", 16,
          "\x0b\x0e\x02\x00\x00\x00\x03\x00\x00\x00\xfb\xff\x01\x00\x0c\x00"},
-    {"intset of 64 bits", 10, "SMEMBERS k", 34,
+    {"intset of 64 bits", 10, "SMISMEMBER k -5 1 12 x", 34,
          "\x0b \x08\x00\x00\x00\x03\x00\x00\x00\xfb\xff\xff\xff\xff\xff\xff\xff\x01\x00\x00"
          "\x00\x00\x00\x00\x00\x0c\x00\x00\x00\x00\x00\x00\x00"},
     {"zset", 10, "ZRANGE k 0 -1 WITHSCORES", 22,

@@ -165,7 +165,6 @@ static const char *expected(const char *command)
     } replies[] = {
         {"LRANGE", "*3\r\n$1\r\na\r\n$2\r\n12\r\n$5\r\nhello\r\n"},
         {"SMISMEMBER", "*4\r\n:1\r\n:1\r\n:1\r\n:0\r\n"},
-        {"SMEMBERS", "*3\r\n$2\r\n-5\r\n$1\r\n1\r\n$2\r\n12\r\n"},
         {"ZRANGE", "*6\r\n$1\r\na\r\n$4\r\n-1.5\r\n$2\r\n12\r\n$1\r\n2\r\n$5\r\nhello\r\n"
                    "$1\r\n2\r\n"},
         {"HMGET", "*3\r\n$2\r\n12\r\n$3\r\nxxx\r\n$-1\r\n"},
@@ -225,7 +224,7 @@ Test(dump, every_encoding_cut_off)
         for (size_t len = 0; len < row->len; len++) {
             struct buf payload = payload_of(row->bytes, len, row->version);
             set_limits(len & 1);
-            cr_expect_str_eq(restore("k", buf_slice(&payload), ""), "-ERR Bad data format\r\n",
+            cr_expect_str_eq(restore("k", buf_slice(&payload), "REPLACE"), "-ERR Bad data format\r\n",
                              "%s, %zu bytes", row->name, len);
             buf_deinit(&payload);
         }
@@ -237,10 +236,12 @@ Test(dump, damaged_values)
 {
     for (size_t i = 0; i < ARRAY_COUNT(bad_rows); i++) {
         const struct value_row *row = &bad_rows[i];
-        for (int small = 0; small < 2; small++) {
+        /* What becomes a tree is sorted there, in whatever order it came. */
+        bool sorts = strncmp(row->name, "zset", 4) == 0 && strstr(row->name, "unordered");
+        for (int small = sorts; small < 2; small++) {
             struct buf payload = payload_of(row->bytes, row->len, row->version);
             set_limits(small);
-            cr_expect_str_eq(restore("k", buf_slice(&payload), ""), "-ERR Bad data format\r\n",
+            cr_expect_str_eq(restore("k", buf_slice(&payload), "REPLACE"), "-ERR Bad data format\r\n",
                              "%s", row->name);
             buf_deinit(&payload);
         }
@@ -290,7 +291,7 @@ Test(dump, hostile_values)
     };
     for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
         struct buf payload = payload_of(rows[i].value, rows[i].len, 11);
-        cr_expect_str_eq(restore("k", buf_slice(&payload), ""), "-ERR Bad data format\r\n",
+        cr_expect_str_eq(restore("k", buf_slice(&payload), "REPLACE"), "-ERR Bad data format\r\n",
                          "row %zu", i);
         buf_deinit(&payload);
     }
