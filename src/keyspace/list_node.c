@@ -46,7 +46,7 @@ static struct block_init node_of(const struct list *list, struct slice text)
     return init;
 }
 
-static int insert_beside(struct list *list, struct blocks_cursor *c, bool after,
+static int put_node_beside(struct list *list, struct blocks_cursor *c, bool after,
                          const struct block_init *init)
 {
     if (!init->bytes) return -ENOMEM;
@@ -184,13 +184,13 @@ static int split(struct list *list, struct blocks_cursor *c, size_t cut, bool af
         return -ENOMEM;
     }
     struct block_init init = packed_node(&half);
-    rc = insert_beside(list, c, after, &init);
+    rc = put_node_beside(list, c, after, &init);
     if (rc) {
         mem_free(middle ? middle->bytes : NULL);
         return rc;
     }
     if (middle) {
-        rc = insert_beside(list, c, !after, middle);
+        rc = put_node_beside(list, c, !after, middle);
         if (rc) {
             rc = blocks_remove(b, c); /* of what has just been put in */
             check(rc == 0);
@@ -225,7 +225,7 @@ static int insert_at_edge(struct list *list, struct blocks_cursor *c, bool after
     if (list_node_allows(list, beside.block, text.len))
         return node_insert(list, &beside, after ? LP_HEADER : LP_NONE, text);
     struct block_init init = node_of(list, text);
-    return insert_beside(list, c, after, &init);
+    return put_node_beside(list, c, after, &init);
 }
 
 int list_insert_at(struct list *list, struct blocks_cursor *c, size_t at, bool after,
@@ -241,7 +241,7 @@ int list_insert_at(struct list *list, struct blocks_cursor *c, size_t at, bool a
     bool large = list_is_large(list->fill, text.len);
     if (large && edge) {
         struct block_init init = node_of(list, text);
-        return insert_beside(list, c, after, &init);
+        return put_node_beside(list, c, after, &init);
     }
     if (large) {
         struct block_init middle = node_of(list, text);
@@ -285,7 +285,7 @@ static int replace_by_large(struct list *list, struct blocks_cursor *c, size_t a
     if (rc) {
         mem_free(middle.bytes);
     } else if (end == node_end(c->block)) {
-        rc = insert_beside(list, c, true, &middle);
+        rc = put_node_beside(list, c, true, &middle);
         if (!rc) blocks_prev(&list->blocks, c);
     } else {
         rc = split(list, c, end, true, NULL, &middle);
