@@ -474,6 +474,7 @@ static int rotate_node(struct list *list, enum list_end from, enum list_end to, 
 
 static int rotate_large(struct list *list, enum list_end from, enum list_end to)
 {
+    if (from == to) return list_push_again(list, from);
     if (list->blocks.blocks == 1) {
         bool fits;
         int rc = rotate_node(list, from, to, &fits);
@@ -485,10 +486,9 @@ static int rotate_large(struct list *list, enum list_end from, enum list_end to)
     struct blocks_cursor c;
     if (from == LIST_HEAD) blocks_first(&list->blocks, &c);
     else blocks_last(&list->blocks, &c);
-    const struct block *node = c.block;
     char scratch[LP_NUMBER_LEN];
-    struct slice text = slice_of(node->bytes, node->len);
-    if (!node_is_plain(node)) text = lp_text(node->bytes, end_offset(node->bytes, from), scratch);
+    size_t at;
+    struct slice text = list_end_text(c.block, from, &at, scratch);
     if (list_push_one(list, text, to)) return -ENOMEM;
     int rc = large_delete(list, from == LIST_HEAD ? 0 : last + 1, 1);
     check(rc == 0);
@@ -497,7 +497,7 @@ static int rotate_large(struct list *list, enum list_end from, enum list_end to)
 
 int list_rotate(struct list_key *l, enum list_end from, enum list_end to)
 {
-    if (from == to || list_count(l->entry) == 1) return 0;
+    if (list_count(l->entry) == 1) return 0;
     if (!is_large_form(l)) {
         bool grown = false;
         int rc = rotate_packed(l, from, to, &grown);

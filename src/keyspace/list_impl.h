@@ -40,6 +40,11 @@ int list_insert_at(struct list *list, struct blocks_cursor *c, size_t at, bool a
                    struct slice text) WARN_UNUSED;
 int list_replace_at(struct list *list, struct blocks_cursor *c, size_t at,
                     struct slice text) WARN_UNUSED;
+/* The element at one end goes and is pushed there again, which may take it to another node. */
+int list_push_again(struct list *list, enum list_end end) WARN_UNUSED;
+/* The element at one end of a node, and its offset. */
+struct slice list_end_text(const struct block *node, enum list_end end, size_t *at,
+                           char scratch[LP_NUMBER_LEN]);
 /* Elements of one node from `at` on go; the node too when none is left (the cursor then stands at
  * what follows). The block is owned, or where it goes, its path. */
 void list_node_delete(struct list *list, struct blocks_cursor *c, size_t at, uint32_t count);

@@ -310,3 +310,52 @@ int list_replace_at(struct list *list, struct blocks_cursor *c, size_t at, struc
     node_changed(list, c);
     return 0;
 }
+
+/* ---- off and on again ---- */
+
+static void end_cursor(const struct list *list, enum list_end end, struct blocks_cursor *c)
+{
+    if (end == LIST_HEAD) blocks_first(&list->blocks, c);
+    else blocks_last(&list->blocks, c);
+}
+
+struct slice list_end_text(const struct block *node, enum list_end end, size_t *at,
+                           char scratch[LP_NUMBER_LEN])
+{
+    *at = LP_HEADER;
+    if (node_is_plain(node)) return slice_of(node->bytes, node->len);
+    if (end == LIST_TAIL) *at = lp_last(node->bytes);
+    return lp_text(node->bytes, *at, scratch);
+}
+
+int list_push_again(struct list *list, enum list_end end)
+{
+    struct blocks *b = &list->blocks;
+    struct blocks_cursor c, beside;
+    char scratch[LP_NUMBER_LEN];
+    size_t at;
+    end_cursor(list, end, &c);
+    if (blocks_own(b, &c)) return -ENOMEM;
+    struct slice text = list_end_text(c.block, end, &at, scratch);
+    if (c.block->count == 1) {
+        /* Its node goes, and the neighbour takes it if it can. */
+        beside = c;
+        if (end == LIST_HEAD) blocks_next(b, &beside);
+        else blocks_prev(b, &beside);
+        if (!list_node_allows(list, beside.block, text.len)) return 0;
+        size_t to = end == LIST_HEAD ? LP_HEADER : LP_NONE;
+        if (node_insert(list, &beside, to, text)) return -ENOMEM;
+        end_cursor(list, end, &c);
+    } else {
+        struct block rest = *c.block;
+        rest.len -= (uint32_t)lp_element_len(rest.bytes, at);
+        rest.count--;
+        if (list_node_allows(list, &rest, text.len)) return 0;
+        struct block_init init = node_of(list, text);
+        if (put_node_beside(list, &c, end == LIST_TAIL, &init)) return -ENOMEM;
+        if (end == LIST_HEAD) blocks_next(b, &c);
+        else blocks_prev(b, &c);
+    }
+    list_node_delete(list, &c, at, 1);
+    return 0;
+}
