@@ -194,9 +194,11 @@ void push_flush_slow(struct worker *w)
         counter *open = &hub->push_open[w->id].ticket;
         counter_set(open, p->last_ticket + 1);
         b->ticket = p->last_ticket = counter_next_shared(&hub->push_tickets);
-        if (unlikely(hub->preempt)) hub->preempt(hub->preempt_ctx);
         if (others) p->way_bytes += b->len;
-        for (; others; others &= others - 1) send_to(w, (worker_id)__builtin_ctz(others), b);
+        for (; others; others &= others - 1) {
+            if (unlikely(hub->preempt)) hub->preempt(hub->preempt_ctx);
+            send_to(w, (worker_id)__builtin_ctz(others), b);
+        }
         counter_set_release(open, IDLE);
     }
     if (stays) pending_insert(p, b);
@@ -236,6 +238,7 @@ static void look(struct worker *w)
     for (worker_id from = 0; from < w->hub->count; from++) {
         struct message m;
         if (from == w->id) continue;
+        if (unlikely(w->hub->preempt)) w->hub->preempt(w->hub->preempt_ctx);
         struct mailbox *box = hub_push_mail(w->hub, from, w->id);
         for (unsigned n = 0; n < MAILBOX_CAP && mailbox_receive(box, &m); n++)
             pending_insert(w->pushes, m.ptr);
@@ -275,8 +278,9 @@ bool push_deliver(struct worker *w)
     if (likely(p->first == p->end)) return false;
     uint64_t last = p->pending[p->end - 1]->ticket, below = IDLE;
     if (w->hub->count > 1) {
-        below = bound(w);
-        look(w);
+        uint32_t faults = w->hub->faults;
+        if (likely(!(faults & FAULT_PUSH_NO_BOUND))) below = bound(w);
+        if (likely(!(faults & FAULT_PUSH_ONE_LOOK))) look(w);
     }
     while (p->first < p->end) {
         struct push_blob *b = p->pending[p->first];

@@ -158,7 +158,7 @@ void worker_unhold(struct worker *w, shard_id s)
     if (!worker_holds(w, s)) return;
     struct locks *locks = w->hub->locks[s];
     if (unlikely(locks_active(locks))) locks_run_granted(locks, w);
-    push_flush(w);
+    if (likely(!(w->hub->faults & FAULT_PUSH_UNHELD))) push_flush(w);
     if (w->touched_shards >> s & 1u) {
         worker_publish_shard(w, s);
         w->touched_shards &= ~(1u << s);
@@ -169,6 +169,10 @@ void worker_unhold(struct worker *w, shard_id s)
         holder_offer(w->holder);
     else
         holder_return(&w->hub->holders[s]);
+    if (unlikely(w->hub->faults & FAULT_PUSH_UNHELD)) {
+        if (w->hub->preempt) w->hub->preempt(w->hub->preempt_ctx);
+        push_flush(w);
+    }
 }
 
 void worker_unhold_all(struct worker *w)

@@ -4,6 +4,7 @@
  *   sim_io.c      the io, net and os faces: clients' bytes in, replies out, sleeping, waking
  *   sim_run.c     one schedule: workers as coroutines, clients with random programs
  *   sim_model.c   is there an order of the commands that explains every reply?
+ *   sim_pubsub.c  instead: publishers and listeners, and what may be heard in which order
  *   sim_main.c    many seeds; planted faults
  *
  * Thread: one. */
@@ -24,6 +25,7 @@
 #define SIM_LISTS 3 /* keys SIM_KEYS … */
 #define SIM_LIST_LEN_MAX 64
 #define SIM_RESCUE_MAX 60 /* commands of the client that ends everybody's waiting */
+#define SIM_HEARD_MAX 256
 #define SIM_STACK (256 * 1024)
 
 /* ---- programs ---- */
@@ -32,6 +34,7 @@ enum op_kind {
     SIM_GET, SIM_SET, SIM_SETGET, SIM_INCR, SIM_DEL, SIM_MGET, SIM_MSET, SIM_MSETNX, SIM_EXISTS,
     SIM_RENAME, SIM_COPY, SIM_DBSIZE, SIM_FLUSHALL, SIM_PING,
     SIM_RPUSH, SIM_LPOP, SIM_LLEN, SIM_LMOVE, SIM_LMPOP, SIM_BLPOP, SIM_BLMOVE, SIM_BLMPOP,
+    SIM_PUBLISH, SIM_SUBSCRIBE, SIM_UNSUBSCRIBE, /* sim_pubsub.c */
     SIM_KINDS
 };
 
@@ -56,6 +59,17 @@ struct sim_client {
     struct io *io;        /* where its connection lives; NULL: not attached */
     struct io_sock *sock;
     bool want_write;
+};
+
+/* What a client heard that subscribed to something. */
+struct sim_listener {
+    struct sim_heard {
+        int64_t value;
+        uint64_t tick;
+    } heard[SIM_HEARD_MAX];
+    int count;
+    int confirmed; /* of the channels of its current command */
+    bool open[8];  /* by channel: subscribed, as far as it knows */
 };
 
 /* ---- the world ---- */
@@ -91,6 +105,10 @@ struct sim {
     ucontext_t scheduler;
     struct io *running;
     unsigned preempt_percent;
+    bool pubsub;   /* publishers and listeners, nothing else */
+    unsigned listeners; /* the first clients */
+    struct sim_listener listener[SIM_CLIENTS_MAX];
+    int64_t published;  /* the sum of PUBLISH's answers */
     bool lists;    /* programs with lists, and clients that wait for them */
     bool lockstep; /* workers in turn instead of at random: symmetrical conflicts */
     uint64_t turn; /* lockstep: whose it is */
@@ -117,6 +135,12 @@ static inline bool sim_op_blocks(const struct sim_op *op)
     return op->kind == SIM_BLPOP || op->kind == SIM_BLMOVE || op->kind == SIM_BLMPOP;
 }
 /* The request of an op, and how many bytes its first reply has (0: incomplete). */
+void sim_pubsub_programs(struct sim *sim);
+void sim_pubsub_write(const struct sim *sim, const struct sim_op *op, struct buf *out);
+/* Takes what client c was sent; true if it was anything. */
+bool sim_pubsub_reads(struct sim *sim, unsigned c);
+/* When all has arrived: were order and numbers right? */
+void sim_pubsub_judge(struct sim *sim);
 void sim_op_write(const struct sim *sim, const struct sim_op *op, struct buf *out);
 size_t sim_reply_len(const char *ptr, size_t len);
 

@@ -121,6 +121,10 @@ static void name_keys(struct sim *sim)
 static void programs(struct sim *sim)
 {
     int64_t unique = 0;
+    if (sim->pubsub) {
+        sim_pubsub_programs(sim);
+        return;
+    }
     sim->lists = rng_below(&sim->rng, 2) && command_by_name(SLICE("blpop"));
     sim->client_count = 2 + (unsigned)rng_below(&sim->rng, SIM_CLIENTS_MAX - 1);
     for (unsigned c = 0; c < sim->client_count; c++) {
@@ -143,7 +147,8 @@ static bool client_sends(struct sim *sim, struct sim_client *client)
            client->sent - client->answered < client->depth) {
         struct sim_op *op = &client->ops[client->sent++];
         op->invoked = ++sim->tick;
-        sim_op_write(sim, op, &client->out);
+        if (sim->pubsub) sim_pubsub_write(sim, op, &client->out);
+        else sim_op_write(sim, op, &client->out);
     }
     return true;
 }
@@ -151,6 +156,7 @@ static bool client_sends(struct sim *sim, struct sim_client *client)
 static bool client_reads(struct sim *sim, struct sim_client *client)
 {
     bool any = false;
+    if (sim->pubsub) return sim_pubsub_reads(sim, (unsigned)(client - sim->clients));
     while (client->answered < client->sent) {
         const char *at = client->replies.ptr + client->replies_used;
         size_t len = sim_reply_len(at, client->replies.len - client->replies_used);
@@ -314,6 +320,10 @@ static void schedule(struct sim *sim)
  * left. */
 static void settle(struct sim *sim)
 {
+    for (unsigned i = 0; i < 4000 && sim->pubsub && !sim->failure[0]; i++) {
+        client_acts(sim);
+        step_worker(sim);
+    }
     for (unsigned i = 0; i < 2000 && !sim->failure[0]; i++)
         if (!step_worker(sim) && hub_quiet(sim->hub)) return;
     if (!sim->failure[0] && !hub_quiet(sim->hub)) sim_fail(sim, "locks or batches left behind");
@@ -405,15 +415,17 @@ bool sim_run(struct sim *sim, uint64_t seed, uint32_t faults)
     sim->preempt_percent = (unsigned[]){0, 5, 30}[rng_below(&sim->rng, 3)];
     sim->lockstep = rng_below(&sim->rng, 4) == 0;
     if (!faults && rng_below(&sim->rng, 8) == 0) sim->stop_at = 1 + rng_below(&sim->rng, 400);
+    sim->pubsub = faults ? faults & FAULTS_PUSH : rng_below(&sim->rng, 4) == 0;
     start(sim, faults);
     schedule(sim);
     bool whole = all_answered(sim);
     if (!sim->failure[0] && whole) settle(sim);
-    for (unsigned c = 0; c < sim->client_count; c++)
+    if (!sim->failure[0] && whole && sim->pubsub) sim_pubsub_judge(sim);
+    for (unsigned c = 0; c < sim->client_count && !sim->pubsub; c++)
         for (int i = 0; i < sim->clients[c].answered; i++)
             sim->clients[c].ops[i].reply.ptr =
                 sim->clients[c].replies.ptr + (uintptr_t)sim->clients[c].ops[i].reply.ptr;
-    if (!sim->failure[0] && whole && !sim_serializable(sim))
+    if (!sim->failure[0] && whole && !sim->pubsub && !sim_serializable(sim))
         sim_fail(sim, "not strictly serializable");
     if (!sim->failure[0]) finish(sim);
     if (!sim->failure[0]) clean(sim); /* a failed world is left as it is: the process ends */

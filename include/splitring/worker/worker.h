@@ -40,6 +40,10 @@ enum fault {
     FAULT_OFFER_UNHELD = 1u << 8,      /* an owner offers its shard without holding it */
     FAULT_FULL_BLOCKS = 1u << 9,       /* a full mailbox stops its worker until there is room */
     FAULT_NO_WAKE_CHECK = 1u << 10,    /* a sleeper does not look at its inboxes once more */
+    FAULT_PUSH_NO_BOUND = 1u << 11,    /* pushes do not wait for tickets that others have open */
+    FAULT_PUSH_ONE_LOOK = 1u << 12,    /* … nor for what came in while they looked */
+    FAULT_PUSH_UNHELD = 1u << 13,      /* they get their ticket when the shard is another's */
+    FAULTS_PUSH = FAULT_PUSH_NO_BOUND | FAULT_PUSH_ONE_LOOK | FAULT_PUSH_UNHELD,
     FAULT_LOCKS_SHIFT = 16
 };
 
