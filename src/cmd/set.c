@@ -116,11 +116,16 @@ static int add_one(struct call *c, struct slice key, struct set_member *m)
     return 1;
 }
 
-/* The member is added before it is removed, because only adding can fail. */
+/* The member is added before it is removed, because only adding can fail; that the target is new is
+ * told in Redis' order, afterwards. */
 static void move_member(struct call *c, struct slice from, struct slice to, struct set_member *m)
 {
     struct set_limits limits = set_limits_of(c);
+    bool fresh = ks_find(&c->ks, to) == NULL;
+    uint8_t flags = c->ks.flags;
+    c->ks.flags |= KS_SILENT;
     int added = add_one(c, to, m);
+    c->ks.flags = flags;
     if (added < 0) {
         reply_error(&c->reply, ERR_NO_MEMORY);
         return;
@@ -131,6 +136,7 @@ static void move_member(struct call *c, struct slice from, struct slice to, stru
     bool empty = set_edit_count(&edit) == 0;
     call_changed(c, from, EVENT_SET, "srem");
     if (empty) call_emptied(c, from);
+    if (fresh) call_event(c, to, EVENT_NEW, "new");
     if (added) call_changed(c, to, EVENT_SET, "sadd");
     c->dirty += 1 + (uint64_t)added;
     effect_verbatim(c);

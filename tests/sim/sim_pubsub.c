@@ -7,8 +7,8 @@
  *   numbers  the answers of PUBLISH add up to what was heard
  *   opening  no message comes before the confirmation of its subscription, or after its end
  *
- * Messages are numbers, all different. A listener that is subscribed twice to what matches a channel
- * hears a message twice in a row.
+ * Messages are numbers, all different. A listener that is subscribed twice to what matches a
+ * channel hears a message twice in a row.
  * Thread: one. */
 #include <stdio.h>
 #include <stdlib.h>
