@@ -59,6 +59,7 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "words are read from th
 struct value {
     uint8_t kind;
     uint8_t flags; /* ENTRY_POINTER, ENTRY_WORD */
+    bool moved;    /* what is there already, elsewhere and perhaps amid an edit: not to be read */
     size_t len;    /* text, or bytes needed of the word */
     const char *text;
     int64_t word;

@@ -180,7 +180,7 @@ static struct entry *replace_block(struct place *p, const struct value *v, insta
     db_expiry_added(p->db, expire);
     table_slot_replace(p->slot, e);
     p->entry = e;
-    note_due(p);
+    if (!v->moved) note_due(p);
     return e;
 }
 
@@ -194,7 +194,7 @@ static struct entry *put_over(const struct ks *ks, struct place *p, const struct
         if (unlikely(e->flags & ENTRY_POINTER)) old = entry_value(e);
         entry_value_store(e, v);
         if (entry_has_ttl(e)) overwrite_expiry(p, expire);
-        if (unlikely(kind_has_fields(v->kind))) note_due(p);
+        if (unlikely(kind_has_fields(v->kind)) && !v->moved) note_due(p);
         value_free(p->shard, &old, true);
     } else {
         struct entry *old = e;

@@ -120,6 +120,7 @@ static char *move_out(struct ks *ks, struct slice key, struct entry **at, size_t
     struct blob *blob = packed_blob(shard, entry_packed(old), len);
     if (!blob) return NULL;
     struct value v = value_of_pointer(old->kind, blob);
+    v.moved = true;
     struct entry *e = ks_put(ks, key, &v, EXPIRE_KEEP);
     if (!e) {
         blob_free(shard, blob);
@@ -134,7 +135,7 @@ static char *blob_resize(struct ks *ks, struct slice key, struct entry **at, siz
     struct entry *e = *at;
     struct blob *blob = entry_pointer(e);
     if (len <= INLINE_AGAIN_MAX && entry_inline_fits(entry_head_for(key.len, true), len)) {
-        struct value v = {.kind = e->kind, .len = len, .text = blob->data};
+        struct value v = {.kind = e->kind, .moved = true, .len = len, .text = blob->data};
         e = ks_put(ks, key, &v, EXPIRE_KEEP);
         if (!e) return NULL;
         *at = e;
