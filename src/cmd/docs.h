@@ -85,9 +85,11 @@ extern const struct command_slot command_slots[COMMAND_SLOTS];
 
 typedef int key_extractor(const struct command *cmd, const struct slice *argv, int argc,
                           struct key_ref *refs);
-key_extractor keys_by_specs; /* what the key specs say */
-key_extractor keys_set;      /* SET: read as well with GET or a comparison */
-key_extractor keys_bitfield; /* BITFIELD: written only with SET or INCRBY */
-key_extractor keys_georadius; /* GEORADIUS and GEORADIUSBYMEMBER: the last STORE counts */
+key_extractor keys_by_specs;   /* what the key specs say */
+key_extractor keys_set;        /* SET: read as well with GET or a comparison */
+key_extractor keys_bitfield;   /* BITFIELD: written only with SET or INCRBY */
+key_extractor keys_georadius;  /* GEORADIUS and GEORADIUSBYMEMBER: the last STORE counts */
+key_extractor keys_xread;      /* XREAD: half of what follows STREAMS */
+key_extractor keys_xreadgroup; /* the same, written */
 
 #endif

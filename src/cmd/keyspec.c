@@ -130,3 +130,38 @@ int keys_georadius(const struct command *cmd, const struct slice *argv, int argc
     }
     return count;
 }
+
+/* The keys between STREAMS and the ids: half of what follows it. The word may also be the name of a
+ * group or a key, so options are read as XREAD reads them. */
+static int keys_of_streams(const struct slice *argv, int argc, uint32_t flags,
+                           struct key_ref *refs)
+{
+    int at = 1;
+    for (; at < argc && !slice_is_word(argv[at], "STREAMS"); at++) {
+        if (slice_is_word(argv[at], "BLOCK") || slice_is_word(argv[at], "COUNT") ||
+            slice_is_word(argv[at], "CLAIM")) {
+            at++;
+        } else if (slice_is_word(argv[at], "GROUP")) {
+            at += 2;
+        } else if (!slice_is_word(argv[at], "NOACK")) {
+            return -1;
+        }
+    }
+    int count = argc - at - 1;
+    if (count <= 0 || count % 2) return -1;
+    return add_range(at + 1, at + count / 2, 1, flags, argc, refs);
+}
+
+int keys_xread(const struct command *cmd, const struct slice *argv, int argc, struct key_ref *refs)
+{
+    (void)cmd;
+    return keys_of_streams(argv, argc, KEY_RO | KEY_ACCESS, refs);
+}
+
+/* Redis calls the keys read-only, but reading for a group changes the group. */
+int keys_xreadgroup(const struct command *cmd, const struct slice *argv, int argc,
+                    struct key_ref *refs)
+{
+    (void)cmd;
+    return keys_of_streams(argv, argc, KEY_RW | KEY_ACCESS | KEY_UPDATE, refs);
+}

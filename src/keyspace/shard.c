@@ -9,6 +9,7 @@
 #include "splitring/keyspace/hash.h"
 #include "splitring/keyspace/list.h"
 #include "splitring/keyspace/set.h"
+#include "splitring/keyspace/stream.h"
 #include "splitring/keyspace/zset.h"
 
 struct shard *shard_new(const struct shard_options *options)
@@ -25,6 +26,7 @@ struct shard *shard_new(const struct shard_options *options)
     shard->objects[TYPE_SET] = &set_object_ops;
     shard->objects[TYPE_LIST] = &list_object_ops;
     shard->objects[TYPE_ZSET] = &zset_object_ops;
+    shard->objects[TYPE_STREAM] = &stream_object_ops;
     return shard;
 }
 

@@ -71,6 +71,7 @@ void handler_init(struct handler_world *w, uint32_t shard_count, uint64_t seed)
     check(shard_count > 0 && shard_count <= HANDLER_SHARDS_MAX);
     *w = (struct handler_world){.shard_count = shard_count, .proto = 2, .expect_effects = true};
     w->now = 1700000000000;
+    w->replay_now = 1;
     w->env = (struct env){
         .proto_max_bulk_len = 512 * 1024 * 1024, .databases = 16, .shard_count = shard_count,
         .hash_max_listpack_entries = 512, .hash_max_listpack_value = 64,
@@ -283,7 +284,7 @@ void handler_replay(const struct handler_world *from, struct handler_world *to)
 {
     instant_ms now = to->now;
     db_id db = to->db;
-    to->now = 1;
+    to->now = to->replay_now;
     const char *at = from->effects.ptr, *end = at + from->effects.len;
     while (at < end) {
         size_t argc = read_len(&at, '*');

@@ -27,6 +27,7 @@ struct handler_world {
     uint8_t ks_flags;    /* enum ks_flag */
     bool scratch;        /* SPLIT_NONE commands run on copies */
     bool expect_effects; /* default true: checks that effects and `dirty` agree */
+    instant_ms replay_now; /* when handler_replay runs here; 1, the default: before all expiries */
     struct env env;
     struct rng rng;
     /* What the last run left. */

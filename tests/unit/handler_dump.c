@@ -8,6 +8,7 @@
 #include "splitring/keyspace/hash.h"
 #include "splitring/keyspace/list.h"
 #include "splitring/keyspace/set.h"
+#include "splitring/keyspace/stream.h"
 #include "splitring/keyspace/zset.h"
 
 void handler_dump_text(struct buf *out, struct slice text)
@@ -117,6 +118,51 @@ static void dump_zset(struct buf *out, const struct entry *e)
     }
 }
 
+static void dump_id(struct buf *out, const char *name, struct stream_id id)
+{
+    buf_printf(out, "%s%llu-%llu ", name, (unsigned long long)id.ms, (unsigned long long)id.seq);
+}
+
+static void dump_stream_group(struct buf *out, const struct stream_group *g)
+{
+    buf_append(out, "\n  group ", 9);
+    handler_dump_text(out, stream_group_name(g));
+    dump_id(out, " last ", g->last_id);
+    buf_printf(out, "read %lld consumers", (long long)g->entries_read);
+    for (uint32_t i = 0; i < g->consumer_count; i++) {
+        buf_append_char(out, ' ');
+        handler_dump_text(out, stream_consumer_name(g->consumers[i]));
+        buf_printf(out, ":%llu", (unsigned long long)g->consumers[i]->pending.count);
+    }
+    struct stream_pending p;
+    const struct stream_nack *nack;
+    stream_pending_seek(&p, g, NULL, STREAM_ID_MIN);
+    while ((nack = stream_pending_next(&p))) {
+        dump_id(out, "\n    ", nack->id);
+        buf_printf(out, "at %lld, %llu times, ", (long long)nack->delivered,
+                   (unsigned long long)nack->deliveries);
+        handler_dump_text(out, stream_consumer_name(nack->consumer));
+    }
+}
+
+/* All that RDB keeps but the times at which consumers were seen. */
+static void dump_stream(struct buf *out, const struct entry *e)
+{
+    const struct stream *s = stream_of(e);
+    struct blocks_cursor c;
+    dump_id(out, "first ", s->first_id);
+    dump_id(out, "last ", s->last_id);
+    dump_id(out, "deleted ", s->max_deleted_id);
+    buf_printf(out, "added %llu ", (unsigned long long)s->entries_added);
+    for (blocks_first(&s->nodes, &c); c.block; blocks_next(&s->nodes, &c)) {
+        if (c.block->count == 0) continue; /* nobody sees it, nobody replays it */
+        dump_id(out, "[", (struct stream_id){c.block->key.high, c.block->key.low});
+        handler_dump_text(out, slice_of(c.block->bytes, c.block->len));
+        buf_append_char(out, ']');
+    }
+    for (uint32_t i = 0; i < s->group_count; i++) dump_stream_group(out, s->groups[i]);
+}
+
 void handler_dump_value(struct buf *out, const struct entry *e)
 {
     switch (entry_type(e)) {
@@ -125,6 +171,7 @@ void handler_dump_value(struct buf *out, const struct entry *e)
     case TYPE_HASH: dump_hash(out, e); break;
     case TYPE_SET: dump_set(out, e); break;
     case TYPE_ZSET: dump_zset(out, e); break;
+    case TYPE_STREAM: dump_stream(out, e); break;
     default: break;
     }
 }
