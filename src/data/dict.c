@@ -41,6 +41,10 @@ static inline struct segment view_of(const struct dict *d)
         .slots = d->body, .slots_count = d->slots, .homes = d->homes, .count = d->count};
 }
 static inline int64_t *flat_expiry(const struct dict *d) { return (int64_t *)d->body + d->slots; }
+static inline uint64_t *flat_seek(const struct dict *d, unsigned tag)
+{
+    return segment_seek(d->body, d->slots, d->homes, tag);
+}
 static inline unsigned flat_tag(uint64_t hash) { return (unsigned)(hash >> 48); }
 
 /* ---- sizes ---- */
@@ -204,8 +208,7 @@ uint64_t *dict_find_slot(const struct dict *d, uint64_t hash, struct slice key)
     if (d->is_table) return table_find_slot(table_of(d), hash, key);
     if (d->slots == 0) return NULL;
     uint64_t tag_slot = slot_of_tag(flat_tag(hash));
-    for (uint64_t *slot = segment_seek(d->body, d->homes, flat_tag(hash)); *slot > tag_slot;
-         slot++) {
+    for (uint64_t *slot = flat_seek(d, flat_tag(hash)); *slot > tag_slot; slot++) {
         if (likely(slice_equal(d->ops->key(slot_entry(*slot)), key))) return slot;
     }
     return NULL;
@@ -271,7 +274,7 @@ static uint64_t flat_scan(const struct dict *d, uint64_t cursor, size_t count, t
     if (cursor >= POSITION_END || d->slots == 0) return 0;
     const uint64_t *end = (const uint64_t *)d->body + d->slots;
     size_t visited = 0;
-    const uint64_t *slot = segment_seek(d->body, d->homes, (unsigned)(cursor >> FLAT_TAG_SHIFT));
+    const uint64_t *slot = flat_seek(d, (unsigned)(cursor >> FLAT_TAG_SHIFT));
     while (slot < end) {
         if (*slot == 0) {
             slot++;

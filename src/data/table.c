@@ -68,10 +68,18 @@ static inline bool key_is(const struct table *t, uint64_t slot, struct slice key
 /* The first slot with this hash's tag, or one that is not. */
 static inline uint64_t *seek(const struct table *t, uint64_t hash, uint64_t *tag_slot)
 {
-    uint64_t word = t->words[table_index(t, hash)];
+    size_t index = table_index(t, hash);
+    uint64_t word = t->words[index];
     unsigned tag = word_tag(word, hash);
     *tag_slot = slot_of_tag(tag);
-    return segment_seek(word_slots(word), word_homes(word), tag);
+    uint64_t *slot = word_slots(word) + slot_home(tag, word_homes(word));
+    uint64_t last = *tag_slot | SLOT_LOW;
+    for (int steps = 0; *slot > last; slot++) {
+        if (likely(++steps < SEEK_STEPS)) continue;
+        const struct segment *seg = t->segments[index];
+        return segment_seek_far(slot, seg->slots + seg->slots_count, last);
+    }
+    return slot;
 }
 
 void table_prefetch_slot(const struct table *t, uint64_t hash)
@@ -195,7 +203,8 @@ uint64_t table_scan(const struct table *t, uint64_t cursor, size_t count, size_t
         }
         const uint64_t *end = seg->slots + seg->slots_count;
         unsigned tag = word_tag(t->words[index], position << 16);
-        for (const uint64_t *slot = segment_seek(seg->slots, seg->homes, tag); slot < end; slot++) {
+        const uint64_t *slot = segment_seek(seg->slots, seg->slots_count, seg->homes, tag);
+        for (; slot < end; slot++) {
             looked++;
             if (slot + PREFETCH_AHEAD < end) __builtin_prefetch(slot_entry(slot[PREFETCH_AHEAD]));
             if (*slot == 0) continue;

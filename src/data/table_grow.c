@@ -16,8 +16,10 @@
  * 2/5 of one, and the directory halves when no segment of its depth is left. Merging needs no keys.
  *
  * Hashes that agree in more bits than chance allows could drive the directory's depth up without
- * separating anything. So it may have no more than 16 words per segment; beyond that a segment is
- * filled to its last slot, and only then an insert fails.
+ * separating anything. So beyond WORDS_ALWAYS it may have no more than 16 words per segment; then a
+ * segment is filled to its last slot, and only then an insert fails. Below that (786 KB) it may be
+ * as sparse as it likes: entries that come in hash order need the depth of the whole table while
+ * they fill its first segments.
  * Thread: holder of the shard. */
 #include "table_impl.h"
 
@@ -29,7 +31,7 @@
 
 #define MERGE_MAX (SEGMENT_SLOTS_MAX * 7 / 8 * 2 / 5)
 #define WORDS_PER_SEGMENT_MAX 16u
-#define WORDS_ALWAYS 64u
+#define WORDS_ALWAYS 32768u
 #define PREFETCH_AHEAD 16u
 
 /* Where a search goes when there is no segment. */

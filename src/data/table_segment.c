@@ -16,6 +16,9 @@
  * out again, without looking into entries. It grows by pages of 512 slots inside 32 KiB of reserved
  * address space, so what is not used takes no memory. Below a page it is an ordinary block.
  *
+ * Members that come in hash order (a dump of another table, a scan) fill a segment from one side, in
+ * one long run: searches then double their steps (segment_seek_far), and inserting is appending.
+ *
  * Equal or crowded tags (bad luck, or somebody who can aim) do not fit where their home is near the
  * end. `homes` is then halved until they do; with homes = 1 the array is simply sorted. Slow, but
  * it works up to the last slot.
@@ -234,15 +237,36 @@ void segment_relax(struct segment *seg)
     spread_somehow(seg, slots, count);
 }
 
+uint64_t *segment_seek_far(uint64_t *slot, const uint64_t *end, uint64_t last)
+{
+    size_t step = SEEK_STEPS, room = (size_t)(end - slot);
+    size_t low = 0, high = room; /* slot[low] is greater than last, slot[high] is not, or the end */
+    while (step < room && slot[step] > last) {
+        low = step;
+        step *= 2;
+    }
+    if (step < room) high = step;
+    while (high - low > 1) {
+        size_t middle = low + (high - low) / 2;
+        if (slot[middle] > last) low = middle;
+        else high = middle;
+    }
+    return slot + high;
+}
+
 bool segment_put(struct segment *seg, uint64_t slot)
 {
     unsigned tag = slot_tag(slot);
-    uint64_t *at = seg->slots + slot_home(tag, seg->homes);
+    uint64_t *at = seg->slots + slot_home(tag, seg->homes), *end = seg->slots + seg->slots_count;
     /* Behind all equal tags. */
-    while (*at > slot_of_tag(tag)) at++;
+    for (int steps = 0; *at > slot_of_tag(tag); at++) {
+        if (likely(++steps < SEEK_STEPS)) continue;
+        at = segment_seek_far(at, end, slot_of_tag(tag));
+        break;
+    }
     uint64_t *gap = at;
     while (*gap) gap++;
-    if (gap == seg->slots + seg->slots_count - 1) return false;
+    if (gap == end - 1) return false;
     memmove(at + 1, at, (size_t)((char *)gap - (char *)at));
     *at = slot;
     seg->count++;

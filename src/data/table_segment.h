@@ -63,12 +63,20 @@ static inline size_t slot_home(unsigned tag, uint32_t homes)
     return (size_t)(((uint64_t)tag * homes) >> 16);
 }
 
+/* The first slot from `slot` on that is not greater than last; the end of a long run is found by
+ * doubling and halving the step, because behind it everything is empty or has a larger tag. */
+#define SEEK_STEPS 32
+uint64_t *segment_seek_far(uint64_t *slot, const uint64_t *end, uint64_t last);
 /* The first slot whose tag is not below `tag`, or the empty slot that ends its run. */
-static inline uint64_t *segment_seek(uint64_t *slots, uint32_t homes, unsigned tag)
+static inline uint64_t *segment_seek(uint64_t *slots, uint32_t slots_count, uint32_t homes,
+                                     unsigned tag)
 {
     uint64_t *slot = slots + slot_home(tag, homes);
     uint64_t last = slot_of_tag(tag) | SLOT_LOW;
-    while (*slot > last) slot++;
+    for (int steps = 0; *slot > last; slot++) {
+        if (unlikely(++steps == SEEK_STEPS))
+            return segment_seek_far(slot, slots + slots_count, last);
+    }
     return slot;
 }
 

@@ -354,3 +354,34 @@ Test(dict, reserved_room_does_not_grow)
     dict_deinit(&d);
     free(items);
 }
+
+static int by_hash(const void *a, const void *b)
+{
+    uint64_t x = item_hash(((const struct item *)a)->key);
+    uint64_t y = item_hash(((const struct item *)b)->key);
+    return (x > y) - (x < y);
+}
+
+/* Copies of another dict come in hash order, from either end. */
+Test(dict, in_hash_order)
+{
+    for (int direction = 0; direction < 2; direction++) {
+        for (size_t count = 100; count <= 400000; count *= count < 10000 ? 9 : 50) {
+            struct dict d;
+            struct item *items = items_new(count);
+            qsort(items, count, sizeof(*items), by_hash);
+            dict_init(&d, &item_ops, SEED);
+            for (size_t i = 0; i < count; i++) {
+                cr_assert_eq(insert(&d, &items[direction ? count - 1 - i : i]), 0, "%zu", i);
+            }
+            verify(&d, items, count);
+            cr_assert_lt(dict_bytes(&d), count * 14 + 512);
+            for (size_t i = 0; i < count; i++) {
+                if (i % 5) take_out(&d, &items[i]);
+            }
+            verify(&d, items, count);
+            dict_deinit(&d);
+            free(items);
+        }
+    }
+}
