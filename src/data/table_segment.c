@@ -16,8 +16,8 @@
  * out again, without looking into entries. It grows by pages of 512 slots inside 32 KiB of reserved
  * address space, so what is not used takes no memory. Below a page it is an ordinary block.
  *
- * Members that come in hash order (a dump of another table, a scan) fill a segment from one side, in
- * one long run: searches then double their steps (segment_seek_far), and inserting is appending.
+ * Entries that come in hash order (a walk over another table) fill a segment from one side, in one
+ * long run: searches then double their steps (segment_seek_far), and inserting is appending.
  *
  * Equal or crowded tags (bad luck, or somebody who can aim) do not fit where their home is near the
  * end. `homes` is then halved until they do; with homes = 1 the array is simply sorted. Slow, but
