@@ -148,6 +148,8 @@ size_t ks_flush_db(struct ks *ks, db_id db, bool async)
 static void swap_shard_db(struct shard *shard, db_id a, db_id b)
 {
     struct db *x = shard_db(shard, a), *y = shard_db(shard, b), held = *x;
+    shard_touched(shard, a, slice_of(NULL, 0));
+    shard_touched(shard, b, slice_of(NULL, 0));
     *x = *y;
     *y = held;
     shard->epoch++;

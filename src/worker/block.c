@@ -35,106 +35,32 @@
 #include "splitring/base/mem.h"
 #include "splitring/cmd/block_args.h"
 
-#define BUCKETS_MIN 64u
-
-struct waiting_key {
-    struct list fifo;
-    struct list ready_link;
-    struct waiting_key *next;
-    uint64_t hash;
-    db_id db;
-    bool busy; /* its FIFO is being walked */
-    size_t key_len;
-    char key[];
-};
-
-/* ---- keys that somebody waits for ---- */
-
 void waiting_init(struct waiting *waiting)
 {
-    waiting->bucket_count = BUCKETS_MIN;
-    waiting->count = 0;
-    waiting->buckets = mem_zalloc(BUCKETS_MIN * sizeof(struct waiting_key *));
+    keyed_init(&waiting->keys);
     list_init(&waiting->ready);
 }
 
-void waiting_deinit(struct waiting *waiting)
-{
-    check(waiting->count == 0);
-    mem_free(waiting->buckets);
-}
+void waiting_deinit(struct waiting *waiting) { keyed_deinit(&waiting->keys); }
 
-bool waiting_empty(const struct waiting *waiting) { return waiting->count == 0; }
+bool waiting_empty(const struct waiting *waiting) { return waiting->keys.count == 0; }
 
-static struct waiting_key **key_place(const struct waiting *waiting, uint64_t hash, db_id db,
-                                      struct slice key)
+static void mark_ready(void *ctx, struct keyed_list *list)
 {
-    struct waiting_key **at = &waiting->buckets[hash & (waiting->bucket_count - 1)];
-    while (*at && !((*at)->hash == hash && (*at)->db == db &&
-                    slice_equal(slice_of((*at)->key, (*at)->key_len), key)))
-        at = &(*at)->next;
-    return at;
-}
-
-static void resize(struct waiting *waiting, uint32_t bucket_count)
-{
-    struct waiting_key **old = waiting->buckets;
-    uint32_t old_count = waiting->bucket_count;
-    waiting->buckets = mem_zalloc(bucket_count * sizeof *waiting->buckets);
-    waiting->bucket_count = bucket_count;
-    for (uint32_t i = 0; i < old_count; i++)
-        for (struct waiting_key *k = old[i], *next; k; k = next) {
-            struct waiting_key **at = &waiting->buckets[k->hash & (bucket_count - 1)];
-            next = k->next;
-            k->next = *at;
-            *at = k;
-        }
-    mem_free(old);
-}
-
-static struct waiting_key *key_take(struct waiting *waiting, uint64_t hash, db_id db,
-                                    struct slice key)
-{
-    struct waiting_key **at = key_place(waiting, hash, db, key);
-    if (*at) return *at;
-    struct waiting_key *k = mem_alloc(sizeof *k + key.len);
-    *k = (struct waiting_key){.hash = hash, .db = db, .key_len = key.len};
-    if (key.len) memcpy(k->key, key.ptr, key.len);
-    list_init(&k->fifo);
-    list_init(&k->ready_link);
-    *at = k;
-    if (++waiting->count > waiting->bucket_count) resize(waiting, waiting->bucket_count * 2);
-    return k;
-}
-
-static void key_drop_if_empty(struct waiting *waiting, struct waiting_key *k)
-{
-    if (k->busy || !list_empty(&k->fifo)) return;
-    struct waiting_key **at =
-        key_place(waiting, k->hash, k->db, slice_of(k->key, k->key_len));
-    *at = k->next;
-    list_remove(&k->ready_link);
-    mem_free(k);
-    waiting->count--;
-    if (waiting->count == 0 && waiting->bucket_count > BUCKETS_MIN) resize(waiting, BUCKETS_MIN);
-}
-
-static void key_ready(struct waiting *waiting, struct waiting_key *k)
-{
-    if (list_empty(&k->ready_link)) list_push_back(&waiting->ready, &k->ready_link);
+    struct waiting *waiting = ctx;
+    if (list_empty(&list->mark)) list_push_back(&waiting->ready, &list->mark);
 }
 
 void waiting_on_ready(void *ctx, struct shard *shard, db_id db, struct slice key)
 {
     struct waiting *waiting = ctx;
-    if (key.ptr) {
-        struct waiting_key *k = *key_place(waiting, hash_key(key, shard_seed(shard)), db, key);
-        if (k) key_ready(waiting, k);
+    if (!key.ptr) {
+        keyed_each(&waiting->keys, db, mark_ready, waiting);
         return;
     }
-    for (uint32_t i = 0; i < waiting->bucket_count; i++)
-        for (struct waiting_key *k = waiting->buckets[i]; k; k = k->next)
-            if (k->db == db) key_ready(waiting, k);
+    struct keyed_list *list =
+        keyed_find(&waiting->keys, hash_key(key, shard_seed(shard)), db, key);
+    if (list) mark_ready(waiting, list);
 }
 
 void block_mark(struct worker *w, shard_id s, db_id db, struct slice key)
@@ -160,9 +86,9 @@ void block_register(struct worker *w, struct waiter *v, shard_id s)
         struct waiter_node *node = &v->nodes[i];
         struct slice key = t->argv[node->pos];
         if (hub_shard_of(w->hub, key) != s) continue;
-        node->key = key_take(waiting, hash_key(key, w->hub->seed), t->x.db, key);
+        node->key = keyed_take(&waiting->keys, hash_key(key, w->hub->seed), t->x.db, key);
         if (waits_twice(v, i)) node->key = NULL;
-        else list_push_back(&node->key->fifo, &node->link);
+        else list_push_back(&node->key->nodes, &node->link);
     }
     shard_add_waiters(w->hub->shards[s], 1);
 }
@@ -174,7 +100,7 @@ static void unregister(struct worker *w, struct waiter *v, shard_id s)
         struct waiter_node *node = &v->nodes[i];
         if (!node->key || hub_shard_of(w->hub, v->txn->argv[node->pos]) != s) continue;
         list_remove(&node->link);
-        key_drop_if_empty(&w->hub->waiting[s], node->key);
+        keyed_drop_if_empty(&w->hub->waiting[s].keys, node->key);
         node->key = NULL;
     }
     shard_add_waiters(w->hub->shards[s], -1);
@@ -283,16 +209,16 @@ static bool serve_node(struct worker *w, struct waiter_node *node, shard_id s)
     return true;
 }
 
-static void serve_key(struct worker *w, struct waiting_key *k, shard_id s)
+static void serve_key(struct worker *w, struct keyed_list *k, shard_id s)
 {
     bool go_on = true;
     k->busy = true;
-    for (struct list *l = k->fifo.next, *next; go_on && l != &k->fifo; l = next) {
+    for (struct list *l = k->nodes.next, *next; go_on && l != &k->nodes; l = next) {
         next = l->next;
         go_on = serve_node(w, CONTAINER_OF(l, struct waiter_node, link), s);
     }
     k->busy = false;
-    key_drop_if_empty(&w->hub->waiting[s], k);
+    keyed_drop_if_empty(&w->hub->waiting[s].keys, k);
 }
 
 void block_serve_slow(struct worker *w)
@@ -304,7 +230,7 @@ void block_serve_slow(struct worker *w)
             m &= m - 1;
             continue;
         }
-        serve_key(w, CONTAINER_OF(link, struct waiting_key, ready_link), s);
+        serve_key(w, CONTAINER_OF(link, struct keyed_list, mark), s);
         m = w->held; /* a move may have made keys of any of them ready */
     }
 }

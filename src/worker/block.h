@@ -8,7 +8,6 @@
 struct exec;
 struct txn;
 struct waiter;
-struct waiting_key;
 
 void waiting_init(struct waiting *waiting);
 void waiting_deinit(struct waiting *waiting);
@@ -24,7 +23,7 @@ void block_serve_slow(struct worker *w);
 /* The last act of every unit: serves those whose keys it made ready. */
 static inline void block_serve(struct worker *w, shard_id s)
 {
-    if (unlikely(!list_empty(&w->hub->waiting[s].ready))) block_serve_slow(w);
+    if (unlikely(!list_empty(&w->hub->waiting[s].ready)) && !w->serve_later) block_serve_slow(w);
 }
 /* From now on a push to one of its keys here serves it. */
 void block_register(struct worker *w, struct waiter *v, shard_id s);

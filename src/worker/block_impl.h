@@ -4,6 +4,7 @@
 #define SPLITRING_SRC_WORKER_BLOCK_IMPL_H
 
 #include "block.h"
+#include "keyed.h"
 #include "txn.h"
 
 enum waiter_state {
@@ -15,7 +16,7 @@ enum waiter_state {
 
 struct waiter_node {
     struct list link;        /* in the key's FIFO. Thread: holder of the key's shard */
-    struct waiting_key *key; /* NULL: in none */
+    struct keyed_list *key;  /* NULL: in none */
     struct waiter *waiter;
     int pos;                 /* of the key in argv */
 };

@@ -22,8 +22,10 @@
 #include "block.h"
 #include "local.h"
 #include "pubsub.h"
+#include "multi.h"
 #include "splitring/base/mem.h"
 #include "splitring/io/net.h"
+#include "watch.h"
 
 #define OUT_KEEP (16u * 1024u)
 
@@ -66,6 +68,8 @@ static void conn_free(struct conn *c)
     mem_free(c->name);
     mem_free(c->lib_name);
     mem_free(c->lib_ver);
+    multi_free(c->multi);
+    watch_end(c);
     w->conn_count--;
     counter_set(&w->pub->clients, w->conn_count);
     counter_drop_shared(&w->hub->clients);
@@ -105,7 +109,7 @@ void conn_on_released(struct conn *c, int fd)
 
 static bool input_over_limit(struct conn *c)
 {
-    size_t held = conn_unread(c) + parse_held(&c->parser);
+    size_t held = conn_unread(c) + parse_held(&c->parser) + (c->multi ? c->multi->bytes : 0);
     if (held <= (size_t)c->worker->config->client_query_buffer_limit && !c->in.failed) return false;
     counter_add(&c->worker->pub->query_kills, 1);
     conn_close(c);
@@ -181,8 +185,12 @@ void conn_ready(struct conn *c)
 
 void conn_resume(struct conn *c)
 {
-    c->flags &= ~(uint32_t)(CONN_WAITING | CONN_REPLY_SKIP);
     c->in_flight = NULL;
+    if (unlikely(c->multi && c->multi->running)) {
+        multi_continue(c);
+        return;
+    }
+    c->flags &= ~(uint32_t)(CONN_WAITING | CONN_REPLY_SKIP);
     if (c->flags & CONN_CLOSING) {
         conn_maybe_free(c);
         return;
@@ -307,6 +315,12 @@ void conn_check_output(struct conn *c)
 
 void conn_append_reply(struct conn *c, struct buf *reply)
 {
+    if (unlikely(c->multi && c->multi->running)) {
+        struct buf *slot = &c->multi->slots[c->multi->next - 1];
+        buf_append(slot, reply->ptr, reply->len);
+        slot->failed |= reply->failed;
+        return;
+    }
     if (c->flags & (CONN_REPLY_OFF | CONN_REPLY_SKIP | CONN_CLOSING)) return;
     if (reply->failed) {
         c->out.failed = true;
@@ -324,5 +338,6 @@ void conn_append_reply(struct conn *c, struct buf *reply)
 
 size_t conn_memory(const struct conn *c)
 {
-    return sizeof *c + c->in.cap + c->out.cap + parse_held(&c->parser);
+    return sizeof *c + c->in.cap + c->out.cap + parse_held(&c->parser) +
+           (c->multi ? c->multi->bytes : 0);
 }

@@ -32,6 +32,7 @@ enum conn_flag {
     CONN_PAUSED = 1u << 19,       /* CLIENT PAUSE */
     CONN_BAD_INPUT = 1u << 20,    /* a protocol error is due after what is in flight */
     CONN_BLOCKED = 1u << 21,      /* waits for a key: in_flight is its transaction (block.h) */
+    CONN_MULTI = 1u << 22,        /* queues commands for EXEC (multi.h) */
     CONN_HAS_INPUT = CONN_HELD_OP | CONN_BAD_INPUT /* beside what is in `in` */
 };
 
@@ -56,6 +57,8 @@ struct conn {
     const char *data;
     size_t data_len, data_used;
     void *in_flight;        /* batch, txn or fanout */
+    struct multi *multi;    /* CONN_MULTI, or an EXEC that is being answered; NULL */
+    struct watch_set *watch; /* WATCH; NULL: nothing */
     instant_ms created_ms, active_ms;
     instant_ms over_soft_ms; /* since when the output is above the soft limit; 0: it is not */
     const struct command *last_cmd;

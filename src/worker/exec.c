@@ -40,6 +40,7 @@ static void call_prepare(struct worker *w, struct call *call, const struct exec 
     call->dirty = 0;
     call->may_block = x->block != NULL;
     call->block = x->block;
+    call->watch = x->watch;
 }
 
 static inline void call_run(struct worker *w, struct call *call, bool counted)

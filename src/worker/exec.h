@@ -20,6 +20,7 @@ struct exec {
     uint64_t hash;
     const struct key_hint *hint; /* NULL: none; only for the shard it was made for, at once */
     struct buf *out;
+    struct watch_set *watch;  /* WATCH registers with it */
     struct call_block *block; /* the client may be made to wait; NULL: it may not */
 };
 

@@ -20,10 +20,12 @@
 #include "exec.h"
 #include "local.h"
 #include "pubsub.h"
+#include "multi.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
 #include "splitring/cmd/route.h"
 #include "txn.h"
+#include "watch.h"
 
 #define CONN_OPS_MAX 64u /* of one connection in one group: fairness */
 
@@ -56,6 +58,7 @@ void group_exec_of(const struct worker *w, const struct op *op, struct exec *x)
         .out = &op->conn->out,
     };
     /* CLIENT PAUSE: nothing changes, so what has expired stays, unseen. */
+    if (unlikely(op->cmd->handler == cmd_watch)) x->watch = watch_take(op->conn, op->mask);
     if (unlikely(w->pause.until > w->now) && !(op->cmd->flags & CMD_WRITE))
         x->ks_flags |= KS_LOGICAL;
 }
@@ -154,8 +157,12 @@ static void op_judge(struct worker *w, struct op *op, struct group *g)
         op->error = OP_NOAUTH;
     else if (unlikely(conn_subscribed(c)) && c->proto == 2 && !local_while_subscribed(op->cmd))
         op->error = OP_SUBSCRIBED;
-    else
+    else if (unlikely(c->flags & CONN_MULTI)) {
+        multi_judge(w, op);
+        g->mask |= op->mask;
+    } else {
         op_route(w, op, g);
+    }
 }
 
 /* Adds one command of c to the group. False: nothing more of c for this group. */
@@ -203,7 +210,8 @@ static bool collect_one(struct worker *w, struct conn *c, struct group *g, bool 
                       .args = blobs ? p->argv : NULL, .from_held = held || blobs};
     op_judge(w, op, g);
     if (op->from_held) return false; /* its arguments live until the next parse */
-    return (op->shard != OP_LOCAL || local_is_stateless(op->cmd)) && !block_may(op);
+    if (op->shard == OP_EXEC || block_may(op)) return false;
+    return op->shard != OP_LOCAL || local_is_stateless(op->cmd);
 }
 
 static void collect(struct worker *w, struct group *g)
@@ -385,6 +393,23 @@ static bool blocked(const struct worker *w, const struct conn *c)
            c->cut_group == w->group_seq;
 }
 
+/* False: its shards or keys cannot be had now. */
+static bool run_exec(struct worker *w, struct group *g, struct op *op)
+{
+    struct conn *c = op->conn;
+    if ((op->mask & w->held) != op->mask || !multi_is_free(w, c)) return false;
+    if (multi_run(w, c, &c->out)) return true;
+    c->flags |= CONN_WAITING;
+    worker_unhold_all(w); /* what is left may take long or call the system */
+    multi_continue(c);
+    hold_shards(w, g, false);
+    if (c->flags & CONN_WAITING) {
+        list_remove(&c->ready_link);
+        c->flags &= ~(uint32_t)CONN_READY;
+    }
+    return true;
+}
+
 static void run_op(struct worker *w, struct group *g, unsigned i)
 {
     struct op *op = &g->ops[i];
@@ -420,7 +445,10 @@ static void run_op(struct worker *w, struct group *g, unsigned i)
         }
     } else if (op->shard == OP_ERROR) {
         local_refuse(w, op);
-    } else if (likely(run_keys(w, op))) {
+    } else if (op->shard == OP_QUEUE) {
+        multi_queue(w, op);
+        if (c->flags & CONN_CLOSING) return;
+    } else if (op->shard == OP_EXEC ? run_exec(w, g, op) : likely(run_keys(w, op))) {
         c->last_cmd = op->cmd;
     } else {
         c->last_cmd = op->cmd;

@@ -48,6 +48,7 @@ static void shards_init(struct hub *hub, const struct hub_options *options)
     hub->shards = mem_zalloc(n * sizeof *hub->shards);
     hub->topics = mem_zalloc(n * sizeof(struct topics *));
     hub->locks = mem_zalloc(n * sizeof(struct locks *));
+    hub->watched = mem_zalloc(n * sizeof *hub->watched);
     hub->waiting = mem_alloc_aligned(n * sizeof *hub->waiting, CACHE_LINE);
     hub->active = mem_alloc_aligned(n * sizeof *hub->active, CACHE_LINE);
     hub->holders = mem_alloc_aligned(n * sizeof *hub->holders, CACHE_LINE);
@@ -65,6 +66,7 @@ static void shards_init(struct hub *hub, const struct hub_options *options)
         list_init(&hub->active[s].parts);
         counter_set(&hub->active[s].count, 0);
         waiting_init(&hub->waiting[s]);
+        keyed_init(&hub->watched[s]);
         shard_set_ready_hook(hub->shards[s], waiting_on_ready, &hub->waiting[s]);
         holder_init(&hub->holders[s]);
         hub->holders[s].by = s;
@@ -136,6 +138,7 @@ void hub_free(struct hub *hub)
         locks_free(hub->locks[i]);
         waiting_deinit(&hub->waiting[i]);
         topics_free(hub->topics[i]);
+        keyed_deinit(&hub->watched[i]);
     }
     for (uint32_t i = 0; i < hub->count * hub->count; i++) {
         mailbox_deinit(&hub->mail[i]);
@@ -154,6 +157,7 @@ void hub_free(struct hub *hub)
     mem_free(hub->locks);
     mem_free(hub->active);
     mem_free(hub->waiting);
+    mem_free(hub->watched);
     mem_free(hub->holders);
     mem_free(hub->shard_of_slot);
     config_deinit(hub->config_start);

@@ -7,6 +7,7 @@
  *   exec.c    one command on shards that are held
  *   batch.c   the order rule: runs with one progress counter
  *   txn.c     the coordinator of a multi-shard command, and its acts at a shard
+ *   multi.c   MULTI and EXEC; watch.c: WATCH
  *   block.c   clients that wait for keys; block_home.c their side
  *   fanout.c  an act of every worker, answered after the last
  *   push.c    one order for all that is pushed; pubsub.c, topics.c, events.c: what that is
@@ -17,6 +18,7 @@
 #ifndef SPLITRING_SRC_WORKER_INTERNAL_H
 #define SPLITRING_SRC_WORKER_INTERNAL_H
 
+#include "keyed.h"
 #include "splitring/base/counters.h"
 #include "splitring/base/list.h"
 #include "splitring/base/mailbox.h"
@@ -89,9 +91,8 @@ struct worker_published {
 
 /* Who waits for keys of one shard (block.c). Thread: holder. */
 struct waiting {
-    struct waiting_key **buckets; /* chained; a power of two */
-    uint32_t bucket_count, count;
-    struct list ready; /* keys that may have something for their waiters now */
+    struct keyed keys; /* nodes: struct waiter_node */
+    struct list ready; /* marked keys: they may have something for their waiters now */
 };
 
 /* A worker's word about its pushes (push.c). */
@@ -118,6 +119,7 @@ struct hub {
     struct locks **locks;       /* by shard */
     struct shard_active *active; /* by shard */
     struct waiting *waiting;     /* by shard */
+    struct keyed *watched;       /* by shard; nodes: watch.c. Thread: holder */
     struct holder *holders;
     struct mailbox *mail;       /* [from * count + to] */
     struct worker **workers;
@@ -178,6 +180,7 @@ enum message_kind {
     MSG_FANOUT,       /* struct fanout: do your part */
     MSG_FANOUT_DONE,  /* struct fanout: one part is done */
     MSG_SUBSCRIPTION, /* struct act_part: change the shard's register of subscriptions */
+    MSG_UNWATCH,      /* struct watch_set: forget it at your shard */
     MSG_SOCKET,       /* an accepted socket, as a number: local_adopt_socket */
     MSG_CONN          /* struct conn: yours from now on */
 };
@@ -200,8 +203,14 @@ struct op {
     const char *key;     /* first key */
     struct key_hint hint; /* of it, from the prefetch */
 };
-enum op_kind { OP_LOCAL = -1, OP_MANY = -2, OP_ALL = -3, OP_ERROR = -4 };
-enum op_error { OP_UNKNOWN, OP_UNKNOWN_SUB, OP_ARITY, OP_NOAUTH, OP_SUBSCRIBED };
+enum op_kind {
+    OP_LOCAL = -1, OP_MANY = -2, OP_ALL = -3, OP_ERROR = -4,
+    OP_QUEUE = -5, /* after MULTI */
+    OP_EXEC = -6   /* of a queue that can run; mask: all its shards */
+};
+enum op_error {
+    OP_UNKNOWN, OP_UNKNOWN_SUB, OP_ARITY, OP_NOAUTH, OP_SUBSCRIBED, OP_NO_MULTI, OP_WATCH_IN_MULTI
+};
 
 struct group {
     unsigned count;
@@ -278,6 +287,7 @@ struct worker {
         instant_ms until;  /* CLIENT PAUSE; 0: none */
         bool writes_only;
     } pause;
+    bool serve_later;      /* EXEC runs: waiters are served at its end */
     struct list paused;    /* connections held back by CLIENT PAUSE */
     struct waiter **deadlines; /* of blocked clients: a heap (block_home.c) */
     size_t deadline_count, deadline_cap;

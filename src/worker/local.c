@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "conn.h"
+#include "multi.h"
 #include "splitring/io/net.h"
 #include "stats.h"
 
@@ -66,7 +67,10 @@ void local_refuse(struct worker *w, const struct op *op)
     case OP_ARITY: reply_errorf(&reply, ERR_WRONG_ARITY, op->cmd->name); break;
     case OP_NOAUTH: reply_error(&reply, ERR_NOAUTH); break;
     case OP_SUBSCRIBED: reply_errorf(&reply, ERR_SUBSCRIBED_CONTEXT, op->cmd->name); break;
+    case OP_NO_MULTI: reply_error(&reply, ERR_NO_MULTI); break;
+    case OP_WATCH_IN_MULTI: reply_error(&reply, ERR_WATCH_INSIDE_MULTI); break;
     }
+    if (op->error != OP_WATCH_IN_MULTI) multi_break(op->conn);
     if (op->cmd) counter_add(&w->pub->calls_rejected[op->cmd->id], 1);
     counter_add(&w->pub->error_replies, 1);
     stats_note_error(w, reply.out);

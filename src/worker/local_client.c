@@ -6,6 +6,8 @@
 
 #include "block.h"
 #include "conn.h"
+#include "multi.h"
+#include "watch.h"
 #include "fanout.h"
 #include "local.h"
 #include "splitring/base/mem.h"
@@ -26,6 +28,7 @@ static void describe(const struct conn *c, struct buf *out)
     if (conn_subscribed(c)) flags[n++] = 'P';
     if (c->flags & CONN_CLOSE_AFTER) flags[n++] = 'c';
     if (c->flags & CONN_UNIX) flags[n++] = 'U';
+    if (c->flags & CONN_MULTI) flags[n++] = 'x';
     if (c->flags & CONN_BLOCKED) flags[n++] = 'b';
     if (c->flags & CONN_NO_EVICT) flags[n++] = 'e';
     if (c->flags & CONN_NO_TOUCH) flags[n++] = 'T';
@@ -33,15 +36,16 @@ static void describe(const struct conn *c, struct buf *out)
     size_t held = parse_held(&c->parser);
     buf_printf(out,
                "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=%u "
-               "sub=%u psub=%u ssub=%u multi=-1 watch=0 qbuf=%zu qbuf-free=%zu argv-mem=%zu "
-               "multi-mem=0 rbs=%zu rbp=%zu obl=%zu oll=0 omem=%zu tot-mem=%zu events=r cmd=%s "
+               "sub=%u psub=%u ssub=%u multi=%d watch=%u qbuf=%zu qbuf-free=%zu argv-mem=%zu "
+               "multi-mem=%zu rbs=%zu rbp=%zu obl=%zu oll=0 omem=%zu tot-mem=%zu events=r cmd=%s "
                "user=default redir=-1 resp=%u lib-name=%s lib-ver=%s tot-net-in=%llu "
                "tot-net-out=%llu tot-cmds=%llu worker=%u",
                (unsigned long long)c->id, peer, local, c->sock.fd, c->name ? c->name : "",
                (long long)((w->now - c->created_ms) / 1000),
                (long long)((w->now - c->active_ms) / 1000), flags, c->db, c->sub_count[0],
-               c->sub_count[2], c->sub_count[1], conn_unread(c) + held,
-               c->in.cap - c->in.len, held, c->out.cap, c->out.cap, c->out.len - c->out_sent,
+               c->sub_count[2], c->sub_count[1], c->multi ? (int)c->multi->count : -1,
+               watch_count(c->watch), conn_unread(c) + held, c->in.cap - c->in.len, held,
+               c->multi ? c->multi->bytes : 0, c->out.cap, c->out.cap, c->out.len - c->out_sent,
                c->out.cap, conn_memory(c), c->last_cmd ? c->last_cmd->name : "NULL", c->proto,
                c->lib_name ? c->lib_name : "", c->lib_ver ? c->lib_ver : "",
                (unsigned long long)c->bytes_in, (unsigned long long)c->bytes_out,

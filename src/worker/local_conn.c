@@ -7,6 +7,8 @@
 #include "fanout.h"
 #include "local.h"
 #include "pubsub.h"
+#include "multi.h"
+#include "watch.h"
 #include "splitring/base/mem.h"
 #include "splitring/base/num.h"
 #include "splitring/cmd/handlers.h"
@@ -185,6 +187,8 @@ void cmd_hello(struct call *c)
 void cmd_reset(struct call *c)
 {
     struct conn *conn = c->conn;
+    multi_end(conn);
+    watch_end(conn);
     conn->db = 0;
     conn->proto = 2;
     conn->flags &=

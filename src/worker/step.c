@@ -23,6 +23,7 @@
 #include "splitring/io/os.h"
 #include "timer.h"
 #include "txn.h"
+#include "watch.h"
 
 #define GROUPS_PER_PASS 8u
 #define MESSAGES_PER_LOOK 64u
@@ -226,6 +227,10 @@ static void handle(struct worker *w, struct message m)
         block_on_forget(w, m.ptr);
         break;
     case MSG_TXN_ANSWER: txn_answered(w, m.ptr); break;
+    case MSG_UNWATCH:
+        worker_hold(w, w->id);
+        watch_on_forget(w, m.ptr);
+        break;
     case MSG_FANOUT_ORDER: fanout_order(w, m.ptr); break;
     case MSG_FANOUT: fanout_part(w, m.ptr); break;
     case MSG_FANOUT_DONE: fanout_part_done(w, m.ptr); break;

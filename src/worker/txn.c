@@ -30,6 +30,7 @@
 #include "block.h"
 #include "conn.h"
 #include "group.h"
+#include "multi.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
 #include "splitring/base/num.h"
@@ -126,6 +127,12 @@ static void part_init(struct worker *w, struct txn *t, struct txn_part *part, sh
     for (int i = 0; i < t->ref_count; i++)
         if (hub_shard_of(w->hub, t->argv[t->refs[i].pos]) == s)
             part->key_pos[part->key_count++] = t->refs[i].pos;
+    if (t->is_exec) {
+        struct lock_node *nodes = mem_alloc(lock_nodes_bytes(multi_key_count(t->conn)));
+        lock_request_init(&part->lock, nodes);
+        multi_lock_keys(w, t->conn, s, &part->lock);
+        return;
+    }
     struct lock_node *nodes = mem_alloc(lock_nodes_bytes((size_t)count));
     lock_request_init(&part->lock, nodes);
     exec_lock_keys(w, &t->x, s, &part->lock);
@@ -134,6 +141,7 @@ static void part_init(struct worker *w, struct txn *t, struct txn_part *part, sh
 
 static enum txn_way way_of(const struct worker *w, const struct op *op)
 {
+    if (op->shard == OP_EXEC) return TXN_HELD;
     if (op->shard >= 0) return TXN_ONE;
     switch ((enum split)op->cmd->split) {
     case SPLIT_NONE:
@@ -156,6 +164,7 @@ struct txn *txn_new(struct worker *w, const struct op *op)
         txn_drop(t);
         return NULL;
     }
+    t->is_exec = op->shard == OP_EXEC;
     t->way = way_of(w, op);
     list_init(&t->held_link);
     t->copy_db = find_copy_db(t);
@@ -528,13 +537,24 @@ static void run_held(struct worker *w, struct txn *t)
     t->x.out = &t->reply;
     t->x.block = t->x.cmd->flags & CMD_BLOCKING ? &t->block : NULL;
     counter_next_shared(&t->refs_left); /* a waiter may be served before this ends */
-    exec_many(w, &t->x);
+    bool later = false;
+    if (t->is_exec)
+        later = !multi_run(w, t->conn, &t->reply);
+    else
+        exec_many(w, &t->x);
     bool waits = t->block.wanted && block_start_here(t);
     for (unsigned i = 0; i < t->part_count; i++) {
         t->parts[i].granted = false;
         release_part(w, &t->parts[i]);
     }
-    if (!waits) written(t);
+    if (later) {
+        struct conn *c = t->conn;
+        worker_unhold_all(w);
+        txn_drop(t); /* the coordinator's own */
+        conn_resume(c);
+    } else if (!waits) {
+        written(t);
+    }
     txn_drop(t);
 }
 

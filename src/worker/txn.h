@@ -55,6 +55,7 @@ struct txn {
     int ref_count;
     int copy_db;      /* COPY … DB n: where its destination lives; -1 */
     enum txn_way way;
+    bool is_exec;     /* runs what its connection has queued (multi.c) */
     enum txn_phase phase;
     unsigned pending; /* answers outstanding */
     unsigned part_count;

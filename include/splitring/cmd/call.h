@@ -13,6 +13,7 @@
 #include "splitring/resp/reply.h"
 
 struct effects;
+struct watch_set;
 struct env;
 struct conn;
 struct worker;
@@ -31,6 +32,7 @@ struct call {
     struct worker *worker;    /* who runs it: for handlers that live in src/worker */
     uint64_t dirty;           /* writes done (Redis' server.dirty): 0 = nothing changed */
     bool may_block;           /* of a blocking command: the client may be made to wait */
+    struct watch_set *watch;  /* WATCH only: what its connection watches */
     struct call_block *block; /* where call_block() notes its wish, if may_block */
 };
 

@@ -1,0 +1,331 @@
+/* Transactions of a client.
+ *
+ * After MULTI a connection's commands are judged and queued with copies of their arguments. EXEC
+ * needs the shards of all their keys and of all watched keys at once: held (own or borrowed), with
+ * none of the keys locked, it runs at once; otherwise it is a transaction like any other (txn.c)
+ * that locks the union of its keys, and runs when it has borrowed all the shards. Either way the
+ * commands run here, one after the other, on shards that nobody else can touch meanwhile.
+ *
+ * Commands without keys that speak to other workers (PUBLISH, CONFIG SET, CLIENT LIST …) cannot
+ * wait for answers while shards are held. They are made after the others, in their order; their
+ * replies come in their places. What they do is not part of the data, so nobody can tell.
+ *
+ * Whoever waits for a key is served after the last command (DESIGN section 4, Serving).
+ * Thread: owner. */
+#include "multi.h"
+
+#include "block.h"
+#include "conn.h"
+#include "group.h"
+#include "local.h"
+#include "splitring/base/mem.h"
+#include "splitring/cmd/route.h"
+#include "watch.h"
+
+void multi_free(struct multi *m)
+{
+    if (!m) return;
+    for (size_t i = 0; i < m->count; i++) {
+        if (m->slots) buf_deinit(&m->slots[i]);
+        mem_free(m->cmds[i]);
+    }
+    mem_free(m->slots);
+    mem_free(m->cmds);
+    mem_free(m);
+}
+
+void multi_end(struct conn *c)
+{
+    multi_free(c->multi);
+    c->multi = NULL;
+    c->flags &= ~(uint32_t)CONN_MULTI;
+}
+
+/* ---- queueing ---- */
+
+void multi_judge(struct worker *w, struct op *op)
+{
+    const struct command *cmd = op->cmd;
+    struct multi *m = op->conn->multi;
+    op->key = NULL;
+    op->mask = 0;
+    op->shard = OP_LOCAL;
+    if (cmd->handler == cmd_exec && !m->broken) {
+        op->shard = OP_EXEC;
+        op->mask = m->mask | (op->conn->watch ? op->conn->watch->mask : 0);
+        if (m->whole) op->mask = w->hub->count == 32 ? UINT32_MAX : (1u << w->hub->count) - 1;
+        return;
+    }
+    if (cmd->handler == cmd_exec || cmd->handler == cmd_discard || cmd->handler == cmd_multi ||
+        cmd->handler == cmd_quit || cmd->handler == cmd_reset)
+        return;
+    if (cmd->handler == cmd_watch) {
+        op->shard = OP_ERROR;
+        op->error = OP_WATCH_IN_MULTI;
+    } else if (cmd->flags & CMD_NO_MULTI) {
+        op->shard = OP_ERROR;
+        op->error = OP_NO_MULTI;
+    } else {
+        op->shard = OP_QUEUE;
+    }
+}
+
+void multi_break(struct conn *c)
+{
+    if (c->multi) c->multi->broken = true;
+}
+
+static struct queued *copy_command(const struct op *op, size_t *len)
+{
+    *len = sizeof(struct queued) + (size_t)op->argc * sizeof(struct slice);
+    for (int a = 0; a < op->argc; a++) *len += op->argv[a].len;
+    struct queued *q = mem_try_alloc(*len);
+    if (!q) return NULL;
+    q->cmd = op->cmd;
+    q->argc = op->argc;
+    char *at = (char *)&q->argv[op->argc];
+    for (int a = 0; a < op->argc; a++) {
+        q->argv[a] = slice_of(at, op->argv[a].len);
+        if (op->argv[a].len) memcpy(at, op->argv[a].ptr, op->argv[a].len);
+        at += op->argv[a].len;
+    }
+    return q;
+}
+
+/* Which shards it will need. Malformed ones need none: their handler says why. */
+static void note_shards(struct worker *w, struct multi *m, const struct queued *q)
+{
+    m->writes |= (q->cmd->flags & CMD_WRITE) != 0;
+    if (q->cmd->route == ROUTE_ALL || q->cmd->route == ROUTE_SHARD) m->whole = true;
+    if (q->cmd->route != ROUTE_KEYS) return;
+    struct key_ref *refs = mem_alloc((size_t)q->argc * sizeof *refs);
+    int count = command_keys(q->cmd, q->argv, q->argc, refs);
+    for (int i = 0; i < count; i++) m->mask |= 1u << hub_shard_of(w->hub, q->argv[refs[i].pos]);
+    if (count <= 0) m->mask |= 1u << w->id;
+    m->keys += (size_t)(count > 0 ? count : 0);
+    mem_free(refs);
+}
+
+void multi_queue(struct worker *w, struct op *op)
+{
+    struct conn *c = op->conn;
+    struct multi *m = c->multi;
+    size_t len;
+    if (m->count == m->cap) {
+        size_t cap = m->cap ? m->cap * 2 : 8;
+        struct queued **more = mem_try_realloc(m->cmds, cap * sizeof *more);
+        if (!more) {
+            conn_close(c);
+            return;
+        }
+        m->cmds = more;
+        m->cap = cap;
+    }
+    struct queued *q = copy_command(op, &len);
+    if (!q) {
+        conn_close(c);
+        return;
+    }
+    m->cmds[m->count++] = q;
+    m->bytes += len + sizeof(struct queued *);
+    note_shards(w, m, q);
+    struct reply reply = conn_reply(c);
+    reply_simple(&reply, "QUEUED");
+}
+
+/* ---- commands ---- */
+
+void cmd_multi(struct call *c)
+{
+    struct conn *conn = c->conn;
+    if (conn->flags & CONN_MULTI) {
+        reply_error(&c->reply, ERR_NESTED_MULTI);
+        return;
+    }
+    conn->multi = mem_zalloc(sizeof *conn->multi);
+    conn->flags |= CONN_MULTI;
+    reply_ok(&c->reply);
+}
+
+void cmd_discard(struct call *c)
+{
+    if (!(c->conn->flags & CONN_MULTI)) {
+        reply_error(&c->reply, ERR_DISCARD_WITHOUT_MULTI);
+        return;
+    }
+    multi_end(c->conn);
+    watch_end(c->conn);
+    reply_ok(&c->reply);
+}
+
+void cmd_unwatch(struct call *c)
+{
+    watch_end(c->conn);
+    reply_ok(&c->reply);
+}
+
+/* Only what cannot run: a queue that can is an op of its own kind (OP_EXEC). */
+void cmd_exec(struct call *c)
+{
+    if (!(c->conn->flags & CONN_MULTI)) {
+        reply_error(&c->reply, ERR_EXEC_WITHOUT_MULTI);
+        return;
+    }
+    multi_end(c->conn);
+    watch_end(c->conn);
+    reply_error(&c->reply, ERR_EXECABORT);
+}
+
+/* ---- running ---- */
+
+static void exec_of(struct worker *w, struct conn *c, const struct queued *q, struct buf *out,
+                    struct exec *x)
+{
+    *x = (struct exec){.cmd = q->cmd, .argv = q->argv, .argc = q->argc, .db = c->db,
+                       .proto = c->proto, .now = w->now, .out = out,
+                       .ks_flags = c->flags & CONN_NO_TOUCH ? KS_NO_TOUCH : 0};
+}
+
+bool multi_is_free(struct worker *w, struct conn *c)
+{
+    const struct multi *m = c->multi;
+    for (uint32_t held = w->held; held; held &= held - 1) {
+        shard_id s = (shard_id)__builtin_ctz(held);
+        if (likely(!locks_active(w->hub->locks[s]))) continue;
+        if (m->whole) return false; /* somebody locks something there: wait for all of it */
+        for (size_t i = 0; i < m->count; i++) {
+            struct exec x;
+            exec_of(w, c, m->cmds[i], NULL, &x);
+            if (x.cmd->route == ROUTE_KEYS && !exec_free(w, &x, s)) return false;
+        }
+    }
+    return watch_is_free(w, c->watch);
+}
+
+struct locking {
+    struct lock_request *req;
+    shard_id shard;
+};
+
+static void lock_watched(void *ctx, shard_id s, uint64_t hash)
+{
+    struct locking *locking = ctx;
+    if (s == locking->shard) lock_request_add(locking->req, lock_key_id(0, hash), LOCK_SHARED);
+}
+
+size_t multi_key_count(const struct conn *c)
+{
+    return c->multi->keys + watch_count(c->watch);
+}
+
+void multi_lock_keys(struct worker *w, struct conn *c, shard_id s, struct lock_request *req)
+{
+    const struct multi *m = c->multi;
+    struct locking locking = {req, s};
+    if (m->whole) {
+        lock_request_whole(req, m->writes ? LOCK_EXCLUSIVE : LOCK_SHARED);
+        return;
+    }
+    for (size_t i = 0; i < m->count; i++) {
+        struct exec x;
+        exec_of(w, c, m->cmds[i], NULL, &x);
+        if (x.cmd->route == ROUTE_KEYS) exec_lock_keys(w, &x, s, req);
+    }
+    watch_each(c->watch, lock_watched, &locking);
+}
+
+static bool is_later(const struct command *cmd)
+{
+    return cmd->route == ROUTE_HERE && !local_is_stateless(cmd) && cmd->handler != cmd_select &&
+           cmd->handler != cmd_unwatch;
+}
+
+static void run_one(struct worker *w, struct conn *c, const struct queued *q, struct buf *out)
+{
+    struct exec x;
+    exec_of(w, c, q, out, &x);
+    if (q->cmd->route == ROUTE_HERE) {
+        exec_local(w, c, &x);
+    } else if (q->cmd->route == ROUTE_SHARD) {
+        int s = cmd_scan_shard(q->argv, q->argc, w->hub->count);
+        exec_one(w, &x, (shard_id)(s < 0 ? 0 : s));
+    } else {
+        exec_many(w, &x);
+    }
+}
+
+static void run_all(struct worker *w, struct conn *c, struct multi *m, struct buf *out)
+{
+    bool later = false;
+    for (size_t i = 0; i < m->count; i++) later |= is_later(m->cmds[i]->cmd);
+    if (later) {
+        m->slots = mem_zalloc(m->count * sizeof *m->slots);
+    } else {
+        struct reply reply = {.out = out, .proto = c->proto};
+        reply_array(&reply, m->count);
+    }
+    w->serve_later = true;
+    for (size_t i = 0; i < m->count; i++)
+        if (!is_later(m->cmds[i]->cmd))
+            run_one(w, c, m->cmds[i], later ? &m->slots[i] : out);
+    w->serve_later = false;
+    if (w->held) block_serve(w, (shard_id)__builtin_ctz(w->held));
+}
+
+bool multi_run(struct worker *w, struct conn *c, struct buf *out)
+{
+    struct multi *m = c->multi;
+    bool dirty = watch_is_dirty(w, c->watch, w->now);
+    counter_add(&w->pub->commands, 1);
+    counter_add(&w->pub->calls[command_by_name(SLICE("exec"))->id], 1);
+    watch_end(c);
+    c->flags &= ~(uint32_t)CONN_MULTI;
+    if (dirty) {
+        struct reply reply = {.out = out, .proto = c->proto};
+        reply_null_array(&reply);
+    } else {
+        run_all(w, c, m, out);
+        if (m->slots) {
+            m->running = true;
+            return false;
+        }
+    }
+    multi_end(c);
+    return true;
+}
+
+static void reply_slots(struct conn *c, struct multi *m)
+{
+    struct buf out = {0};
+    struct reply reply = {.out = &out, .proto = c->proto};
+    reply_array(&reply, m->count);
+    for (size_t i = 0; i < m->count; i++) {
+        buf_append(&out, m->slots[i].ptr, m->slots[i].len);
+        out.failed |= m->slots[i].failed;
+    }
+    c->multi = NULL; /* what is appended from here on is a reply again */
+    conn_append_reply(c, &out);
+    buf_deinit(&out);
+    multi_free(m);
+}
+
+void multi_continue(struct conn *c)
+{
+    struct multi *m = c->multi;
+    struct worker *w = c->worker;
+    c->flags |= CONN_WAITING;
+    for (; m->next < m->count; m->next++) {
+        const struct queued *q = m->cmds[m->next];
+        if (!is_later(q->cmd) || c->flags & CONN_CLOSING) continue;
+        c->flags &= ~(uint32_t)CONN_WAITING;
+        c->last_cmd = q->cmd;
+        run_one(w, c, q, &m->slots[m->next]);
+        if (c->flags & CONN_WAITING) { /* goes on when that is answered */
+            m->next++;
+            return;
+        }
+        c->flags |= CONN_WAITING;
+    }
+    reply_slots(c, m);
+    conn_resume(c);
+}

@@ -1,0 +1,48 @@
+/* MULTI, EXEC, DISCARD: commands queued by a connection and run as one.
+ * Thread: owner. */
+#ifndef SPLITRING_SRC_WORKER_MULTI_H
+#define SPLITRING_SRC_WORKER_MULTI_H
+
+#include "exec.h"
+#include "internal.h"
+
+/* One queued command; its arguments lie behind it. */
+struct queued {
+    const struct command *cmd;
+    int argc;
+    struct slice argv[];
+};
+
+struct multi {
+    struct queued **cmds;
+    size_t count, cap;
+    size_t bytes;   /* of memory */
+    size_t keys;    /* upper bound of keys */
+    uint32_t mask;  /* shards of all keys */
+    bool broken;    /* a command was refused: EXEC will abort */
+    bool whole;     /* a command wants every key of every shard */
+    bool writes;
+    struct buf *slots; /* replies by command, while some of them are made later */
+    size_t next;    /* the next command that is made later */
+    bool running;   /* EXEC has begun */
+};
+
+void multi_free(struct multi *m);
+void multi_end(struct conn *c); /* back to commands that run at once */
+/* Is this op to be queued (or refused) instead of run? Sets its kind. */
+void multi_judge(struct worker *w, struct op *op);
+void multi_queue(struct worker *w, struct op *op);
+/* A command was refused while queueing. */
+void multi_break(struct conn *c);
+/* No lock stops EXEC on the shards that are held. */
+bool multi_is_free(struct worker *w, struct conn *c);
+/* Adds all its keys and the watched ones that live in this shard. */
+void multi_lock_keys(struct worker *w, struct conn *c, shard_id s, struct lock_request *req);
+size_t multi_key_count(const struct conn *c); /* upper bound, for the request's nodes */
+/* Everything is at hand: runs the queue; the reply goes into `out`. False: some commands are made
+ * later (multi_continue), the connection waits, nothing is in `out`. m is freed in time. */
+bool multi_run(struct worker *w, struct conn *c, struct buf *out);
+/* From conn_resume: what the running EXEC waited for has been answered. */
+void multi_continue(struct conn *c);
+
+#endif
