@@ -43,6 +43,21 @@ void multi_end(struct conn *c)
 
 /* ---- queueing ---- */
 
+/* Which shards EXEC will need for it. Known when it is judged, not when it is queued: EXEC may be
+ * judged in the same group. Judging twice (a connection that was put off) adds nothing. Malformed
+ * commands need none: their handler says why. */
+static void note_shards(struct worker *w, struct multi *m, const struct op *op)
+{
+    m->writes |= (op->cmd->flags & CMD_WRITE) != 0;
+    if (op->cmd->route == ROUTE_ALL || op->cmd->route == ROUTE_SHARD) m->whole = true;
+    if (op->cmd->route != ROUTE_KEYS) return;
+    struct key_ref *refs = mem_alloc((size_t)op->argc * sizeof *refs);
+    int count = command_keys(op->cmd, op->argv, op->argc, refs);
+    for (int i = 0; i < count; i++) m->mask |= 1u << hub_shard_of(w->hub, op->argv[refs[i].pos]);
+    if (count <= 0) m->mask |= 1u << w->id;
+    mem_free(refs);
+}
+
 void multi_judge(struct worker *w, struct op *op)
 {
     const struct command *cmd = op->cmd;
@@ -67,6 +82,7 @@ void multi_judge(struct worker *w, struct op *op)
         op->error = OP_NO_MULTI;
     } else {
         op->shard = OP_QUEUE;
+        note_shards(w, m, op);
     }
 }
 
@@ -92,20 +108,6 @@ static struct queued *copy_command(const struct op *op, size_t *len)
     return q;
 }
 
-/* Which shards it will need. Malformed ones need none: their handler says why. */
-static void note_shards(struct worker *w, struct multi *m, const struct queued *q)
-{
-    m->writes |= (q->cmd->flags & CMD_WRITE) != 0;
-    if (q->cmd->route == ROUTE_ALL || q->cmd->route == ROUTE_SHARD) m->whole = true;
-    if (q->cmd->route != ROUTE_KEYS) return;
-    struct key_ref *refs = mem_alloc((size_t)q->argc * sizeof *refs);
-    int count = command_keys(q->cmd, q->argv, q->argc, refs);
-    for (int i = 0; i < count; i++) m->mask |= 1u << hub_shard_of(w->hub, q->argv[refs[i].pos]);
-    if (count <= 0) m->mask |= 1u << w->id;
-    m->keys += (size_t)(count > 0 ? count : 0);
-    mem_free(refs);
-}
-
 void multi_queue(struct worker *w, struct op *op)
 {
     struct conn *c = op->conn;
@@ -128,7 +130,7 @@ void multi_queue(struct worker *w, struct op *op)
     }
     m->cmds[m->count++] = q;
     m->bytes += len + sizeof(struct queued *);
-    note_shards(w, m, q);
+    m->keys += (size_t)q->argc;
     struct reply reply = conn_reply(c);
     reply_simple(&reply, "QUEUED");
 }
@@ -275,13 +277,15 @@ static void run_all(struct worker *w, struct conn *c, struct multi *m, struct bu
 bool multi_run(struct worker *w, struct conn *c, struct buf *out)
 {
     struct multi *m = c->multi;
+    struct reply reply = {.out = out, .proto = c->proto};
     bool dirty = watch_is_dirty(w, c->watch, w->now);
     counter_add(&w->pub->commands, 1);
     counter_add(&w->pub->calls[command_by_name(SLICE("exec"))->id], 1);
     watch_end(c);
     c->flags &= ~(uint32_t)CONN_MULTI;
-    if (dirty) {
-        struct reply reply = {.out = out, .proto = c->proto};
+    if (m->broken) { /* by a command of the same group */
+        reply_error(&reply, ERR_EXECABORT);
+    } else if (dirty) {
         reply_null_array(&reply);
     } else {
         run_all(w, c, m, out);
@@ -313,17 +317,20 @@ void multi_continue(struct conn *c)
 {
     struct multi *m = c->multi;
     struct worker *w = c->worker;
+    if (m->calling) { /* answered before the handler returned */
+        c->flags &= ~(uint32_t)CONN_WAITING;
+        return;
+    }
     c->flags |= CONN_WAITING;
-    for (; m->next < m->count; m->next++) {
-        const struct queued *q = m->cmds[m->next];
+    while (m->next < m->count) {
+        const struct queued *q = m->cmds[m->next++];
         if (!is_later(q->cmd) || c->flags & CONN_CLOSING) continue;
         c->flags &= ~(uint32_t)CONN_WAITING;
         c->last_cmd = q->cmd;
-        run_one(w, c, q, &m->slots[m->next]);
-        if (c->flags & CONN_WAITING) { /* goes on when that is answered */
-            m->next++;
-            return;
-        }
+        m->calling = true;
+        run_one(w, c, q, &m->slots[m->next - 1]);
+        m->calling = false;
+        if (c->flags & CONN_WAITING) return; /* goes on when that is answered */
         c->flags |= CONN_WAITING;
     }
     reply_slots(c, m);

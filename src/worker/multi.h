@@ -24,7 +24,8 @@ struct multi {
     bool writes;
     struct buf *slots; /* replies by command, while some of them are made later */
     size_t next;    /* the next command that is made later */
-    bool running;   /* EXEC has begun */
+    bool running;   /* EXEC has begun, some commands are made later */
+    bool calling;   /* one of them is being called */
 };
 
 void multi_free(struct multi *m);
