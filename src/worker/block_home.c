@@ -154,8 +154,6 @@ void block_run(struct worker *w, const struct op *op, struct exec *x)
         return;
     }
     t->block = wish;
-    if (c->flags & CONN_REPLY_SKIP_NEXT)
-        c->flags = (c->flags & ~(uint32_t)CONN_REPLY_SKIP_NEXT) | CONN_REPLY_SKIP;
     block_start_here(t);
 }
 
@@ -178,6 +176,7 @@ bool block_start(struct txn *t)
     settle(t, t->waiter);
     for (unsigned i = 0; i < t->part_count; i++) {
         t->parts[i].granted = false;
+        t->parts[i].waiter = t->waiter;
         txn_part_send(t, &t->parts[i], MSG_TXN_REGISTER);
     }
     return true;

@@ -403,10 +403,6 @@ static bool run_exec(struct worker *w, struct group *g, struct op *op)
     worker_unhold_all(w); /* what is left may take long or call the system */
     multi_continue(c);
     hold_shards(w, g, false);
-    if (c->flags & CONN_WAITING) {
-        list_remove(&c->ready_link);
-        c->flags &= ~(uint32_t)CONN_READY;
-    }
     return true;
 }
 
@@ -438,15 +434,10 @@ static void run_op(struct worker *w, struct group *g, unsigned i)
         if (!quick) worker_unhold_all(w); /* it may take long or call the system */
         exec_local(w, c, &x);
         if (!quick) hold_shards(w, g, false); /* its own reply is still being judged */
-        if (unlikely(c->flags & CONN_WAITING)) { /* asked of all workers: the rest waits */
-            list_remove(&c->ready_link);
-            c->flags &= ~(uint32_t)CONN_READY;
-            if (flags_before & CONN_REPLY_SKIP_NEXT) c->flags |= CONN_REPLY_SKIP;
-        }
     } else if (op->shard == OP_ERROR) {
         local_refuse(w, op);
     } else if (op->shard == OP_QUEUE) {
-        multi_queue(w, op);
+        multi_queue(op);
         if (c->flags & CONN_CLOSING) return;
     } else if (op->shard == OP_EXEC ? run_exec(w, g, op) : likely(run_keys(w, op))) {
         c->last_cmd = op->cmd;
@@ -454,6 +445,11 @@ static void run_op(struct worker *w, struct group *g, unsigned i)
         c->last_cmd = op->cmd;
         cut(w, g, i);
         return;
+    }
+    if (unlikely(c->flags & CONN_WAITING)) { /* asked of others, or blocked: the rest waits */
+        list_remove(&c->ready_link);
+        c->flags &= ~(uint32_t)CONN_READY;
+        if (flags_before & CONN_REPLY_SKIP_NEXT) c->flags |= CONN_REPLY_SKIP;
     }
     reply_rules(c, out_before, flags_before, op->shard == OP_LOCAL);
     conn_dirty(c);

@@ -108,7 +108,7 @@ static struct queued *copy_command(const struct op *op, size_t *len)
     return q;
 }
 
-void multi_queue(struct worker *w, struct op *op)
+void multi_queue(struct op *op)
 {
     struct conn *c = op->conn;
     struct multi *m = c->multi;
@@ -191,6 +191,7 @@ static void exec_of(struct worker *w, struct conn *c, const struct queued *q, st
 bool multi_is_free(struct worker *w, struct conn *c)
 {
     const struct multi *m = c->multi;
+    if (unlikely(w->hub->faults & FAULT_EXEC_UNLOCKED)) return true;
     for (uint32_t held = w->held; held; held &= held - 1) {
         shard_id s = (shard_id)__builtin_ctz(held);
         if (likely(!locks_active(w->hub->locks[s]))) continue;
@@ -278,7 +279,8 @@ bool multi_run(struct worker *w, struct conn *c, struct buf *out)
 {
     struct multi *m = c->multi;
     struct reply reply = {.out = out, .proto = c->proto};
-    bool dirty = watch_is_dirty(w, c->watch, w->now);
+    bool dirty = watch_is_dirty(w, c->watch, w->now) &&
+                 !(w->hub->faults & FAULT_WATCH_IGNORED);
     counter_add(&w->pub->commands, 1);
     counter_add(&w->pub->calls[command_by_name(SLICE("exec"))->id], 1);
     watch_end(c);

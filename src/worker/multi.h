@@ -32,7 +32,7 @@ void multi_free(struct multi *m);
 void multi_end(struct conn *c); /* back to commands that run at once */
 /* Is this op to be queued (or refused) instead of run? Sets its kind. */
 void multi_judge(struct worker *w, struct op *op);
-void multi_queue(struct worker *w, struct op *op);
+void multi_queue(struct op *op);
 /* A command was refused while queueing. */
 void multi_break(struct conn *c);
 /* No lock stops EXEC on the shards that are held. */

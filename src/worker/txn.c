@@ -518,7 +518,12 @@ void txn_hop(struct worker *w, uint32_t kind, struct txn_part *part)
         answer(w, part, TXN_DONE);
         break;
     case MSG_TXN_REGISTER:
-        block_register(w, part->txn->waiter, part->shard);
+        if (unlikely(w->hub->faults & FAULT_REGISTER_LATE) && part->lock.state == LOCK_HELD) {
+            release_part(w, part);
+            worker_send(w, w->id, MSG_TXN_REGISTER, part);
+            break;
+        }
+        block_register(w, part->waiter, part->shard);
         release_part(w, part);
         txn_drop(part->txn);
         break;

@@ -43,6 +43,7 @@ struct txn_part {
     struct list link;         /* worker.local_hops or .local_answers */
     struct list release_link; /* worker.local_releases */
     uint32_t kind;    /* the act waiting in local_hops */
+    struct waiter *waiter;    /* of MSG_TXN_REGISTER: by then t may have another, or none */
 };
 
 struct txn {

@@ -33,6 +33,8 @@
 enum op_kind {
     SIM_GET, SIM_SET, SIM_SETGET, SIM_INCR, SIM_DEL, SIM_MGET, SIM_MSET, SIM_MSETNX, SIM_EXISTS,
     SIM_RENAME, SIM_COPY, SIM_DBSIZE, SIM_FLUSHALL, SIM_PING,
+    SIM_MULTI, /* MULTI, INCR k0, GET k1, SET k2, EXEC */
+    SIM_CAS,   /* WATCH k0 k1, GET k0, MULTI, SET k0, INCR k1, EXEC */
     SIM_RPUSH, SIM_LPOP, SIM_LLEN, SIM_LMOVE, SIM_LMPOP, SIM_BLPOP, SIM_BLMOVE, SIM_BLMPOP,
     SIM_PUBLISH, SIM_SUBSCRIBE, SIM_UNSUBSCRIBE, /* sim_pubsub.c */
     SIM_KINDS
@@ -134,14 +136,17 @@ static inline bool sim_op_blocks(const struct sim_op *op)
 {
     return op->kind == SIM_BLPOP || op->kind == SIM_BLMOVE || op->kind == SIM_BLMPOP;
 }
-/* The request of an op, and how many bytes its first reply has (0: incomplete). */
 void sim_pubsub_programs(struct sim *sim);
 void sim_pubsub_write(const struct sim *sim, const struct sim_op *op, struct buf *out);
 /* Takes what client c was sent; true if it was anything. */
 bool sim_pubsub_reads(struct sim *sim, unsigned c);
 /* When all has arrived: were order and numbers right? */
 void sim_pubsub_judge(struct sim *sim);
+/* Every command with its times and its reply, to stderr. */
+void sim_history_print(const struct sim *sim);
+/* The request of an op, and how many bytes its replies have (0: incomplete). */
 void sim_op_write(const struct sim *sim, const struct sim_op *op, struct buf *out);
-size_t sim_reply_len(const char *ptr, size_t len);
+size_t sim_reply_len(const char *ptr, size_t len); /* one reply */
+size_t sim_op_reply_len(const struct sim_op *op, const char *ptr, size_t len);
 
 #endif

@@ -4,8 +4,8 @@
  *   sim --seeds N         so many seeds        --first S   from seed S on
  *   sim --fault NAME      one fault only       --no-faults
  *
- * A failing seed is printed and can be run again alone: sim --first S --seeds 1 --no-faults. Seeds
- * run in child processes (two at a time), so a crash is a failure of that seed and no more.
+ * A failing seed is printed and can be run again alone: sim --first S --seeds 1 --no-faults; with
+ * SPLITRING_SIM_HISTORY set its history is printed, too. Seeds run in child processes (two at a time), so a crash is a failure of that seed and no more.
  * Thread: one per process. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,6 +37,10 @@ static const struct planted faults[] = {
     {"push-no-bound", FAULT_PUSH_NO_BOUND, "pushes do not wait for open tickets: order"},
     {"push-one-look", FAULT_PUSH_ONE_LOOK, "no second look at the inboxes: order"},
     {"push-unheld", FAULT_PUSH_UNHELD, "a ticket after the shard was given back: order"},
+    {"register-late", FAULT_REGISTER_LATE, "release first, then register: lost wake-up"},
+    {"no-claim", FAULT_NO_CLAIM, "two shards pop for one waiter: element lost"},
+    {"watch-ignored", FAULT_WATCH_IGNORED, "EXEC after a missed change: lost update"},
+    {"exec-unlocked", FAULT_EXEC_UNLOCKED, "EXEC passes the locks of others: stale mix"},
     {"ignore-waiters", LOCK_FAULT_IGNORE_WAITERS << FAULT_LOCKS_SHIFT,
      "tries look at holders only: overtaking"},
     {"free-keys-pass", LOCK_FAULT_FREE_KEYS_PASS << FAULT_LOCKS_SHIFT,
@@ -57,6 +61,7 @@ static pid_t start_seeds(uint64_t first, unsigned count, uint32_t bits, bool lou
         if (sim_run(sim, first + i, bits)) continue;
         if (loud) printf("seed %llu: %s\n", (unsigned long long)(first + i), sim->failure);
         fflush(stdout);
+        if (loud && getenv("SPLITRING_SIM_HISTORY")) sim_history_print(sim);
         _exit(1);
     }
     free(sim);

@@ -110,13 +110,19 @@ static size_t move_element(struct state *s, const struct sim_op *op, char *out)
     return put_bulk(out, value);
 }
 
-/* The first list of the keys that has something. 0: it would wait. */
+/* The first list of the keys that has something. 0: it would wait. A client that waited may also
+ * have been served by a later key, while an element of an earlier one was on its way to another
+ * client's BLMOVE: which one is read from its reply. */
 static size_t pop_first(const struct sim *sim, struct state *s, const struct sim_op *op, char *out)
 {
     for (int i = 0; i < op->key_count; i++) {
         int list = op->keys[i] - SIM_KEYS;
         if (!s->lens[list]) continue;
         const char *name = sim->keys[op->keys[i]];
+        char line[24];
+        sprintf(line, "\n%s\r", name);
+        if (sim_op_blocks(op) && !memmem(op->reply.ptr, op->reply.len, line, strlen(line)))
+            continue;
         size_t len = (size_t)sprintf(out, "*2\r\n$%zu\r\n%s\r\n", strlen(name), name);
         if (op->kind != SIM_BLPOP) len += (size_t)sprintf(out + len, "*1\r\n");
         return len + put_bulk(out + len, list_pop(s, list));
@@ -137,6 +143,35 @@ static size_t apply_list(const struct sim *sim, struct state *s, const struct si
     case SIM_BLMOVE: return move_element(s, op, out);
     default: return pop_first(sim, s, op, out);
     }
+}
+
+/* ---- transactions ---- */
+
+static size_t apply_multi(struct state *s, const struct sim_op *op, char *out)
+{
+    size_t len = (size_t)sprintf(out, "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*3\r\n");
+    int64_t *count = &s->values[op->keys[0]];
+    *count = *count == ABSENT ? 1 : *count + 1;
+    len += put_int(out + len, *count);
+    len += put_bulk(out + len, s->values[op->keys[1]]);
+    s->values[op->keys[2]] = op->values[2];
+    return len + (size_t)sprintf(out + len, "+OK\r\n");
+}
+
+/* One that succeeded is one step: nothing has touched its keys between its look and its EXEC. One
+ * that did not is its look alone. Which one is read from the reply. */
+static size_t apply_cas(struct state *s, const struct sim_op *op, char *out)
+{
+    size_t len = (size_t)sprintf(out, "+OK\r\n");
+    len += put_bulk(out + len, s->values[op->keys[0]]);
+    len += (size_t)sprintf(out + len, "+OK\r\n+QUEUED\r\n+QUEUED\r\n");
+    if (memmem(op->reply.ptr, op->reply.len, "*-1", 3))
+        return len + (size_t)sprintf(out + len, "*-1\r\n");
+    s->values[op->keys[0]] = op->values[0];
+    int64_t *count = &s->values[op->keys[1]];
+    *count = *count == ABSENT ? 1 : *count + 1;
+    len += (size_t)sprintf(out + len, "*2\r\n+OK\r\n");
+    return len + put_int(out + len, *count);
 }
 
 /* Applies op to *s and writes the reply it must have had. */
@@ -171,6 +206,8 @@ static size_t apply(const struct sim *sim, struct state *s, const struct sim_op 
         memset(s->lists, 0, sizeof s->lists);
         return (size_t)sprintf(out, "+OK\r\n");
     case SIM_PING: return (size_t)sprintf(out, "+PONG\r\n");
+    case SIM_MULTI: return apply_multi(s, op, out);
+    case SIM_CAS: return apply_cas(s, op, out);
     default: break;
     }
     return 0;
@@ -277,6 +314,36 @@ static void put_number(struct buf *out, int64_t n)
     put_arg(out, text);
 }
 
+static void put_command(struct buf *out, const char *name, const char *key, int64_t value)
+{
+    buf_printf(out, "*%d\r\n", 1 + (key != NULL) + (value != 0));
+    put_arg(out, name);
+    if (key) put_arg(out, key);
+    if (value) put_number(out, value);
+}
+
+static void transaction_write(const struct sim *sim, const struct sim_op *op, struct buf *out)
+{
+    const char *keys[3];
+    for (int i = 0; i < op->key_count; i++) keys[i] = sim->keys[op->keys[i]];
+    if (op->kind == SIM_CAS) {
+        buf_printf(out, "*3\r\n");
+        put_arg(out, "WATCH");
+        put_arg(out, keys[0]);
+        put_arg(out, keys[1]);
+        put_command(out, "GET", keys[0], 0);
+        put_command(out, "MULTI", NULL, 0);
+        put_command(out, "SET", keys[0], op->values[0]);
+        put_command(out, "INCR", keys[1], 0);
+    } else {
+        put_command(out, "MULTI", NULL, 0);
+        put_command(out, "INCR", keys[0], 0);
+        put_command(out, "GET", keys[1], 0);
+        put_command(out, "SET", keys[2], op->values[2]);
+    }
+    put_command(out, "EXEC", NULL, 0);
+}
+
 static void list_op_write(const struct sim *sim, const struct sim_op *op, const char *name,
                           struct buf *out)
 {
@@ -299,8 +366,12 @@ void sim_op_write(const struct sim *sim, const struct sim_op *op, struct buf *ou
 {
     static const char *const names[SIM_KINDS] = {
         "GET", "SET", "SET", "INCR", "DEL", "MGET", "MSET", "MSETNX", "EXISTS", "RENAME", "COPY",
-        "DBSIZE", "FLUSHALL", "PING", "RPUSH", "LPOP", "LLEN", "LMOVE", "LMPOP", "BLPOP", "BLMOVE",
+        "DBSIZE", "FLUSHALL", "PING", "MULTI", "CAS", "RPUSH", "LPOP", "LLEN", "LMOVE", "LMPOP", "BLPOP", "BLMOVE",
         "BLMPOP"};
+    if (op->kind == SIM_MULTI || op->kind == SIM_CAS) {
+        transaction_write(sim, op, out);
+        return;
+    }
     if (op->kind >= SIM_RPUSH) {
         list_op_write(sim, op, names[op->kind], out);
         return;
@@ -332,4 +403,37 @@ size_t sim_reply_len(const char *ptr, size_t len)
         line += item;
     }
     return line;
+}
+
+size_t sim_op_reply_len(const struct sim_op *op, const char *ptr, size_t len)
+{
+    int replies = op->kind == SIM_MULTI ? 5 : op->kind == SIM_CAS ? 6 : 1;
+    size_t all = 0;
+    while (replies--) {
+        size_t one = sim_reply_len(ptr + all, len - all);
+        if (!one) return 0;
+        all += one;
+    }
+    return all;
+}
+
+void sim_history_print(const struct sim *sim)
+{
+    for (unsigned c = 0; c < sim->client_count; c++)
+        for (int i = 0; i < sim->clients[c].op_count; i++) {
+            const struct sim_op *op = &sim->clients[c].ops[i];
+            struct buf text = {0};
+            sim_op_write(sim, op, &text);
+            fprintf(stderr, "client %u [%llu, %llu]", c, (unsigned long long)op->invoked,
+                    (unsigned long long)op->completed);
+            for (size_t at = 0; at < text.len; at++)
+                if (text.ptr[at] == '\n' || text.ptr[at] == '\r') text.ptr[at] = ' ';
+            fprintf(stderr, " %.*s →", (int)text.len, text.ptr);
+            for (size_t at = 0; op->completed && at < op->reply.len; at++)
+                fputc(op->reply.ptr[at] == '\n' || op->reply.ptr[at] == '\r' ? ' '
+                                                                           : op->reply.ptr[at],
+                      stderr);
+            fputc('\n', stderr);
+            buf_deinit(&text);
+        }
 }

@@ -12,7 +12,6 @@
 #include "splitring/base/check.h"
 #include "splitring/base/hash.h"
 #include "splitring/base/mem.h"
-#include "splitring/cmd/command.h"
 #include "splitring/config/config.h"
 
 #define STEPS_MAX 60000u
@@ -83,7 +82,7 @@ static void program_op(struct sim *sim, struct sim_op *op, int64_t *unique)
     static const enum op_kind dice[] = {
         SIM_GET, SIM_GET, SIM_GET, SIM_SET, SIM_SET, SIM_SETGET, SIM_INCR, SIM_DEL, SIM_MGET,
         SIM_MGET, SIM_MGET, SIM_MSET, SIM_MSET, SIM_MSET, SIM_MSETNX, SIM_EXISTS, SIM_RENAME,
-        SIM_COPY, SIM_DBSIZE, SIM_PING};
+        SIM_COPY, SIM_DBSIZE, SIM_PING, SIM_MULTI, SIM_MULTI, SIM_CAS, SIM_CAS};
     if (sim->lists && rng_below(&sim->rng, 4)) {
         program_list_op(sim, op);
         return;
@@ -95,7 +94,8 @@ static void program_op(struct sim *sim, struct sim_op *op, int64_t *unique)
     case SIM_MGET: case SIM_MSET: case SIM_MSETNX: case SIM_EXISTS: case SIM_DEL:
         op->key_count = 1 + (int)rng_below(&sim->rng, 3);
         break;
-    case SIM_RENAME: case SIM_COPY: op->key_count = 2; break;
+    case SIM_RENAME: case SIM_COPY: case SIM_CAS: op->key_count = 2; break;
+    case SIM_MULTI: op->key_count = 3; break;
     case SIM_DBSIZE: case SIM_FLUSHALL: case SIM_PING: op->key_count = 0; break;
     default: break;
     }
@@ -125,7 +125,7 @@ static void programs(struct sim *sim)
         sim_pubsub_programs(sim);
         return;
     }
-    sim->lists = rng_below(&sim->rng, 2) && command_by_name(SLICE("blpop"));
+    sim->lists = rng_below(&sim->rng, 2);
     sim->client_count = 2 + (unsigned)rng_below(&sim->rng, SIM_CLIENTS_MAX - 1);
     for (unsigned c = 0; c < sim->client_count; c++) {
         struct sim_client *client = &sim->clients[c];
@@ -159,9 +159,10 @@ static bool client_reads(struct sim *sim, struct sim_client *client)
     if (sim->pubsub) return sim_pubsub_reads(sim, (unsigned)(client - sim->clients));
     while (client->answered < client->sent) {
         const char *at = client->replies.ptr + client->replies_used;
-        size_t len = sim_reply_len(at, client->replies.len - client->replies_used);
+        struct sim_op *op = &client->ops[client->answered];
+        size_t len = sim_op_reply_len(op, at, client->replies.len - client->replies_used);
         if (!len) break;
-        struct sim_op *op = &client->ops[client->answered++];
+        client->answered++;
         op->completed = ++sim->tick;
         op->reply = slice_of((const char *)client->replies_used, len); /* an offset until the end */
         client->replies_used += len;
@@ -228,6 +229,7 @@ static void rescuer_adds(struct sim *sim, enum op_kind kind)
 static bool rescue(struct sim *sim)
 {
     struct sim_client *client = &sim->clients[sim->client_count - 1];
+    if (client->sent < client->op_count) return client_sends(sim, client);
     if (client->answered < client->op_count || client->op_count == SIM_RESCUE_MAX) return false;
     bool asked = client->op_count && client->ops[client->op_count - 1].kind == SIM_LLEN;
     if (!asked) {
@@ -305,6 +307,8 @@ static void schedule(struct sim *sim)
         if (who < (sim->lockstep ? 20 : 40)) acted = client_acts(sim);
         if (!acted) acted = step_worker(sim);
         for (unsigned i = 0; !acted && i < 40; i++) acted = client_acts(sim);
+        for (unsigned c = 0; !acted && c < sim->client_count; c++)
+            acted = sim_deliver(sim, &sim->clients[c]) || client_sends(sim, &sim->clients[c]);
         if (acted) {
             idle_since = sim->clock_us;
             continue;

@@ -44,6 +44,10 @@ enum fault {
     FAULT_PUSH_ONE_LOOK = 1u << 12,    /* … nor for what came in while they looked */
     FAULT_PUSH_UNHELD = 1u << 13,      /* they get their ticket when the shard is another's */
     FAULTS_PUSH = FAULT_PUSH_NO_BOUND | FAULT_PUSH_ONE_LOOK | FAULT_PUSH_UNHELD,
+    FAULT_REGISTER_LATE = 1u << 5,    /* a blocked client registers after its locks are released */
+    FAULT_NO_CLAIM = 1u << 6,         /* popping for a waiter without claiming it first */
+    FAULT_WATCH_IGNORED = 1u << 14,    /* EXEC does not look at what it watched */
+    FAULT_EXEC_UNLOCKED = 1u << 15,    /* EXEC on held shards does not look at locks */
     FAULT_LOCKS_SHIFT = 16
 };
 
