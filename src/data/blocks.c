@@ -195,6 +195,7 @@ void blocks_descend(struct blocks_cursor *c, unsigned level, unsigned height, bo
             c->block = child;
             return;
         }
+        check(level < BLOCKS_HEIGHT_MAX);
         c->path[level] = child;
         c->index[level] = last ? (uint8_t)(c->path[level]->count - 1) : 0;
     }

@@ -5,7 +5,8 @@
  *   sim --fault NAME      one fault only       --no-faults
  *
  * A failing seed is printed and can be run again alone: sim --first S --seeds 1 --no-faults; with
- * SPLITRING_SIM_HISTORY set its history is printed, too. Seeds run in child processes (two at a time), so a crash is a failure of that seed and no more.
+ * SPLITRING_SIM_HISTORY set its history is printed, too. Seeds run in child processes (two at a
+ * time), so a crash is a failure of that seed and no more.
  * Thread: one per process. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -365,9 +365,9 @@ static void list_op_write(const struct sim *sim, const struct sim_op *op, const 
 void sim_op_write(const struct sim *sim, const struct sim_op *op, struct buf *out)
 {
     static const char *const names[SIM_KINDS] = {
-        "GET", "SET", "SET", "INCR", "DEL", "MGET", "MSET", "MSETNX", "EXISTS", "RENAME", "COPY",
-        "DBSIZE", "FLUSHALL", "PING", "MULTI", "CAS", "RPUSH", "LPOP", "LLEN", "LMOVE", "LMPOP", "BLPOP", "BLMOVE",
-        "BLMPOP"};
+        "GET",   "SET",  "SET",  "INCR",  "DEL",   "MGET",  "MSET",     "MSETNX",
+        "EXISTS", "RENAME", "COPY", "DBSIZE", "FLUSHALL", "PING", "MULTI", "CAS",
+        "RPUSH", "LPOP", "LLEN", "LMOVE", "LMPOP", "BLPOP", "BLMOVE", "BLMPOP"};
     if (op->kind == SIM_MULTI || op->kind == SIM_CAS) {
         transaction_write(sim, op, out);
         return;
@@ -429,10 +429,10 @@ void sim_history_print(const struct sim *sim)
             for (size_t at = 0; at < text.len; at++)
                 if (text.ptr[at] == '\n' || text.ptr[at] == '\r') text.ptr[at] = ' ';
             fprintf(stderr, " %.*s →", (int)text.len, text.ptr);
-            for (size_t at = 0; op->completed && at < op->reply.len; at++)
-                fputc(op->reply.ptr[at] == '\n' || op->reply.ptr[at] == '\r' ? ' '
-                                                                           : op->reply.ptr[at],
-                      stderr);
+            for (size_t at = 0; op->completed && at < op->reply.len; at++) {
+                char byte = op->reply.ptr[at];
+                fputc(byte == '\n' || byte == '\r' ? ' ' : byte, stderr);
+            }
             fputc('\n', stderr);
             buf_deinit(&text);
         }
