@@ -182,6 +182,7 @@ static bool move_leaf(const struct ordered *o, struct ordered_cursor *c, bool ri
     const struct inner *inner = c->path[level - 1];
     void *node = inner->child[c->index[level - 1]];
     for (; level < o->height; level++) {
+        check(level < ORDERED_HEIGHT_MAX);
         struct inner *below = node;
         c->path[level] = below;
         c->index[level] = (uint8_t)(right ? 0 : below->count - 1);
