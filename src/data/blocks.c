@@ -9,6 +9,9 @@
  * small and grow; blocks are structs of their own, so that their addresses stay and a copy of a
  * node does not copy them.
  *
+ * What a block holds need not begin where its memory does: a queue that is pushed or popped at its
+ * head moves only where it begins (front), not the kilobytes behind.
+ *
  * Invariants: no node is empty; a root node has two children or more; a parent knows each child's
  * weight and first key. While there is a frozen root, whatever bears an older epoch than b->epoch
  * belongs to it, and is either shown by the present root too, with all that is below it, or is
@@ -88,7 +91,9 @@ struct block *block_copy(struct blocks *b, const struct block *block)
         mem_free(init.bytes);
         return NULL;
     }
-    memcpy(init.bytes, block->bytes, block->len);
+    copy->front = block->front;
+    copy->bytes += block->front;
+    memcpy(copy->bytes, block->bytes, block->len);
     return copy;
 }
 
@@ -100,7 +105,7 @@ void block_drop(struct blocks *b, struct block *block)
         block->gone = true;
         b->frozen_bytes += bytes;
     } else {
-        mem_free(block->bytes);
+        mem_free(block_start(block));
         mem_free(block);
     }
 }
@@ -130,17 +135,44 @@ void blocks_deinit(struct blocks *b)
 
 /* ---- a block's bytes ---- */
 
+/* Another piece of memory, with `front` bytes before the `len` that are kept. */
+static char *block_move(struct blocks *b, struct block *block, size_t want, size_t front,
+                        size_t len)
+{
+    char *start = mem_try_alloc(want);
+    if (!start) return NULL;
+    size_t room = mem_usable(start);
+    if (room > UINT32_MAX) room = UINT32_MAX;
+    memcpy(start + front, block->bytes, len);
+    mem_free(block_start(block));
+    b->bytes += room - block->room;
+    block->bytes = start + front;
+    block->front = (uint32_t)front;
+    block->room = (uint32_t)room;
+    return block->bytes;
+}
+
+/* What to ask for where `len` bytes are needed and more will come. */
+static size_t block_want(const struct block *block, size_t len)
+{
+    size_t want = (size_t)block->room * 2;
+    if (want > BLOCK_ROOM_STEP) want = BLOCK_ROOM_STEP;
+    return len < want ? want : len;
+}
+
 char *block_resize(struct blocks *b, struct block *block, size_t len)
 {
     dcheck(!blocks_shared(b, block->epoch));
-    if (likely(len <= block->room && len >= block->room / 2)) return block->bytes;
+    if (likely(block->front + len <= block->room && len >= block->room / 2)) return block->bytes;
     if (len > UINT32_MAX) return NULL;
-    size_t want = len;
-    if (len > block->room && len < BLOCK_ROOM_STEP) {
-        want = (size_t)block->room * 2;
-        if (want > BLOCK_ROOM_STEP) want = BLOCK_ROOM_STEP;
-        if (want < len) want = len;
+    size_t have = block->room - block->front; /* len may not yet tell what is there */
+    if (block->front > 0 && (len <= block->room || len >= BLOCK_ROOM_STEP)) {
+        block->bytes = memmove(block_start(block), block->bytes, have);
+        block->front = 0;
+        if (len <= block->room && len >= block->room / 2) return block->bytes;
     }
+    size_t want = len > block->room ? block_want(block, len) : len;
+    if (block->front > 0) return block_move(b, block, want, 0, have);
     char *bytes = mem_try_realloc(block->bytes, want);
     if (!bytes) return len <= block->room ? block->bytes : NULL;
     size_t room = mem_usable(bytes);
@@ -149,6 +181,35 @@ char *block_resize(struct blocks *b, struct block *block, size_t len)
     block->bytes = bytes;
     block->room = (uint32_t)room;
     return bytes;
+}
+
+bool block_front_grow(struct blocks *b, struct block *block, size_t n)
+{
+    dcheck(!blocks_shared(b, block->epoch));
+    if (unlikely(n > block->front)) {
+        size_t len = block->len, total = len + n;
+        if (total > UINT32_MAX) return false;
+        /* Three quarters of what is free lie in front: who grows here will go on. */
+        if (total <= block->room && (block->room >= BLOCK_ROOM_STEP ||
+                                     block->room - total >= block->room / 8)) {
+            size_t front = (block->room - total) / 4 * 3 + n;
+            char *start = block_start(block);
+            block->bytes = memmove(start + front, block->bytes, len);
+            block->front = (uint32_t)front;
+        } else {
+            size_t want = block_want(block, total);
+            if (!block_move(b, block, want, (want - total) / 4 * 3 + n, len)) return false;
+        }
+    }
+    block->bytes -= n;
+    block->front -= (uint32_t)n;
+    return true;
+}
+
+void block_front_shrink(struct block *block, size_t n)
+{
+    block->bytes += n;
+    block->front += (uint32_t)n;
 }
 
 void block_fit(struct blocks *b, struct block *block)
@@ -164,9 +225,10 @@ void block_fit(struct blocks *b, struct block *block)
         return;
     }
     memcpy(bytes, block->bytes, block->len);
-    mem_free(block->bytes);
+    mem_free(block_start(block));
     b->bytes -= block->room - room;
     block->bytes = bytes;
+    block->front = 0;
     block->room = (uint32_t)room;
 }
 
@@ -339,7 +401,7 @@ static void thaw_below(void *at, unsigned height)
     if (height == 0) {
         struct block *block = at;
         if (!block->gone) return;
-        mem_free(block->bytes);
+        mem_free(block_start(block));
         mem_free(block);
         return;
     }

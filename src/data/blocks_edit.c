@@ -64,7 +64,7 @@ static void path_add_weight(struct blocks *b, struct blocks_cursor *c, uint64_t 
 
 void blocks_changed(struct blocks *b, struct blocks_cursor *c, uint32_t len, uint32_t count)
 {
-    dcheck(!blocks_shared(b, c->block->epoch) && len <= c->block->room);
+    dcheck(!blocks_shared(b, c->block->epoch) && c->block->front + len <= c->block->room);
     uint32_t before = c->block->count;
     c->block->len = len;
     if (before == count) return;

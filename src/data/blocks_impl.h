@@ -48,6 +48,9 @@ static inline bool blocks_shared(const struct blocks *b, uint32_t epoch)
     return unlikely(b->frozen != NULL) && epoch != b->epoch;
 }
 
+/* What the allocator gave. */
+static inline char *block_start(const struct block *block) { return block->bytes - block->front; }
+
 /* An empty node; NULL: no memory. */
 struct blocks_node *node_new(struct blocks *b, unsigned cap) WARN_UNUSED;
 /* It has left the present tree: freed, or left to the frozen root. Children are the caller's. */

@@ -416,6 +416,28 @@ void lp_delete(struct lp *lp, size_t at, size_t count)
     add_count(lp->bytes, 0, removed);
 }
 
+void lp_push_front(char *bytes, size_t len, struct slice text)
+{
+    char header[LP_HEADER];
+    struct coded c;
+    code_text(&c, text);
+    dcheck(c.len == len);
+    memcpy(header, bytes + len, sizeof(header));
+    (void)write_coded(bytes + LP_HEADER, &c);
+    memcpy(bytes, header, sizeof(header));
+    set_header_len(bytes, lp_len(bytes) + len);
+    add_count(bytes, 1, 0);
+}
+
+char *lp_pop_front(char *bytes)
+{
+    size_t len = lp_element_len(bytes, LP_HEADER);
+    memmove(bytes + len, bytes, LP_HEADER);
+    set_header_len(bytes + len, lp_len(bytes + len) - len);
+    add_count(bytes + len, 0, 1);
+    return bytes + len;
+}
+
 int lp_join_front(struct lp *lp, const char *other)
 {
     size_t len = lp_len(other) - LP_EMPTY_LEN;

@@ -74,13 +74,36 @@ static int node_insert(struct list *list, struct blocks_cursor *c, size_t at, st
     return 0;
 }
 
+/* Before the first element, without moving the others. */
+static int node_push_front(struct list *list, struct blocks_cursor *c, struct slice text)
+{
+    if (text.len >= UINT32_MAX / 2 || blocks_own(&list->blocks, c)) return -ENOMEM;
+    struct block *node = c->block;
+    size_t len = lp_encoded_len(text);
+    if (!block_front_grow(&list->blocks, node, len)) return -ENOMEM;
+    lp_push_front(node->bytes, len, text);
+    blocks_changed(&list->blocks, c, node->len + (uint32_t)len, node->count + 1);
+    return 0;
+}
+
+static void node_pop_front(struct list *list, struct blocks_cursor *c)
+{
+    struct block *node = c->block;
+    size_t len = lp_element_len(node->bytes, LP_HEADER);
+    (void)lp_pop_front(node->bytes);
+    block_front_shrink(node, len);
+    blocks_changed(&list->blocks, c, node->len - (uint32_t)len, node->count - 1);
+    if (node->len < node->room / 4) block_fit(&list->blocks, node);
+}
+
 int list_push_one(struct list *list, struct slice text, enum list_end end)
 {
     struct blocks_cursor c;
     if (end == LIST_HEAD) blocks_first(&list->blocks, &c);
     else blocks_last(&list->blocks, &c);
     if (likely(list_node_allows(list, c.block, text.len)))
-        return node_insert(list, &c, end == LIST_HEAD ? LP_HEADER : LP_NONE, text);
+        return end == LIST_HEAD ? node_push_front(list, &c, text)
+                                : node_insert(list, &c, LP_NONE, text);
     struct block_init init = node_of(list, text);
     if (!init.bytes) return -ENOMEM;
     int rc = end == LIST_HEAD ? blocks_prepend(&list->blocks, &init, &c)
@@ -95,6 +118,10 @@ void list_node_delete(struct list *list, struct blocks_cursor *c, size_t at, uin
     if (node_is_plain(node) || (count >= node->count && at == LP_HEADER)) {
         int rc = blocks_remove(&list->blocks, c);
         check(rc == 0);
+        return;
+    }
+    if (at == LP_HEADER && count == 1) {
+        node_pop_front(list, c);
         return;
     }
     struct block_lp e;

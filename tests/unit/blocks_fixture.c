@@ -123,7 +123,7 @@ void model_check_block(const struct block *block, const struct model_block *mode
     cr_assert_eq(block->count, model->count);
     cr_assert_eq(block->flags, (uint16_t)model->id);
     cr_assert(block->key.high == model->key.high && block->key.low == model->key.low);
-    cr_assert_geq(block->room, block->len);
+    cr_assert_geq(block->room, block->front + block->len);
     for (uint32_t i = 0; i < block->len; i++)
         cr_assert_eq(block->bytes[i], (char)(model->id >> i % 8 * 8));
 }

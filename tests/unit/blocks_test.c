@@ -128,6 +128,26 @@ static void remove_at(struct world *w, size_t at)
     }
 }
 
+/* Grows or shrinks where it begins; the rest stays where it was in relation to the end. */
+static void change_front(struct world *w, struct blocks_cursor *c, struct model_block *block)
+{
+    uint32_t n = (uint32_t)below(w, 60);
+    if (below(w, 2)) {
+        char last = c->block->bytes[block->len - 1];
+        if (!block_front_grow(&w->b, c->block, n)) {
+            cr_assert(fixture_has_failed());
+            return;
+        }
+        cr_assert_eq(c->block->bytes[n + block->len - 1], last);
+        block->len += n;
+    } else if (n < block->len) {
+        block_front_shrink(c->block, n);
+        block->len -= n;
+    }
+    blocks_changed(&w->b, c, block->len, c->block->count);
+    model_fill(c->block->bytes, block);
+}
+
 static void change(struct world *w, size_t at)
 {
     struct blocks_cursor c;
@@ -141,6 +161,10 @@ static void change(struct world *w, size_t at)
     struct model_block wanted = *block;
     wanted.len = 1 + (uint32_t)below(w, 200);
     wanted.count = (uint32_t)below(w, 6);
+    if (below(w, 2)) {
+        change_front(w, &c, block);
+        wanted.len = block->len;
+    }
     char *bytes = block_resize(&w->b, c.block, wanted.len);
     if (!bytes) {
         cr_assert(fixture_has_failed() && wanted.len > c.block->room);

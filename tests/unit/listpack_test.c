@@ -358,3 +358,63 @@ Test(listpack, invalid_bytes)
         free(exact);
     }
 }
+
+/* ---- at the front, and several at once ---- */
+
+static void check_elements(const char *bytes, const char *const *texts, size_t count)
+{
+    char scratch[LP_NUMBER_LEN];
+    size_t i = 0;
+    uint32_t told;
+    cr_assert(lp_valid(slice_of(bytes, lp_len(bytes)), &told));
+    cr_assert_eq(told, count);
+    for (size_t at = lp_first(bytes); at != LP_NONE; at = lp_next(bytes, at), i++)
+        cr_assert(slice_equal(lp_text(bytes, at, scratch), slice_str(texts[i])));
+}
+
+Test(listpack, front_in_place)
+{
+    static const char *const texts[] = {"", "a", "-12", "123456", "hello", "70000"};
+    enum { COUNT = ARRAY_COUNT(texts), ROOM = 256 };
+    char room[ROOM], *bytes = room + ROOM - LP_EMPTY_LEN;
+    lp_init(bytes);
+    for (size_t i = COUNT; i-- > 0;) {
+        size_t len = lp_encoded_len(slice_str(texts[i]));
+        bytes -= len;
+        lp_push_front(bytes, len, slice_str(texts[i]));
+        check_elements(bytes, texts + i, COUNT - i);
+    }
+    for (size_t i = 1; i <= COUNT; i++) {
+        bytes = lp_pop_front(bytes);
+        check_elements(bytes, texts + i, COUNT - i);
+    }
+}
+
+Test(listpack, cut_and_joined)
+{
+    static const char *const texts[] = {"a", "12", "b", "a", "-70000", "a"};
+    enum { COUNT = ARRAY_COUNT(texts) };
+    struct lp lp = {.bytes = mem_try_alloc(LP_EMPTY_LEN), .resize = lp_resize_heap};
+    lp_init(lp.bytes);
+    for (size_t i = 0; i < COUNT; i++) cr_assert_eq(lp_append(&lp, slice_str(texts[i])), 0);
+    for (uint32_t cut = 0; cut <= COUNT; cut++) {
+        size_t end = lp_len(lp.bytes) - 1, at = cut == COUNT ? end : lp_seek(lp.bytes, cut);
+        char *left = mem_alloc(LP_EMPTY_LEN + at - LP_HEADER);
+        struct lp right = {.bytes = mem_try_alloc(LP_EMPTY_LEN + end - at),
+                           .resize = lp_resize_heap};
+        lp_copy_range(lp.bytes, LP_HEADER, at, cut, left);
+        lp_copy_range(lp.bytes, at, end, COUNT - cut, right.bytes);
+        check_elements(left, texts, cut);
+        check_elements(right.bytes, texts + cut, COUNT - cut);
+        cr_assert_eq(lp_join_front(&right, left), 0);
+        check_elements(right.bytes, texts, COUNT);
+        mem_free(left);
+        mem_free(right.bytes);
+    }
+    uint64_t passed = 0;
+    size_t at = lp_find_counted(lp.bytes, lp_first(lp.bytes), SLICE("-70000"), &passed);
+    cr_assert_eq(passed, 4);
+    cr_assert_eq(lp_find_counted(lp.bytes, at, SLICE("b"), &passed), LP_NONE);
+    cr_assert_eq(passed, 6);
+    mem_free(lp.bytes);
+}

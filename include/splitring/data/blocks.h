@@ -23,10 +23,11 @@ struct blocks_key {
  * count by blocks_changed(). The key stays. The address is stable until the block is removed or
  * owned (a copy has another). */
 struct block {
-    char *bytes; /* mem_try_alloc'ed */
+    char *bytes; /* within what was mem_try_alloc'ed: it begins at bytes - front */
     struct blocks_key key;
     uint32_t len;   /* of what is in bytes */
-    uint32_t room;  /* of bytes, as the allocator gave it */
+    uint32_t room;  /* in all, as the allocator gave it */
+    uint32_t front; /* unused before bytes */
     uint32_t count; /* weight */
     uint32_t epoch;
     uint16_t flags; /* the caller's */
@@ -108,6 +109,11 @@ int blocks_remove(struct blocks *b, struct blocks_cursor *c) WARN_UNUSED;
  * has changed (never when len fits the room). */
 #define BLOCK_ROOM_STEP 8192u
 char *block_resize(struct blocks *b, struct block *block, size_t len) WARN_UNUSED;
+/* n bytes more before the first, which is then bytes[n]: bytes moves down, and most often nothing
+ * else does. len must tell what is there. False: no memory, nothing has changed. */
+bool block_front_grow(struct blocks *b, struct block *block, size_t n) WARN_UNUSED;
+/* The first n bytes go; nothing moves. */
+void block_front_shrink(struct block *block, size_t n);
 /* Gives back what the block does not use, if the allocator has a smaller size for it. */
 void block_fit(struct blocks *b, struct block *block);
 /* The owned block as a listpack that can be edited: give &e.lp to lp_*, then blocks_changed(). */

@@ -136,6 +136,12 @@ int lp_replace_number(struct lp *lp, size_t at, int64_t number) WARN_UNUSED;
 /* `count` elements from `at` on go (fewer at the end). The offset of what follows is then `at`, if
  * anything does: lp_len(bytes) - 1 == at means the end. Shrinking never fails. */
 void lp_delete(struct lp *lp, size_t at, size_t count);
+/* The same at the front, in place: the block grows (shrinks) at its start, and nothing but the
+ * header moves. A listpack lies at bytes + len, where len is lp_encoded_len(text): it begins at
+ * bytes afterwards, with the text before its elements. */
+void lp_push_front(char *bytes, size_t len, struct slice text);
+/* Where the listpack begins once its first element has gone. */
+char *lp_pop_front(char *bytes);
 /* All elements of another listpack, before those that are there. */
 int lp_join_front(struct lp *lp, const char *other) WARN_UNUSED;
 /* Writes a listpack of the `count` elements from offset `from` up to `to` (lp_len - 1: the end)
