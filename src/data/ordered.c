@@ -12,8 +12,10 @@
  * ends are cut off gets a new base and shift.
  *
  * Leaves are slab blocks of just the slots they need (in steps of four), so a leaf split in two
- * wastes nothing, and no siblings have to be kept filled. A member costs its block, 8.9 bytes
- * of leaf and 1.1 of inner nodes when a million come in random order (bench/micro/zset.c).
+ * wastes nothing, and no siblings have to be kept filled: the tree costs 9.8 bytes per member when
+ * a million come in random order, 8.8 when they come sorted. Leaves of at most 30, 62, 94, 124
+ * slots take 11.6, 9.8, 9.2, 8.9 bytes; inserts and ranks take the same time within 10 %, walks of
+ * 100 go from 2.5 to 1.8 us (bench/micro/zset.c). 62 it is: an insert moves 250 bytes on average.
  *
  * Invariants: no node is empty; inner entries name exactly the least member of their child and how
  * many there are; leaves hang at one depth. Sparse neighbours are merged when they fit into three
