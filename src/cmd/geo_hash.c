@@ -108,8 +108,37 @@ double geo_distance(struct geo_place a, struct geo_place b)
 
 /* ---- areas ---- */
 
+struct geo_place geo_centroid(const struct geo_place *vertices, int64_t count)
+{
+    double x = 0, y = 0, z = 0;
+    for (int64_t i = 0; i < count; i++) {
+        double lon = to_radians(vertices[i].lon), lat = to_radians(vertices[i].lat);
+        x += EARTH_RADIUS * cos(lat) * cos(lon);
+        y += EARTH_RADIUS * cos(lat) * sin(lon);
+        z += EARTH_RADIUS * sin(lat);
+    }
+    x /= (double)count;
+    y /= (double)count;
+    z /= (double)count;
+    return (struct geo_place){to_degrees(atan2(y, x)), to_degrees(atan2(z, sqrt(x * x + y * y)))};
+}
+
+static struct geo_box polygon_box(const struct geo_shape *shape)
+{
+    struct geo_box box = {{GEO_LON_MAX, GEO_LAT_MAX}, {-GEO_LON_MAX, -GEO_LAT_MAX}};
+    for (int64_t i = 0; i < shape->vertex_count; i++) {
+        const struct geo_place *v = &shape->vertices[i];
+        if (v->lon < box.min.lon) box.min.lon = v->lon;
+        if (v->lon > box.max.lon) box.max.lon = v->lon;
+        if (v->lat < box.min.lat) box.min.lat = v->lat;
+        if (v->lat > box.max.lat) box.max.lat = v->lat;
+    }
+    return box;
+}
+
 static struct geo_box bounding_box(const struct geo_shape *shape)
 {
+    if (shape->type == GEO_POLYGON) return polygon_box(shape);
     bool circle = shape->type == GEO_CIRCLE;
     double height = shape->unit * (circle ? shape->radius : shape->height / 2);
     double width = shape->unit * (circle ? shape->radius : shape->width / 2);
@@ -166,16 +195,29 @@ static bool too_small(struct geo_cell cell, const struct geo_box *bounds)
            geo_decode(neighbour(cell, -1, 0)).min.lon > bounds->min.lon;
 }
 
+/* From the center to the farthest point, in the shape's unit. */
+static double reach(const struct geo_shape *shape, const struct geo_box *bounds)
+{
+    if (shape->type == GEO_CIRCLE) return shape->radius;
+    if (shape->type == GEO_BOX) {
+        return sqrt((shape->width / 2) * (shape->width / 2) +
+                    (shape->height / 2) * (shape->height / 2));
+    }
+    double farthest = 0;
+    for (int corner = 0; corner < 4; corner++) {
+        struct geo_place place = {corner & 1 ? bounds->max.lon : bounds->min.lon,
+                                  corner & 2 ? bounds->max.lat : bounds->min.lat};
+        double distance = geo_distance(shape->center, place);
+        if (distance > farthest) farthest = distance;
+    }
+    return farthest;
+}
+
 void geo_cells_of(const struct geo_shape *shape, struct geo_cell cells[GEO_CELLS])
 {
     struct geo_place center = shape->center;
     struct geo_box bounds = bounding_box(shape);
-    double metres = shape->radius;
-    if (shape->type != GEO_CIRCLE) {
-        metres = sqrt((shape->width / 2) * (shape->width / 2) +
-                      (shape->height / 2) * (shape->height / 2));
-    }
-    metres *= shape->unit;
+    double metres = reach(shape, &bounds) * shape->unit;
     uint32_t step = step_for(metres, center.lat);
     struct geo_cell own = geo_encode(center, GEO_LON_MAX, GEO_LAT_MAX, step);
     if (step > 1 && too_small(own, &bounds)) {
@@ -192,11 +234,32 @@ void geo_cells_of(const struct geo_shape *shape, struct geo_cell cells[GEO_CELLS
     }
 }
 
+/* A ray eastwards crosses the edges an odd number of times. Source: W. R. Franklin, PNPOLY. */
+static bool inside_polygon(const struct geo_shape *shape, struct geo_place place)
+{
+    bool inside = false;
+    const struct geo_place *b = &shape->vertices[shape->vertex_count - 1];
+    for (int64_t i = 0; i < shape->vertex_count; i++) {
+        const struct geo_place *a = &shape->vertices[i];
+        if ((a->lat > place.lat) != (b->lat > place.lat) &&
+            place.lon <
+                (b->lon - a->lon) * (place.lat - a->lat) / (b->lat - a->lat) + a->lon)
+            inside = !inside;
+        b = a;
+    }
+    return inside;
+}
+
 bool geo_inside(const struct geo_shape *shape, struct geo_place place, double *distance)
 {
     if (shape->type == GEO_CIRCLE) {
         *distance = geo_distance(shape->center, place);
         return !(*distance > shape->radius * shape->unit);
+    }
+    if (shape->type == GEO_POLYGON) {
+        if (!inside_polygon(shape, place)) return false;
+        *distance = geo_distance(shape->center, place);
+        return true;
     }
     double height = shape->height * shape->unit, width = shape->width * shape->unit;
     if (geo_lat_distance(place.lat, shape->center.lat) > height / 2) return false;

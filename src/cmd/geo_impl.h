@@ -39,11 +39,13 @@ enum geo_shape_type { GEO_CIRCLE, GEO_BOX, GEO_POLYGON };
 struct geo_shape {
     enum geo_shape_type type;
     struct geo_place center;
-    double unit; /* metres; radius, width and height are given in it */
+    double unit; /* metres; radius, width and height are given in it; of a polygon 1 */
     double radius, width, height;
     const struct geo_place *vertices;
     int64_t vertex_count;
 };
+/* The middle of a polygon's vertices, on the sphere: its center. */
+struct geo_place geo_centroid(const struct geo_place *vertices, int64_t count);
 /* The cells that cover the shape: its own and neighbours, in the order in which Redis searches. */
 #define GEO_CELLS 9u
 void geo_cells_of(const struct geo_shape *shape, struct geo_cell cells[GEO_CELLS]);

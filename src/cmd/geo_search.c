@@ -31,7 +31,8 @@ struct search {
     int store;       /* argument of the key to store to; 0: reply */
     bool store_distance;
     bool with_distance, with_hash, with_place;
-    bool from_member, from_place, by_radius, by_box;
+    bool from_member, from_place, by_radius, by_box, by_polygon;
+    struct geo_place *vertices;
     int sort; /* 1: nearest first; -1: farthest first */
     bool any;
     int64_t count; /* 0: all */
@@ -69,6 +70,27 @@ static bool parse_box(struct search *s, int at)
     return geo_parse_unit(s->call, at + 2, &shape->unit);
 }
 
+/* Argument `at` is the number of vertices, longitudes and latitudes follow. */
+static bool parse_polygon(struct search *s, int at)
+{
+    struct call *c = s->call;
+    int64_t count;
+    if (!call_int_range(c, at, INT32_MIN, INT32_MAX, &count, ERR_GEO_VERTICES)) return false;
+    if (count < 3 || count > (c->argc - at - 1) / 2) return fails(s, ERR_GEO_VERTICES_FEW);
+    struct geo_place *vertices = mem_try_realloc(s->vertices, (size_t)count * sizeof(*vertices));
+    if (!vertices) return fails(s, ERR_NO_MEMORY);
+    s->vertices = vertices;
+    for (int64_t i = 0; i < count; i++) {
+        if (!geo_parse_place(c, at + 1 + 2 * (int)i, &vertices[i])) return false;
+    }
+    s->shape = (struct geo_shape){.type = GEO_POLYGON,
+                                  .center = geo_centroid(vertices, count),
+                                  .unit = 1,
+                                  .vertices = vertices,
+                                  .vertex_count = count};
+    return true;
+}
+
 static bool parse_member(struct search *s, int at)
 {
     if (!s->e || geo_place_of_member(s->e, s->call->argv[at], &s->shape.center)) return true;
@@ -81,33 +103,46 @@ static bool parse_count(struct search *s, int at)
     return s->count > 0 || fails(s, ERR_GEO_COUNT_POSITIVE);
 }
 
+/* BYRADIUS, BYBOX, BYPOLYGON: as parse_modern. */
+static int parse_shape(struct search *s, int i)
+{
+    struct call *c = s->call;
+    int more = c->argc - i - 1;
+    if (call_is(c, i, "byradius") && more >= 2 && !s->by_box && !s->by_polygon) {
+        s->by_radius = true;
+        return parse_radius(s, i + 1) ? 3 : -1;
+    }
+    if (call_is(c, i, "bybox") && more >= 3 && !s->by_radius && !s->by_polygon) {
+        s->by_box = true;
+        return parse_box(s, i + 1) ? 4 : -1;
+    }
+    bool alone = !s->by_radius && !s->by_box && !s->from_member && !s->from_place;
+    if (call_is(c, i, "bypolygon") && more >= 2 && alone) {
+        s->by_polygon = true;
+        return parse_polygon(s, i + 1) ? 2 + 2 * (int)s->shape.vertex_count : -1;
+    }
+    return 0;
+}
+
 /* Options of GEOSEARCH alone. How many arguments; 0: it is none of them; -1: the error is written.
  */
 static int parse_modern(struct search *s, int i)
 {
     struct call *c = s->call;
     int more = c->argc - i - 1;
-    if (call_is(c, i, "frommember") && more >= 1 && !s->from_place) {
+    if (call_is(c, i, "frommember") && more >= 1 && !s->from_place && !s->by_polygon) {
         s->from_member = true;
         return parse_member(s, i + 1) ? 2 : -1;
     }
-    if (call_is(c, i, "fromlonlat") && more >= 2 && !s->from_member) {
+    if (call_is(c, i, "fromlonlat") && more >= 2 && !s->from_member && !s->by_polygon) {
         s->from_place = true;
         return geo_parse_place(c, i + 1, &s->shape.center) ? 3 : -1;
-    }
-    if (call_is(c, i, "byradius") && more >= 2 && !s->by_box) {
-        s->by_radius = true;
-        return parse_radius(s, i + 1) ? 3 : -1;
-    }
-    if (call_is(c, i, "bybox") && more >= 3 && !s->by_radius) {
-        s->by_box = true;
-        return parse_box(s, i + 1) ? 4 : -1;
     }
     if (s->stores && call_is(c, i, "storedist")) {
         s->store_distance = true;
         return 1;
     }
-    return 0;
+    return parse_shape(s, i);
 }
 
 static bool parse_flag(struct search *s, int i)
@@ -157,8 +192,8 @@ static bool check_options(struct search *s)
         return false;
     }
     enum error_id missing = ERR_GEO_BY;
-    bool ok = !s->modern || s->by_radius || s->by_box;
-    if (s->modern && !s->from_member && !s->from_place) {
+    bool ok = !s->modern || s->by_radius || s->by_box || s->by_polygon;
+    if (s->modern && !s->from_member && !s->from_place && !s->by_polygon) {
         ok = false;
         missing = ERR_GEO_FROM;
     }
@@ -305,6 +340,7 @@ static void search(struct search *s, int key)
     }
     if (ok && parse_options(s) && check_options(s)) search_and_reply(s);
     mem_free(s->points);
+    mem_free(s->vertices);
     buf_deinit(&s->texts);
 }
 

@@ -36,6 +36,8 @@ NEWER = {
     ("client|kill", "arguments"): "8.0: MAXAGE", ("client|kill", "history"): "8.0",
     ("client|list", "history"): "7.2, 8.0",
     ("sinterstore", "specs"): "7.2: OW",
+    **{(name, field): "Valkey 9.0: BYPOLYGON" for name in ("geosearch", "geosearchstore")
+       for field in ("arguments", "history")},
     **{(name, field): "7.2: WITHSCORE" for name in ("zrank", "zrevrank")
        for field in ("arity", "arguments", "history")},
     ("quit", "doc_flags"): "7.2: deprecated", ("quit", "deprecated_since"): "7.2",

@@ -13,6 +13,8 @@ EXTREMES = [b"180", b"-180", b"0", b"179.9999", b"85.05112878", b"-85.05112878",
 
 
 class Places(Words):
+    polygons = False  # Valkey 9
+
     def table(self):
         return {
             "geoadd": (12, self.geoadd),
@@ -84,8 +86,23 @@ class Places(Words):
         distances = any(word.lower() == b"storedist" for word in args)
         return [self.one(DISTANCES) if distances else self.key(), self.key()] + args
 
+    def polygon(self):
+        count = self.one((3, 3, 4, 5, 8))
+        near = self.chance(60)
+        args = [self.case("bypolygon"), b"%d" % count if self.chance(97) else self.integer()]
+        for _ in range(count):
+            args += [b"%.6f" % (13.4 + self.random() / 5), b"%.6f" % (52.4 + self.random() / 5)] \
+                if near else [self.lon(), self.lat()]
+        return args
+
     def search(self, store):
         options = []
+        if self.polygons and self.chance(30):
+            options = [self.polygon()] + self.common(not store)
+            if self.chance(3):
+                options.append([self.case("fromlonlat"), self.lon(), self.lat()])
+            self.rng.shuffle(options)
+            return self.spoiled(sum(options, []), ["asc", "bybox", "bypolygon"])
         if self.chance(97):
             if self.chance(50):
                 options.append([self.case("frommember"), self.member()])
@@ -153,10 +170,25 @@ def ties(command, ours, theirs):
         and sorted(map(repr, ours)) == sorted(map(repr, theirs))
 
 
-DIFFERENCES = [("geo ties", "COUNT sorts in part: members equally far have no order", ties)]
+def no_member(command, ours, theirs):
+    return isinstance(theirs, bytes) \
+        and ours == b"ERR could not decode requested zset member" \
+        and theirs.startswith(b"ERR member ") and theirs.endswith(b" does not exist")
 
 
-def commands(rng):
+def by_what(command, ours, theirs):
+    return isinstance(ours, bytes) and isinstance(theirs, bytes) \
+        and ours.startswith(b"ERR exactly one of BYRADIUS and BYBOX can") \
+        and theirs.startswith(b"ERR exactly one of BYRADIUS, BYBOX and BYPOLYGON can")
+
+
+DIFFERENCES = [("geo by", "Valkey 9 has BYPOLYGON in the text too; Redis 8 does not", by_what),
+               ("geo member", "Valkey 9 names the member that is not there", no_member),
+               ("geo ties", "COUNT sorts in part: members equally far have no order", ties)]
+
+
+def commands(rng, oracle):
     words = Places(rng, [b"g%d" % i for i in range(4)] + [b"{g}1", b"{g}2"])
+    words.polygons = oracle == "valkey"
     while True:
         yield words.next()

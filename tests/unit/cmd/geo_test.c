@@ -73,6 +73,25 @@ Test(geo, searching)
            {"GEOSEARCH s FROMLONLAT 1 1 BYRADIUS 1 m COUNT 0", "-ERR COUNT must be > 0\r\n", NULL});
 }
 
+/* Valkey 9. */
+Test(geo, searching_in_a_polygon)
+{
+    SCRIPT(SICILY,
+           {"GEOSEARCH s BYPOLYGON 4 12 37 16 37 16 39 12 39 WITHDIST",
+            "*2\r\n*2\r\n$7\r\nPalermo\r\n$10\r\n56987.4933\r\n*2\r\n$7\r\nCatania\r\n"
+            "$11\r\n111411.0839\r\n", NULL},
+           {"GEOSEARCH s BYPOLYGON 3 12 37 16 37 16 39 ASC", "*1\r\n$7\r\nCatania\r\n", NULL},
+           {"GEOSEARCHSTORE d s BYPOLYGON 3 12 37 16 37 16 39", ":1\r\n", SAME},
+           {"GEOSEARCH s BYPOLYGON 2 12 37 16 37 ASC",
+            "-ERR GEOSEARCH BYPOLYGON must have at least 3 vertices\r\n", NULL},
+           {"GEOSEARCH s BYPOLYGON 2147483647 12 37 16 37 16 39",
+            "-ERR GEOSEARCH BYPOLYGON must have at least 3 vertices\r\n", NULL},
+           {"GEOSEARCH s BYPOLYGON x 12 37 16 37 16 39",
+            "-ERR invalid number of vertices\r\n", NULL},
+           {"GEOSEARCH s FROMMEMBER Palermo BYPOLYGON 3 12 37 16 37 16 39", SYNTAX, NULL},
+           {"GEOSEARCH s BYPOLYGON 3 12 37 16 37 16 39 BYRADIUS 1 m", SYNTAX, NULL});
+}
+
 /* Any double is a score; a place comes of it, and nothing else happens. */
 Test(geo, scores_that_are_no_places)
 {
