@@ -219,6 +219,8 @@ void geo_cells_of(const struct geo_shape *shape, struct geo_cell cells[GEO_CELLS
     struct geo_box bounds = bounding_box(shape);
     double metres = reach(shape, &bounds) * shape->unit;
     uint32_t step = step_for(metres, center.lat);
+    /* The centroid of a polygon around a pole lies beyond the map; Valkey finds nothing then. */
+    if (shape->type == GEO_POLYGON) center.lat = clamp(center.lat, 85.05);
     struct geo_cell own = geo_encode(center, GEO_LON_MAX, GEO_LAT_MAX, step);
     if (step > 1 && too_small(own, &bounds)) {
         own = geo_encode(center, GEO_LON_MAX, GEO_LAT_MAX, --step);
