@@ -2,7 +2,8 @@
 every way a wait can end.
 
 Nothing here sleeps for a fixed time to let something happen: a client is known to wait when CLIENT
-LIST shows it (flag b), and a reply that must not come is one that another command's reply overtakes.
+LIST shows it (flag b), and a reply that must not come is one that another command's reply
+overtakes.
 """
 
 import sys
@@ -167,7 +168,7 @@ class Waiting(support.ServerTest):
         self.assertEqual(self.control.ok("LRANGE", "k1", "0", "-1"), [b"v"])
 
     def test_queues_under_load(self):
-        """Four takers over three lists, four givers: every element comes out once, in list order."""
+        """Four takers, three lists, four givers: every element comes out once, in list order."""
         lists, count = ["q1", "q2", "q3"], 600
         takers = [self.client() for _ in range(4)]
         givers = [self.client() for _ in range(4)]
