@@ -138,8 +138,7 @@ static int keys_of_streams(const struct slice *argv, int argc, uint32_t flags,
 {
     int at = 1;
     for (; at < argc && !slice_is_word(argv[at], "STREAMS"); at++) {
-        if (slice_is_word(argv[at], "BLOCK") || slice_is_word(argv[at], "COUNT") ||
-            slice_is_word(argv[at], "CLAIM")) {
+        if (slice_is_word(argv[at], "BLOCK") || slice_is_word(argv[at], "COUNT")) {
             at++;
         } else if (slice_is_word(argv[at], "GROUP")) {
             at += 2;

@@ -22,6 +22,7 @@ ADDED = {
         "hexpire", "hpexpire", "hexpireat", "hpexpireat", "httl", "hpttl", "hexpiretime",
         "hpexpiretime", "hpersist")},
     "hgetex": "8.0", "hsetex": "8.0", "hgetdel": "8.0",
+    "xdelex": "8.2", "xackdel": "8.2",
 }
 # Fields of known commands that were changed since.
 NEWER = {
@@ -40,6 +41,8 @@ NEWER = {
        for field in ("arguments", "history")},
     **{(name, field): "7.2: WITHSCORE" for name in ("zrank", "zrevrank")
        for field in ("arity", "arguments", "history")},
+    **{(name, field): "8.2: KEEPREF, DELREF, ACKED" for name in ("xadd", "xtrim")
+       for field in ("arguments", "history")},
     ("quit", "doc_flags"): "7.2: deprecated", ("quit", "deprecated_since"): "7.2",
     ("quit", "replaced_by"): "7.2",
 }
