@@ -17,7 +17,7 @@
 #include "hash_impl.h"
 
 #define SWEEP_BATCH 512u
-#define SWEEP_FIELDS 1024u
+#define SWEEP_FIELDS 512u
 
 struct sweep {
     struct shard *shard;

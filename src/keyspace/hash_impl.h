@@ -54,7 +54,7 @@ int hash_object_set_expiry(struct shard *shard, struct hash_object *ho, struct s
                            instant_ms expire) WARN_UNUSED;
 /* Takes up to `max` (at most HASH_DUE_MAX) expired fields out; they are the caller's. *work: slots
  * that were looked at. */
-#define HASH_DUE_MAX 128u
+#define HASH_DUE_MAX 512u
 size_t hash_object_take_due(struct shard *shard, struct hash_object *ho, instant_ms now,
                             size_t max, struct field **out, size_t *work);
 void field_free(struct shard *shard, struct hash_object *ho, struct field *f);

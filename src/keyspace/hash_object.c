@@ -252,8 +252,10 @@ struct due {
 static int64_t due_visit(void *ctx, void *entry)
 {
     struct due *due = ctx;
+    /* No more fit: the segment stays due, and nobody looks at the rest of it. */
+    if (due->count == due->max) return due->now - 1;
     instant_ms expire = field_expiry(entry);
-    if (expire >= due->now || due->count == due->max) return expire;
+    if (expire >= due->now) return expire;
     due->out[due->count++] = entry;
     return INT64_MAX;
 }
