@@ -220,7 +220,7 @@ class Writer:
             known(command, [kind], TYPES)
             if kind == "pure-token" and "token" not in arg:
                 fail(command, f"argument {arg['name']} has neither type nor token")
-            spec = arg.get("spec", 0) if kind == "key" else -1
+            spec = arg.get("spec", 0 if kind == "key" else -1)
             if spec >= len(specs):
                 fail(command, f"argument {arg['name']} names no key spec")
             flags = [f for f in ("optional", "multiple", "multiple_token") if arg.get(f)]

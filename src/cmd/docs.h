@@ -91,5 +91,8 @@ key_extractor keys_bitfield;   /* BITFIELD: written only with SET or INCRBY */
 key_extractor keys_georadius;  /* GEORADIUS and GEORADIUSBYMEMBER: the last STORE counts */
 key_extractor keys_xread;      /* XREAD: half of what follows STREAMS */
 key_extractor keys_xreadgroup; /* the same, written */
+key_extractor keys_sort;       /* SORT: the last STORE */
+key_extractor keys_sort_ro;    /* SORT_RO: just the first, whatever it says of BY and GET */
+bool sort_reads_more(const struct slice *argv, int argc); /* a pattern names keys */
 
 #endif

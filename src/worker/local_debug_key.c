@@ -84,7 +84,7 @@ static void key_request_free(void *arg)
     mem_free(r);
 }
 
-static struct ks own_view(const struct worker *w, db_id db)
+struct ks debug_own_view(const struct worker *w, db_id db)
 {
     return (struct ks){.shard = w->shard, .shards = w->hub->shards, .shard_count = w->hub->count,
                        .db = db, .now = w->now, .flags = KS_NO_TOUCH | KS_NO_STATS | KS_LOGICAL};
@@ -95,7 +95,7 @@ static void key_part(struct worker *w, struct fanout *f)
     const struct key_request *r = f->arg;
     if (r->shard != w->id) return;
     worker_hold(w, w->id);
-    struct ks ks = own_view(w, r->db);
+    struct ks ks = debug_own_view(w, r->db);
     const struct entry *e = ks_peek(&ks, buf_slice(&r->key));
     struct reply reply = {.out = &f->out[w->id], .proto = f->proto};
     if (e) r->show(&ks, e, &reply);
@@ -116,8 +116,8 @@ static void key_done(struct worker *w, struct fanout *f, struct conn *c, struct 
     }
 }
 
-static void ask_owner(struct call *c,
-                      void (*show)(const struct ks *ks, const struct entry *e, struct reply *reply))
+void debug_ask_owner(struct call *c,
+                     void (*show)(const struct ks *ks, const struct entry *e, struct reply *reply))
 {
     struct worker *w = c->conn->worker;
     struct key_request *r = mem_zalloc(sizeof *r);
@@ -167,7 +167,7 @@ static void show_object(const struct ks *ks, const struct entry *e, struct reply
                ((unsigned)(ks->now / 1000) - idle_s) & 0xffffffu, idle_s);
 }
 
-void debug_object(struct call *c) { ask_owner(c, show_object); }
+void debug_object(struct call *c) { debug_ask_owner(c, show_object); }
 
 /* Key and value lie in one block, which is shown as the key's. */
 static void show_sdslen(const struct ks *ks, const struct entry *e, struct reply *reply)
@@ -185,7 +185,7 @@ static void show_sdslen(const struct ks *ks, const struct entry *e, struct reply
                entry_key(e).len, entry_bytes(e), len, len);
 }
 
-void debug_sdslen(struct call *c) { ask_owner(c, show_sdslen); }
+void debug_sdslen(struct call *c) { debug_ask_owner(c, show_sdslen); }
 
 /* ---- POPULATE ---- */
 
@@ -219,7 +219,7 @@ static void populate_part(struct worker *w, struct fanout *f)
     char key[KEY_LEN_MAX + 1], scratch[32];
     char *room = mem_try_zalloc(p->size + 32);
     worker_hold(w, w->id);
-    struct ks ks = own_view(w, p->db);
+    struct ks ks = debug_own_view(w, p->db);
     ks.flags = KS_NO_STATS | KS_NO_TOUCH;
     struct slice prefix = p->prefix.len ? buf_slice(&p->prefix) : SLICE("");
     int rc = room ? 0 : -1;

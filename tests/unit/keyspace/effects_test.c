@@ -211,6 +211,11 @@ static const char *const patterns[] = {
     "GEOSEARCHSTORE %k %k FROMLONLAT 13.4 52.5 BYRADIUS %b km [|COUNT 2|STOREDIST]",
     "GEORADIUS %k 13.4 52.5 50 km [|STORE %k|STOREDIST %k]",
     "GEORADIUSBYMEMBER %k %n 50 km [|STORE %k]",
+    /* SORT */
+    "SORT %k [|DESC] [|LIMIT %n %n] [|ALPHA] STORE %k",
+    "SORT %k BY [nosort|w_*|%k] [|GET #|GET key*] [|ALPHA] STORE %k",
+    "RPUSH %k %n %n %n",
+    "SADD %k %n %n",
     /* keys */
     "DEL %k %k",
     "UNLINK %k %k %k",
