@@ -1,5 +1,5 @@
-"""Clients that wait for a key, over any mix of shards: who is served, with what, in which order; and
-every way a wait can end.
+"""Clients that wait for a key, over any mix of shards: who is served, with what, in which order;
+and every way a wait can end.
 
 Nothing here sleeps for a fixed time to let something happen: a client is known to wait when CLIENT
 LIST shows it (flag b), and a reply that must not come is one that another command's reply
