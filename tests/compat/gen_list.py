@@ -98,13 +98,14 @@ def small_encoding(command, ours, theirs):
     return command[0].lower() == b"object" and ours == b"listpack" and theirs == b"quicklist"
 
 
-def lowest_rank(command, ours, theirs):
-    return command[0].lower() == b"lpos" and b"%d" % -2**63 in command and isinstance(ours, Error)
+def lowest_number(command, ours, theirs):
+    return command[0].lower() in (b"lpos", b"lrem") and b"%d" % -2**63 in command \
+        and isinstance(ours, Error)
 
 
 DIFFERENCES = [
-    ("lowest-rank", "since 7.2 LPOS refuses the rank -2^63, which has no positive twin",
-     lowest_rank),
+    ("lowest-number", "since 7.2 LPOS and LREM refuse the rank and the count -2^63, which have no "
+     "positive twin", lowest_number),
     ("list-encoding", "since 7.2 a small list is a listpack; 7.0 has quicklists only",
      small_encoding),
 ]
