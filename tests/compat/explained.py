@@ -135,7 +135,7 @@ def digits_alike(a, b):
 
 def doubles(command, ours, theirs):
     name = name_of(command)
-    return same(ours, theirs) or (name[:1] == b"z" or name[:3] == b"geo") and \
+    return same(ours, theirs) or name.startswith((b"z", b"bz", b"geo")) and \
         digits_alike(ours, theirs)
 
 
