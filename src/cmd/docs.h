@@ -94,5 +94,6 @@ key_extractor keys_xreadgroup; /* the same, written */
 key_extractor keys_sort;       /* SORT: the last STORE */
 key_extractor keys_sort_ro;    /* SORT_RO: just the first, whatever it says of BY and GET */
 bool sort_reads_more(const struct slice *argv, int argc); /* a pattern names keys */
+key_extractor keys_migrate;    /* MIGRATE: one key, or those behind KEYS */
 
 #endif

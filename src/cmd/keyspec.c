@@ -164,3 +164,22 @@ int keys_xreadgroup(const struct command *cmd, const struct slice *argv, int arg
     (void)cmd;
     return keys_of_streams(argv, argc, KEY_RW | KEY_ACCESS | KEY_UPDATE, refs);
 }
+
+/* MIGRATE: the third argument, or what follows KEYS. Passwords may read KEYS. */
+int keys_migrate(const struct command *cmd, const struct slice *argv, int argc,
+                 struct key_ref *refs)
+{
+    const uint32_t flags = KEY_RW | KEY_ACCESS | KEY_DELETE;
+    (void)cmd;
+    for (int i = 6; i < argc; i++) {
+        if (slice_is_word(argv[i], "AUTH")) {
+            i++;
+        } else if (slice_is_word(argv[i], "AUTH2")) {
+            i += 2;
+        } else if (slice_is_word(argv[i], "KEYS")) {
+            return argv[3].len > 0 ? -1 : add_range(i + 1, argc - 1, 1, flags, argc, refs);
+        }
+    }
+    refs[0] = (struct key_ref){3, flags};
+    return 1;
+}

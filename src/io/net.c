@@ -147,6 +147,20 @@ int net_listen_unix(const char *path, unsigned perm, int backlog)
     return rc;
 }
 
+int net_connect_start(const char *host, uint16_t port)
+{
+    union address address;
+    socklen_t len;
+    int rc = resolve(host, port, &address, &len);
+    if (rc < 0) return rc;
+    int fd = stream_socket(address.any.sa_family);
+    if (fd < 0) return fd;
+    if (connect(fd, &address.any, len) == 0 || errno == EINPROGRESS) return fd;
+    rc = -errno;
+    close(fd);
+    return rc;
+}
+
 /* --- accepted sockets ------------------------------------------------------------------------- */
 
 static int address_of(int fd, bool peer, union address *out)

@@ -149,6 +149,9 @@ static bool load_value(struct loading *l, unsigned type)
     case RDB_HASH_METADATA:
     case RDB_HASH_LISTPACK_EX:
     case RDB_HASH_2: return load_hash(l, type);
+    case RDB_STREAM_LISTPACKS:
+    case RDB_STREAM_LISTPACKS_2:
+    case RDB_STREAM_LISTPACKS_3: return load_stream(l, type);
     default: return rdb_bad(&l->r);
     }
 }

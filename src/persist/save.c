@@ -29,7 +29,7 @@ unsigned rdb_save(const struct entry *e, unsigned version, bool compress, struct
     case TYPE_SET: save_set(&w, e); break;
     case TYPE_ZSET: save_zset(&w, e); break;
     case TYPE_HASH: save_hash(&w, e); break;
-    case TYPE_STREAM: break;
+    case TYPE_STREAM: save_stream(&w, e); break;
     }
     rdb_writer_deinit(&w);
     return w.version_used;

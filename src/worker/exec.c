@@ -38,6 +38,7 @@ static void call_prepare(struct worker *w, struct call *call, const struct exec 
     call->conn = NULL;
     call->worker = w;
     call->dirty = 0;
+    call->away = x->away;
     call->may_block = x->block != NULL;
     call->block = x->block;
     call->watch = x->watch;

@@ -21,6 +21,7 @@ struct exec {
     const struct key_hint *hint; /* NULL: none; only for the shard it was made for, at once */
     struct buf *out;
     struct watch_set *watch;  /* WATCH registers with it */
+    struct call_away *away;   /* another server may be asked; NULL: it may not */
     struct call_block *block; /* the client may be made to wait; NULL: it may not */
 };
 

@@ -14,6 +14,7 @@
  * Thread: owner. */
 #include "group.h"
 
+#include "away.h"
 #include "batch.h"
 #include "block.h"
 #include "conn.h"
@@ -210,7 +211,7 @@ static bool collect_one(struct worker *w, struct conn *c, struct group *g, bool 
                       .args = blobs ? p->argv : NULL, .from_held = held || blobs};
     op_judge(w, op, g);
     if (op->from_held) return false; /* its arguments live until the next parse */
-    if (op->shard == OP_EXEC || block_may(op)) return false;
+    if (op->shard == OP_EXEC || block_may(op) || away_may(op)) return false;
     return op->shard != OP_LOCAL || local_is_stateless(op->cmd);
 }
 
@@ -311,7 +312,7 @@ static void cut(struct worker *w, struct group *g, unsigned i)
     if (worth_deferring(w, op) || !worker_has_room(w, op->mask)) {
         c->flags |= CONN_READY;
         list_push_back(&w->stalled, &c->ready_link);
-    } else if (op->shard >= 0 && !block_may(op)) {
+    } else if (op->shard >= 0 && !block_may(op) && !away_may(op)) {
         if (g->mask >> w->id & 1u) worker_hold(w, w->id); /* its own part is linked there */
         next = batch_start(w, g, i);
     } else {
@@ -355,7 +356,7 @@ static bool paused(struct worker *w, struct op *op)
 static bool run_keys(struct worker *w, struct op *op)
 {
     struct exec x;
-    if ((op->mask & w->held) != op->mask) return false;
+    if ((op->mask & w->held) != op->mask || unlikely(away_may(op))) return false;
     group_exec_of(w, op, &x);
     if (likely(op->shard >= 0)) {
         if (!exec_free(w, &x, (shard_id)op->shard)) return false;

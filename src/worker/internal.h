@@ -247,6 +247,7 @@ struct worker {
     struct list local_hops; /* txn_part.link: acts for the own shard, done in this pass */
     struct list local_answers; /* …: their answers */
     struct list local_releases; /* txn_part.release_link */
+    struct list aways;     /* struct away: other servers that are asked */
     struct list possess;   /* txn.held_link: locks are held, shards are to be borrowed */
     struct shard *scratch;  /* copies of keys of a multi-shard command */
     struct group *group;

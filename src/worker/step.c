@@ -11,6 +11,7 @@
  * Thread: owner. */
 #include <errno.h>
 
+#include "away.h"
 #include "batch.h"
 #include "block.h"
 #include "conn.h"
@@ -282,6 +283,7 @@ bool worker_publish_mail(struct worker *w)
 
 static void on_event(struct worker *w, const struct io_event *ev)
 {
+    if (unlikely(!list_empty(&w->aways)) && away_on_event(w, ev)) return;
     switch (ev->kind) {
     case IO_EV_ACCEPTED: local_accept(w, ev->fd, worker_listener_is_unix(w, ev->owner)); break;
     case IO_EV_RECEIVED: conn_on_received(ev->owner, ev->ptr, ev->len); break;

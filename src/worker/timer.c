@@ -7,6 +7,7 @@
  * Thread: owner. */
 #include "timer.h"
 
+#include "away.h"
 #include "block.h"
 #include "conn.h"
 #include "fanout.h"
@@ -148,6 +149,7 @@ bool timer_run(struct worker *w)
     }
     pause_over(w);
     block_tick(w);
+    away_tick(w);
     bool more = sweep(w);
     more |= free_some(w);
     return more;
@@ -160,6 +162,11 @@ int64_t timer_next_us(struct worker *w)
     int64_t next = w->quiet ? INT64_MAX : w->next_cron_mono_us - w->mono_us;
     if (block_next(w) != EXPIRE_NONE) {
         int64_t left = block_next(w) * 1000 - w->now_us;
+        if (left < next) next = left > 0 ? left : 1;
+    }
+    if (unlikely(!list_empty(&w->aways))) {
+        instant_ms at = away_next(w);
+        int64_t left = at == EXPIRE_NONE ? INT64_MAX : at * 1000 - w->now_us;
         if (left < next) next = left > 0 ? left : 1;
     }
     if (due < (uint64_t)EXPIRE_NONE && w->active_expire) {

@@ -27,6 +27,7 @@
  * answer. */
 #include "txn.h"
 
+#include "away.h"
 #include "block.h"
 #include "conn.h"
 #include "group.h"
@@ -59,6 +60,8 @@ void txn_drop(struct txn *t)
     mem_free(t->argv);
     buf_deinit(&t->bytes);
     buf_deinit(&t->reply);
+    buf_deinit(&t->away.request);
+    buf_deinit(&t->away.answer);
     buf_deinit(&t->block.args);
     mem_free(t->block.replaced);
     mem_free(t);
@@ -142,6 +145,7 @@ static void part_init(struct worker *w, struct txn *t, struct txn_part *part, sh
 static enum txn_way way_of(const struct worker *w, const struct op *op)
 {
     if (op->shard == OP_EXEC) return TXN_HELD;
+    if (unlikely(away_may(op))) return TXN_COPIES;
     if (op->shard >= 0) return TXN_ONE;
     switch ((enum split)op->cmd->split) {
     case SPLIT_NONE:
@@ -330,6 +334,17 @@ static bool part_writes(const struct txn *t, const struct txn_part *part)
     return t->way == TXN_COPIES ? part->writes.len != 0 : part == t->acting;
 }
 
+/* The write hop, which releases the locks; a plain release where nothing is written. */
+static void send_writes(struct txn *t)
+{
+    for (unsigned i = 0; i < t->part_count; i++) {
+        struct txn_part *part = &t->parts[i];
+        part->granted = false;
+        txn_part_send(t, part, part_writes(t, part) ? MSG_TXN_WRITE : MSG_TXN_RELEASE);
+    }
+    if (t->pending == 0) written(t);
+}
+
 /* All locks are held: here the transaction happens. */
 static void lock_point(struct txn *t)
 {
@@ -345,12 +360,17 @@ static void lock_point(struct txn *t)
         if (block_start(t)) return;
         t->block.wanted = false; /* the client has gone */
     }
-    for (unsigned i = 0; i < t->part_count; i++) {
-        struct txn_part *part = &t->parts[i];
-        part->granted = false;
-        txn_part_send(t, part, part_writes(t, part) ? MSG_TXN_WRITE : MSG_TXN_RELEASE);
+    if (unlikely(t->away.wanted)) {
+        if (away_start(t)) return;
+        run_at_home(t); /* it says that it cannot be reached */
     }
-    if (t->pending == 0) written(t);
+    send_writes(t);
+}
+
+void txn_resume(struct txn *t)
+{
+    run_at_home(t);
+    send_writes(t);
 }
 
 static void lock_next(struct txn *t)

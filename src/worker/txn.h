@@ -65,6 +65,7 @@ struct txn {
     struct txn_part *acting; /* TXN_ONE, TXN_FIRST: whose reply it is */
     counter refs_left; /* releases on their way, a waiter, and one for the coordinator */
     struct buf reply; /* of the handler on the scratch shard */
+    struct call_away away; /* MIGRATE (away.c) */
     /* blocking commands (block.c) */
     struct call_block block;
     struct waiter *waiter;
@@ -77,6 +78,9 @@ struct txn *txn_new(struct worker *w, const struct op *op);
 void txn_drop(struct txn *t);
 /* Starts op as a transaction; the connection waits. Thread: the connection's owner. */
 void txn_start(struct worker *w, const struct op *op);
+/* The other server has been asked: the handler runs again, and what it writes goes home. Thread: the
+ * coordinator. */
+void txn_resume(struct txn *t);
 /* From the beginning once more. Thread: the coordinator. */
 void txn_restart(struct txn *t);
 /* The connection gets this reply and goes on; t may be gone afterwards. Thread: the coordinator. */

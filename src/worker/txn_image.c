@@ -111,6 +111,7 @@ void txn_run_on_scratch(struct txn *t)
 {
     t->x.out = &t->reply;
     t->x.block = t->x.cmd->flags & CMD_BLOCKING ? &t->block : NULL;
+    t->x.away = t->way == TXN_COPIES ? &t->away : NULL;
     bool ok = t->way != TXN_COPIES || scratch_fill(t);
     if (ok) exec_scratch(t->home, &t->x);
     for (unsigned i = 0; i < t->part_count && ok; i++) {

@@ -34,6 +34,7 @@ static void lists_init(struct worker *w)
     list_init(&w->local_hops);
     list_init(&w->local_answers);
     list_init(&w->local_releases);
+    list_init(&w->aways);
     list_init(&w->possess);
 }
 

@@ -155,6 +155,13 @@ int net_prepare(int fd, unsigned keepalive_s)
     return 0;
 }
 
+int net_connect_start(const char *host, uint16_t port)
+{
+    (void)host;
+    (void)port;
+    return -ENOSYS;
+}
+
 void net_close(int fd) { (void)fd; }
 void net_refuse(int fd, struct slice why)
 {

@@ -33,6 +33,7 @@ struct call {
     uint64_t dirty;           /* writes done (Redis' server.dirty): 0 = nothing changed */
     bool may_block;           /* of a blocking command: the client may be made to wait */
     struct watch_set *watch;  /* WATCH only: what its connection watches */
+    struct call_away *away;   /* MIGRATE: where it notes its wish; NULL: not to be had here */
     struct call_block *block; /* where call_block() notes its wish, if may_block */
 };
 
@@ -46,6 +47,19 @@ struct call_block {
         size_t begin, len;   /* in args */
     } *replaced;
     int replaced_count;
+};
+
+/* What MIGRATE wants of another server. The worker sends the bytes and collects the lines that come
+ * back, while the keys stay locked; then the handler runs once more and finds `done` set. */
+struct call_away {
+    bool wanted, done;
+    char host[256];
+    uint16_t port;
+    int64_t timeout_ms;      /* without any progress */
+    struct buf request;
+    size_t lines_wanted;
+    struct buf answer;       /* lines with their ends; fewer than wanted if something failed */
+    enum { AWAY_DONE, AWAY_NOT_CONNECTED, AWAY_NOT_SENT, AWAY_NOT_ANSWERED } outcome;
 };
 
 /* Settings that handlers depend on; each worker has its own copy, replaced by CONFIG SET. */

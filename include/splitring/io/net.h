@@ -18,6 +18,9 @@ int net_prepare(int fd, unsigned keepalive_s) WARN_UNUSED;
 void net_peer_name(int fd, char *out, size_t cap);
 void net_local_name(int fd, char *out, size_t cap);
 bool net_peer_is_loopback(int fd); /* Unix sockets count as loopback (protected-mode) */
+/* Begins to connect, without waiting: it is done when the socket can be written. A name that must
+ * be asked of a name server is waited for. */
+int net_connect_start(const char *host, uint16_t port) WARN_UNUSED; /* fd */
 void net_close(int fd);
 void net_refuse(int fd, struct slice why); /* one try to send, then closes */
 /* Blocking one-shot client for --healthcheck: connects, sends `request`, reads until a CRLF or

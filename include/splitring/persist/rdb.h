@@ -9,6 +9,7 @@
 #include "splitring/keyspace/hash.h"
 #include "splitring/keyspace/list.h"
 #include "splitring/keyspace/set.h"
+#include "splitring/keyspace/stream.h"
 #include "splitring/keyspace/zset.h"
 
 #define RDB_E_FORMAT 1  /* no value of ours: damaged, hostile, of a module */
