@@ -78,8 +78,8 @@ struct txn *txn_new(struct worker *w, const struct op *op);
 void txn_drop(struct txn *t);
 /* Starts op as a transaction; the connection waits. Thread: the connection's owner. */
 void txn_start(struct worker *w, const struct op *op);
-/* The other server has been asked: the handler runs again, and what it writes goes home. Thread: the
- * coordinator. */
+/* The other server has been asked: the handler runs again, and what it writes goes home.
+ * Thread: the coordinator. */
 void txn_resume(struct txn *t);
 /* From the beginning once more. Thread: the coordinator. */
 void txn_restart(struct txn *t);
