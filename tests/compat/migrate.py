@@ -24,6 +24,7 @@ VALUES = [
     ["HSET", "large hash"] + [f"{word}{i}" for i in range(1000) for word in ("field", "value")],
     ["ZADD", "large zset"] + [word for i in range(1000) for word in (str(i), f"m{i}")],
     ["RPUSH", "large list"] + [f"element {i}" * 5 for i in range(2000)],
+    ["XADD", "stream", "1-1", "field", "value"],
     ["SET", "large string", "x" * 3_000_000],
 ]
 PASSWORD = "secret KEYS"
