@@ -113,6 +113,14 @@ class Migrate(unittest.TestCase):
                          b"OK")
         self.assertEqual(self.ours.call("EXISTS", "k"), 0)
 
+    def test_in_a_transaction(self):
+        """Where the keys of a whole transaction are locked, nobody waits for another server."""
+        self.ours.call("SET", "k", "v")
+        self.ours.ok("MULTI")
+        self.assertEqual(self.migrate("k"), b"QUEUED")
+        self.assertEqual(self.ours.call("EXEC"), [b"ERR 'migrate' is not supported by this server"])
+        self.assertEqual(self.ours.call("GET", "k"), b"v")
+
     def test_nobody_there(self):
         self.ours.call("SET", "k", "v")
         port = support.free_port()
