@@ -214,11 +214,15 @@ struct entry *ks_put(struct ks *ks, struct slice key, const struct value *v, ins
     if (expire == EXPIRE_KEEP) {
         expire = p.entry && !stale ? entry_expiry_of(p.entry) : EXPIRE_NONE;
     }
+    /* One that is written over has gone: who reads it for a group is told, as in place_unlink. */
+    bool had_stream =
+        unlikely(p.shard->waiters) && p.entry && entry_type_of(p.entry) == TYPE_STREAM;
     struct entry *e = p.entry ? put_over(ks, &p, v, expire) : put_new(ks, &p, key, v, expire);
     if (unlikely(!e)) return NULL;
     /* The caller's key may have been the old block's. */
     shard_touched(p.shard, ks->db, entry_key(e));
-    if (unlikely(p.shard->waiters)) shard_wake_waiters(p.shard, ks->db, e);
+    if (unlikely(had_stream)) ks_ready(ks, entry_key(e));
+    else if (unlikely(p.shard->waiters)) shard_wake_waiters(p.shard, ks->db, e);
     return e;
 }
 
