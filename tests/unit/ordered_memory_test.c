@@ -59,7 +59,8 @@ Test(ordered_memory, failing_inserts_change_nothing, .timeout = 60)
     ordered_init(&o, NULL);
     rng_seed(&dice, 7);
     for (size_t i = 0; i < MEMBERS; i++) {
-        ordered_member_init((struct ordered_member *)(void *)room[i].bytes, (double)i, SLICE("abc"));
+        struct ordered_member *m = (struct ordered_member *)(void *)room[i].bytes;
+        ordered_member_init(m, (double)i, SLICE("abc"));
     }
     for (int step = 0; step < 60000; step++) {
         if (step % 3000 == 0) {
