@@ -7,8 +7,9 @@ usage: stall.py [--elements N] [--rounds N] [--server CMD] [--peer CMD] …
 One worker. A process of its own sends one PING after the other; another one fills values of N
 elements (default 5,000,000; long reads and unions of 1,000,000) and then lets the server do one
 thing. Shown is the worst PING from the command's start until two seconds after its reply, next to
-the worst PING of two quiet seconds before (what the machine itself does), and how long the command
-took. A long read makes everybody wait as long as it takes, in Redis as here: those rows document it.
+the worst PING of two quiet seconds before (what the machine itself does), and how long it took.
+A long read makes everybody wait as long as it takes, in Redis as here: those rows document it.
+
 The bound (issue 3): freeing costs no PING more than 2 ms.
 """
 

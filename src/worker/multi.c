@@ -49,8 +49,10 @@ void multi_end(struct conn *c)
 static void note_shards(struct worker *w, struct multi *m, const struct op *op)
 {
     m->writes |= (op->cmd->flags & CMD_WRITE) != 0;
-    if (op->cmd->route == ROUTE_ALL || op->cmd->route == ROUTE_SHARD) m->whole = true;
-    if (op->cmd->route != ROUTE_KEYS) return;
+    enum route route = command_route(op->cmd, op->argv, op->argc);
+    if (route == ROUTE_ALL || route == ROUTE_SHARD) m->whole = true;
+    if (route == ROUTE_CHANNEL) m->mask |= 1u << hub_shard_of(w->hub, op->argv[1]);
+    if (route != ROUTE_KEYS) return;
     struct key_ref *refs = mem_alloc((size_t)op->argc * sizeof *refs);
     int count = command_keys(op->cmd, op->argv, op->argc, refs);
     for (int i = 0; i < count; i++) m->mask |= 1u << hub_shard_of(w->hub, op->argv[refs[i].pos]);
@@ -247,11 +249,14 @@ static void run_one(struct worker *w, struct conn *c, const struct queued *q, st
 {
     struct exec x;
     exec_of(w, c, q, out, &x);
-    if (q->cmd->route == ROUTE_HERE) {
+    enum route route = command_route(q->cmd, q->argv, q->argc);
+    if (route == ROUTE_HERE) {
         exec_local(w, c, &x);
-    } else if (q->cmd->route == ROUTE_SHARD) {
+    } else if (route == ROUTE_SHARD) {
         int s = cmd_scan_shard(q->argv, q->argc, w->hub->count);
         exec_one(w, &x, (shard_id)(s < 0 ? 0 : s));
+    } else if (route == ROUTE_CHANNEL) {
+        exec_one(w, &x, hub_shard_of(w->hub, q->argv[1]));
     } else {
         exec_many(w, &x);
     }
