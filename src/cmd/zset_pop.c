@@ -165,8 +165,10 @@ void cmd_bzmpop(struct call *c)
 
 /* ---- ZRANDMEMBER ---- */
 
-/* Members that may repeat: the client names any number. */
+/* Members that may repeat: the client names any number. Too many are refused; too many bytes close
+ * the client, as running out of memory for them would. */
 #define RANDOM_REPLY_MAX ((int64_t)1 << 24)
+#define RANDOM_BYTES_MAX ((size_t)512 * 1024 * 1024)
 
 /* So that walking on from one member to the next is cheaper than finding each by its rank. */
 #define RANDOM_WALK_SHARE 8u
@@ -229,6 +231,7 @@ static void random_repeated(struct call *c, const struct entry *e, int64_t count
     for (; count > 0 && !c->reply.out->failed; count--) {
         zset_at(e, rng_below(c->rng, zset_count(e)), &item);
         zset_reply_item(c, &item, scores);
+        if (c->reply.out->len > RANDOM_BYTES_MAX) c->reply.out->failed = true;
     }
 }
 
