@@ -81,7 +81,7 @@ def ziplist(elements):
             entry += b"\x80" + struct.pack(">I", len(element)) + element
         body += entry
         before = len(entry)
-    return struct.pack("<IIH", 11 + len(body), tail, len(elements)) + body + b"\xff"
+    return struct.pack("<IIH", 11 + len(body), tail, min(len(elements), 65535)) + body + b"\xff"
 
 
 def zipmap(pairs, slack=0):
@@ -120,7 +120,7 @@ def listpack(elements):
             group = size >> 7 * (groups - 1 - i) & 127
             entry += bytes([group | (128 if i else 0)])
         body += entry
-    return struct.pack("<IH", 7 + len(body), len(elements)) + body + b"\xff"
+    return struct.pack("<IH", 7 + len(body), min(len(elements), 65535)) + body + b"\xff"
 
 
 def intset(numbers):
