@@ -84,6 +84,26 @@ def words(command):
     return [word if isinstance(word, bytes) else str(word).encode() for word in command]
 
 
+def cut_timeout(name, command):
+    """Nobody waits for ever, or for long."""
+    at, most = None, 0.01
+    if name in BLOCKING_TAIL:
+        at = len(command) - 1
+    elif name in (b"blmpop", b"bzmpop"):
+        at = 1
+    elif name in (b"xread", b"xreadgroup"):
+        lower = [word.lower() for word in command]
+        at, most = lower.index(b"block") + 1 if b"block" in lower else None, 2
+    if at is None or not 0 < at < len(command):
+        return
+    try:
+        seconds = float(command[at])
+    except ValueError:
+        return
+    if seconds == 0 or most < seconds < 1e12:
+        command[at] = b"%g" % most
+
+
 class Link:
     """A connection that sends and receives at once."""
 
@@ -272,8 +292,7 @@ class Round:
             if not command or not self.servers.knows(command):
                 continue
             name = command[0].lower()
-            if name in BLOCKING_TAIL and command[-1] in (b"0", b"0.0"):
-                command[-1] = b"0.001"
+            cut_timeout(name, command)
             batch.append(command)
             if len(command) > 1 and len(command[1]) < 100 and self.rng.random() < 0.1:
                 self.met.append(command[1])

@@ -206,6 +206,11 @@ def refcounts(command, ours, theirs):
         and isinstance(ours, int) and isinstance(theirs, int)
 
 
+def lrem_range(command, ours, theirs):
+    return name_of(command) == b"lrem" and command[2] == b"-9223372036854775808" \
+        and isinstance(ours, Error) and isinstance(theirs, int)
+
+
 # Between any two servers.
 ALIKE = [
     ("doubles", "numbers in RESP3 and scores are printed in the shortest digits since 7.2",
@@ -218,5 +223,6 @@ ALIKE = [
     ("idle", "OBJECT IDLETIME is a time", idle),
     ("refcount", "Redis shares numbers below 10000 that SET made, but not their copies; nothing is "
      "shared here, and what it would show after a SET is shown", refcounts),
+    ("lrem-range", "since 7.2 LREM refuses the one count that cannot be negated", lrem_range),
     ("encodings", "since 7.2 small sets and lists are listpacks", encodings),
 ]

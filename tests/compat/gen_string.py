@@ -134,7 +134,7 @@ def commands(rng):
 
 def absent_with_bad_range(command, ours, theirs):
     return command[0].lower() in (b"bitcount", b"bitpos") and isinstance(ours, Error) \
-        and theirs in (0, -1)
+        and (theirs in (0, -1) or isinstance(theirs, Error))
 
 
 def unwritten_encoding(command, ours, theirs):
@@ -144,7 +144,7 @@ def unwritten_encoding(command, ours, theirs):
 
 DIFFERENCES = [
     ("absent-range", "since 7.2 BITCOUNT and BITPOS read their arguments before the key; 7.0 "
-     "answers for an absent key without looking at them", absent_with_bad_range),
+     "answers for an absent key, or one of another type, first", absent_with_bad_range),
     ("unwritten", "a SETBIT or PFADD that changes nothing leaves the value as it is; Redis makes "
      "it raw", unwritten_encoding),
 ]
