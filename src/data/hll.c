@@ -23,9 +23,9 @@
  * MurmurHash64A with Redis' seed. Floating point is computed in the paper's order, in double, as
  * Redis does: another order would differ in the last digit.
  *
- * Values come from clients. A long run of zeros that is cut off by the end reads as if a zero byte
- * followed (Redis reads its terminator), and stays cut off when it is split. A sparse value longer
- * than any valid one is corrupt here, so that all work is bounded.
+ * Values come from clients. What Redis lets pass and this does not: a long run of zeros that is cut
+ * off by the end (Redis reads the terminator behind it, and writes there), and a sparse value longer
+ * than any valid one, so that all work is bounded.
  * Thread: any (pure). */
 #include "splitring/data/hll.h"
 
@@ -190,6 +190,7 @@ static bool find_place(struct slice value, uint32_t index, struct place *p)
     *p = (struct place){.at = HLL_HEADER_LEN, .prev = HLL_HEADER_LEN};
     size_t next = HLL_HEADER_LEN;
     while (hll_next_run(value, &next, &p->run)) {
+        if (next > value.len) return false;
         if (index < p->first + p->run.len) return true;
         p->first += p->run.len;
         p->prev = p->at;
@@ -261,8 +262,7 @@ static enum hll_result sparse_set(struct hll *h, struct hll_mark mark, uint64_t 
         if (len > HLL_SPARSE_LEN_MAX) return HLL_CORRUPT;
     }
     char *at = h->bytes + p.at;
-    size_t next = p.at + p.run.bytes; /* beyond the end, if it is cut off */
-    if (next < h->len) memmove(at + split_len, at + p.run.bytes, h->len - next);
+    memmove(at + split_len, at + p.run.bytes, h->len - p.at - p.run.bytes);
     memcpy(at, split, split_len);
     h->len = len;
     merge_runs(h, p.prev);
@@ -320,7 +320,7 @@ bool hll_merge(struct slice value, uint8_t registers[HLL_REGISTERS])
         }
         if (!run.rank) index += run.len;
     }
-    return index == HLL_REGISTERS;
+    return at == value.len && index == HLL_REGISTERS;
 }
 
 /* ---- the estimate ---- */
@@ -390,7 +390,7 @@ bool hll_count(struct slice value, uint64_t *count)
         index += run.len;
         histogram[run.rank] += run.len;
     }
-    if (index != HLL_REGISTERS) return false;
+    if (at != value.len || index != HLL_REGISTERS) return false;
     *count = estimate(histogram);
     return true;
 }

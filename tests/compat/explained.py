@@ -211,6 +211,11 @@ def lrem_range(command, ours, theirs):
         and isinstance(ours, Error) and isinstance(theirs, int)
 
 
+def endless_timeout(command, ours, theirs):
+    return b"inf" in words_of(command) and isinstance(ours, Error) and isinstance(theirs, Error) \
+        and ours.startswith(b"ERR timeout") and theirs.startswith(b"ERR timeout")
+
+
 # Between any two servers.
 ALIKE = [
     ("doubles", "numbers in RESP3 and scores are printed in the shortest digits since 7.2",
@@ -223,6 +228,7 @@ ALIKE = [
     ("idle", "OBJECT IDLETIME is a time", idle),
     ("refcount", "Redis shares numbers below 10000 that SET made, but not their copies; nothing is "
      "shared here, and what it would show after a SET is shown", refcounts),
+    ("timeout-inf", "7.0 calls an infinite timeout negative", endless_timeout),
     ("lrem-range", "since 7.2 LREM refuses the one count that cannot be negated", lrem_range),
     ("encodings", "since 7.2 small sets and lists are listpacks", encodings),
 ]

@@ -129,8 +129,8 @@ Test(hll, what_is_none)
         {"HYLM\1\0\0\0\0\0\0\0\0\0\0\0\x7f\xff", 18, false, false},
         {"HYLL\1\0\0\0\0\0\0\0\0\0\0\0\x7f\xff\0", 19, true, false},   /* one too many */
         {"HYLL\1\0\0\0\0\0\0\0\0\0\0\0\x7f\xfe", 18, true, false},     /* one too few */
-        {"HYLL\1\0\0\0\0\0\0\0\0\0\0\0\x7f\xfe\x40", 19, true, true},  /* cut off: zeros, 1 */
-        {"HYLL\1\0\0\0\0\0\0\0\0\0\0\0\x7f\xfe\x41", 19, true, false}, /* zeros, 257 */
+        {"HYLL\1\0\0\0\0\0\0\0\0\0\0\0\x7f\xfe\x40", 19, true, false}, /* cut off */
+        {"HYLL\1\0\0\0\0\0\0\0\0\0\0\0\x7f\xfe\x41", 19, true, false},
         {"HYLL\1\0\0\0\0\0\0\0\0\0\0\0\x7f\xfe\0", 19, true, true},
         {"HYLL\1xyz\0\0\0\0\0\0\0\0\x7f\xfb\xff", 19, true, true},
     };
