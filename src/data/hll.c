@@ -24,8 +24,8 @@
  * Redis does: another order would differ in the last digit.
  *
  * Values come from clients. What Redis lets pass and this does not: a long run of zeros that is cut
- * off by the end (Redis reads the terminator behind it, and writes there), and a sparse value longer
- * than any valid one, so that all work is bounded.
+ * off by the end (Redis reads the terminator behind it), and a sparse value that is
+ * longer than any valid one, so that all work is bounded.
  * Thread: any (pure). */
 #include "splitring/data/hll.h"
 

@@ -117,7 +117,8 @@ def run(unit, threads, folder):
         # A group of its own: the suite is several processes, which a time-out must end with it.
         process = subprocess.Popen(
             ["./runtest", "--host", support.HOST, "--port", str(server.port), "--single", unit,
-             "--tags", "-slow", "--durable", "--skipfile", skip.name],
+             "--tags", "-slow", "--durable", "--skipfile", skip.name,
+             "--baseport", str(12000 + os.getpid() % 200 * 40)],
             cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, start_new_session=True)
         try:
