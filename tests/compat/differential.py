@@ -302,6 +302,8 @@ class Round:
             name = command[0].lower()
             if self.mixed and is_lex(command):
                 continue
+            if name == b"lrem" and b"-9223372036854775808" in command:
+                continue  # refused since 7.2: what 7.0 removes would be missing
             cut_timeout(name, command)
             batch.append(command)
             if len(command) > 1 and len(command[1]) < 100 and self.rng.random() < 0.1:
