@@ -178,7 +178,7 @@ static int own_range(struct list *list, uint64_t start, uint64_t count)
     if (likely(!b->frozen)) return 0;
     while (count > 0) {
         struct blocks_cursor c;
-        uint32_t in_node;
+        uint32_t in_node = 0;
         blocks_at(b, start, &c, &in_node);
         uint64_t part = c.block->count - in_node;
         if (part > count) part = count;
