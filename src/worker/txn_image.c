@@ -116,6 +116,7 @@ void txn_run_on_scratch(struct txn *t)
     if (ok) exec_scratch(t->home, &t->x);
     for (unsigned i = 0; i < t->part_count && ok; i++) {
         struct txn_part *part = &t->parts[i];
+        part->writes.len = 0; /* MIGRATE runs twice */
         bool may = t->way == TXN_COPIES && t->x.cmd->flags & CMD_WRITE && !t->block.wanted;
         if (!may || !part_collect_writes(t, part)) buf_deinit(&part->writes);
         ok = !part->writes.failed;

@@ -121,7 +121,8 @@ class Dump(unittest.TestCase):
         mine, other = self.both("DUMP", "k")
         if mine is None and other is None:
             return
-        timed = any(command[0] == b"XREADGROUP" for command in commands)
+        timed = any(command[0] in (b"XREADGROUP", b"XCLAIM", b"XAUTOCLAIM") or
+                    list(command[:2]) == [b"XGROUP", b"CREATECONSUMER"] for command in commands)
         if not timed:
             self.assert_payloads(mine, other, commands[:3])
         self.restore(self.ours, "copy", other)

@@ -61,7 +61,7 @@ class Migrate(unittest.TestCase):
             self.assertEqual(bytes(self.migrate(key))[:38],
                              b"ERR Target instance replied with error")
             self.assertEqual(self.migrate(key, "REPLACE"), b"OK", key)
-            self.assertEqual(self.ours.call("EXISTS", key), 0)
+            self.assertEqual(self.ours.call("EXISTS", key), 0, key)
         self.assertEqual(self.theirs.call("DBSIZE"), len(VALUES))
         self.assertEqual(self.theirs.call("GET", "string"), b"hello")
 

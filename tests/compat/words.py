@@ -5,8 +5,8 @@ while: it is then called again). What it may have besides is said at the top of 
 """
 
 TEXTS = [b"", b"a", b"hello", b"0", b"00", b"-0", b"+1", b" 1", b"1 ", b"1.5", b"-3.25e2", b"inf",
-         b"nan", b"1e400", b"0x10", b"\x00", b"\xff\xfe", b"\r\n", b"$5\r\nhello\r\n", b"abcabcab",
-         b"x" * 44, b"y" * 45, b"z" * 300]
+         b"nan", b"1e400", b"0x10", b"q\x00r", b"\xff\xfe", b"\r\n", b"$5\r\nhello\r\n",
+         b"abcabcab", b"x" * 44, b"y" * 45, b"z" * 300]
 EDGES = [0, 1, -1, 2, 7, 8, 9, 10, 63, 64, 100, 255, 9999, 10000, 32767, -32768, 65536,
          2**31 - 1, 2**31, -2**31, 2**32, 2**53 + 1, 2**63 - 2, 2**63 - 1, -2**63]
 NOT_INTS = [b"", b"abc", b"1.0", b"01", b"+5", b" 7", b"7 ", b"-", b"--1", b"0x1", b"1e3",

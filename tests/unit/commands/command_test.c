@@ -203,6 +203,8 @@ Test(command, routes_fit_keys)
     for (size_t id = 0; id < command_count(); id++) {
         const struct command *cmd = command_at(id);
         bool has_keys = cmd->key_first > 0 || cmd->keys;
+        /* A channel may look like a key to clients (SPUBLISH). */
+        if (cmd->route == ROUTE_CHANNEL || cmd->acl & ACL_PUBSUB) continue;
         cr_assert_eq(cmd->route == ROUTE_KEYS, has_keys, "%s", cmd->name);
         if (cmd->split != SPLIT_NONE) cr_assert_neq(cmd->route, ROUTE_HERE, "%s", cmd->name);
         if (cmd->flags & CMD_MOVABLE_KEYS) cr_assert_not_null(cmd->keys, "%s", cmd->name);
