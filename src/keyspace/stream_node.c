@@ -288,7 +288,7 @@ static bool step_back(struct stream_iter *it, int64_t *flags)
 bool stream_iter_next(struct stream_iter *it)
 {
     while (it->at.block) {
-        int64_t flags;
+        int64_t flags = 0;
         if (!(it->reverse ? step_back(it, &flags) : step_forward(it, &flags))) continue;
         bool early = stream_id_compare(it->id, it->start) < 0;
         bool late = stream_id_compare(it->id, it->end) > 0;
