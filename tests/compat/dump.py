@@ -10,7 +10,7 @@ Damaged payloads: what this server takes, redis-server (told to look deep) takes
 same value. It may take more than this one.
 
     SPLITRING_DUMP_VALUES  values per type (default 60)
-    SPLITRING_DUMP_SEED    seed (default: random; printed)
+    SPLITRING_DUMP_SEED    seed (default: a fixed one: CI judges the change, not the dice)
 """
 # matrix: once
 
@@ -27,7 +27,7 @@ import dump_values as dv  # noqa: E402
 from integration import support  # noqa: E402
 
 VALUES = int(os.environ.get("SPLITRING_DUMP_VALUES", 60))
-SEED = int(os.environ.get("SPLITRING_DUMP_SEED") or random.SystemRandom().randrange(1 << 31))
+SEED = int(os.environ.get("SPLITRING_DUMP_SEED") or 20261122)
 VALKEY = Path(os.environ.get("VALKEY_SERVER") or
               HERE.parent.parent / "bench" / "peers" / ".cache" / "valkey-server")
 LIMITS = {
@@ -68,7 +68,7 @@ def groups_of(full):
     if full and isinstance(full[0], bytes):
         pairs = zip(full[::2], full[1::2])
         return [(name, groups_of(value)) for name, value in pairs
-                if name not in (b"radix-tree-keys", b"radix-tree-nodes", b"active-time",
+                if name not in (b"radix-tree-keys", b"radix-tree-nodes", b"active-time", b"lag",
                                 b"seen-time", b"entries", b"pending", b"pel")
                 or isinstance(value, list)]
     return [groups_of(item) for item in full]
@@ -186,6 +186,8 @@ class Dump(unittest.TestCase):
             mine = self.ours.call("RESTORE", "d", 0, payload, "REPLACE")
             if mine == b"OK":
                 taken += 1
+                if data[0] >= 20:  # a type that 7.0 does not know
+                    continue
                 theirs = self.theirs.call("RESTORE", "d", 0, payload, "REPLACE")
                 self.assertEqual(theirs, b"OK", payload[:200])
                 self.assertEqual(content(self.ours, "d"), content(self.theirs, "d"))
