@@ -20,7 +20,7 @@ command with subcommands is a container. Fields:
             multiple_token, spec (key spec, 0), since, deprecated_since, summary}; a token alone is
             a pure-token
   route     here | keys | shard | channel | all; default: keys if there are key specs, else here
-  split     none | sum | array | ok | concat | pick | first | move;
+  split     none | sum | array | ok | concat | pick | first | move | away;
             default none (include/splitring/cmd/command.h)
   slow      true: may take long
   handler   C function; default cmd_NAME with '|' and '-' as '_'; containers have none by default
@@ -114,7 +114,7 @@ class Command:
         known(name, [self.route], ["here", "keys", "shard", "channel", "all"])
         self.split = entry.get("split", "none")
         known(name, [self.split], ["none", "sum", "array", "ok", "concat", "pick",
-                                  "first", "move"])
+                                  "first", "move", "away"])
 
     def handler(self):
         if "handler" in self.entry:

@@ -18,11 +18,28 @@ static struct slice *room(struct block_args *args, int argc)
     return args->more;
 }
 
+int block_streams_at(const struct slice *argv, int argc, bool *block)
+{
+    int at = 1;
+    *block = false;
+    for (; at < argc && !slice_is_word(argv[at], "STREAMS"); at++) {
+        if (slice_is_word(argv[at], "BLOCK") || slice_is_word(argv[at], "COUNT")) {
+            *block |= argv[at].ptr[0] == 'b' || argv[at].ptr[0] == 'B';
+            at++;
+        } else if (slice_is_word(argv[at], "GROUP")) {
+            at += 2;
+        } else if (!slice_is_word(argv[at], "NOACK")) {
+            return argc;
+        }
+    }
+    return at < argc ? at : argc;
+}
+
 /* Everything up to and with STREAMS, the key, its id. */
 static void cut_streams(struct block_args *args, const struct slice *argv, int argc, int pos)
 {
-    int streams = 1;
-    while (streams < argc - 1 && !slice_is_word(argv[streams], "streams")) streams++;
+    bool block;
+    int streams = block_streams_at(argv, argc, &block);
     int count = (argc - streams - 1) / 2, head = streams + 1;
     struct slice *out = room(args, head + 2);
     memcpy(out, argv, (size_t)head * sizeof *out);

@@ -13,6 +13,7 @@
 
 #include "docs.h"
 #include "splitring/base/num.h"
+#include "splitring/cmd/block_args.h"
 
 /* Appends the keys from first to last (inclusive, absolute). Returns how many, -1: out of argv. */
 static int add_range(int first, int last, int step, uint32_t flags, int argc, struct key_ref *refs)
@@ -131,21 +132,12 @@ int keys_georadius(const struct command *cmd, const struct slice *argv, int argc
     return count;
 }
 
-/* The keys between STREAMS and the ids: half of what follows it. The word may also be the name of a
- * group or a key, so options are read as XREAD reads them. */
+/* The keys between STREAMS and the ids: half of what follows it. */
 static int keys_of_streams(const struct slice *argv, int argc, uint32_t flags,
                            struct key_ref *refs)
 {
-    int at = 1;
-    for (; at < argc && !slice_is_word(argv[at], "STREAMS"); at++) {
-        if (slice_is_word(argv[at], "BLOCK") || slice_is_word(argv[at], "COUNT")) {
-            at++;
-        } else if (slice_is_word(argv[at], "GROUP")) {
-            at += 2;
-        } else if (!slice_is_word(argv[at], "NOACK")) {
-            return -1;
-        }
-    }
+    bool block;
+    int at = block_streams_at(argv, argc, &block);
     int count = argc - at - 1;
     if (count <= 0 || count % 2) return -1;
     return add_range(at + 1, at + count / 2, 1, flags, argc, refs);

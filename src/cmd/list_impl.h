@@ -5,10 +5,8 @@
 
 #include "splitring/cmd/call.h"
 #include "splitring/cmd/handlers.h"
-#include "splitring/cmd/move.h"
 #include "splitring/keyspace/list.h"
 
-extern const struct move_ops list_move_ops;
 
 /* e may be NULL. False: WRONGTYPE is written. */
 static inline bool list_type_ok(struct call *c, const struct entry *e)

@@ -5,8 +5,7 @@
  *
  * Moving: the element is pushed first and then taken from the source, so that nothing is lost where
  * memory runs out; within one key it is a rotation. Events come in Redis' order, the push before
- * the pop. The functions for keys in two shards are at the end (splitring/cmd/move.h); handlers do
- * not know them, because they see all shards.
+ * the pop.
  * Thread: holder of the call's shards. */
 #include <errno.h>
 
@@ -227,75 +226,3 @@ void cmd_blmove(struct call *c) { move(c); }
 void cmd_rpoplpush(struct call *c) { move(c); }
 
 void cmd_brpoplpush(struct call *c) { move(c); }
-
-/* ---- in two shards ---- */
-
-static bool halves_check(struct call *c)
-{
-    struct move m;
-    return move_args(c, &m);
-}
-
-static struct move halves_args(struct call *c)
-{
-    struct move m;
-    bool ok = move_args(c, &m);
-    check(ok); /* halves_check() came first */
-    return m;
-}
-
-static enum move_state look_source(struct call *c, struct buf *element)
-{
-    struct move m = halves_args(c);
-    const struct entry *e = ks_find(&c->ks, c->argv[1]);
-    if (!e) return MOVE_ABSENT;
-    if (entry_type(e) != TYPE_LIST) return MOVE_WRONG_TYPE;
-    struct lp_value value = list_peek(e, m.from);
-    if (value.text.ptr) {
-        buf_append_slice(element, value.text);
-    } else {
-        char digits[NUM_I64_LEN_MAX + 1];
-        buf_append_slice(element, effect_int(digits, value.number));
-    }
-    return MOVE_READY;
-}
-
-static enum move_state look_target(struct call *c)
-{
-    const struct entry *e = ks_find(&c->ks, c->argv[2]);
-    return e && entry_type(e) != TYPE_LIST ? MOVE_WRONG_TYPE : MOVE_READY;
-}
-
-static void halves(struct call *c, struct slice element, struct move_half *take,
-                   struct move_half *give)
-{
-    struct move m = halves_args(c);
-    *take = (struct move_half){
-        .argv = {m.from == LIST_HEAD ? SLICE("LPOP") : SLICE("RPOP"), c->argv[1]}, .argc = 2};
-    *give = (struct move_half){
-        .argv = {m.to == LIST_HEAD ? SLICE("LPUSH") : SLICE("RPUSH"), c->argv[2], element},
-        .argc = 3};
-}
-
-static void finish(struct call *c, enum move_state source, enum move_state target,
-                   struct slice element)
-{
-    struct move m = halves_args(c);
-    if (source == MOVE_ABSENT) {
-        move_nothing(c, &m);
-    } else if (source == MOVE_WRONG_TYPE || target == MOVE_WRONG_TYPE) {
-        reply_error(&c->reply, ERR_WRONGTYPE);
-    } else {
-        c->dirty++;
-        reply_bulk_slice(&c->reply, element);
-        move_effect(c, &m);
-    }
-}
-
-const struct move_ops list_move_ops = {
-    .check = halves_check,
-    .look_source = look_source,
-    .look_target = look_target,
-    .halves = halves,
-    .finish = finish,
-};

@@ -162,69 +162,6 @@ void cmd_smove(struct call *c)
     move_member(c, from, to, &m);
 }
 
-/* ---- SMOVE in two shards (splitring/cmd/move.h) ----
- *
- * What is handed from the source to the other steps is whether it has the member: Redis looks at
- * the target's type even where there is nothing to move. Then both halves only look. */
-
-#define MOVES SLICE("1")
-#define STAYS SLICE("0")
-
-static bool halves_check(struct call *c)
-{
-    (void)c;
-    return true;
-}
-
-static enum move_state look_source(struct call *c, struct buf *element)
-{
-    const struct entry *e = ks_find(&c->ks, c->argv[1]);
-    if (!e) return MOVE_ABSENT;
-    if (entry_type(e) != TYPE_SET) return MOVE_WRONG_TYPE;
-    struct set_member m;
-    set_member_text(&m, c->argv[3]);
-    buf_append_slice(element, set_contains(e, &m) ? MOVES : STAYS);
-    return MOVE_READY;
-}
-
-static enum move_state look_target(struct call *c)
-{
-    const struct entry *e = ks_find(&c->ks, c->argv[2]);
-    return e && entry_type(e) != TYPE_SET ? MOVE_WRONG_TYPE : MOVE_READY;
-}
-
-static void halves(struct call *c, struct slice element, struct move_half *take,
-                   struct move_half *give)
-{
-    bool moves = slice_equal(element, MOVES);
-    *take = (struct move_half){.argv = {SLICE("SCARD"), c->argv[1]}, .argc = 2};
-    *give = (struct move_half){.argv = {SLICE("SCARD"), c->argv[2]}, .argc = 2};
-    if (!moves) return;
-    *take = (struct move_half){.argv = {SLICE("SREM"), c->argv[1], c->argv[3]}, .argc = 3};
-    *give = (struct move_half){.argv = {SLICE("SADD"), c->argv[2], c->argv[3]}, .argc = 3};
-}
-
-static void finish(struct call *c, enum move_state source, enum move_state target,
-                   struct slice element)
-{
-    bool wrong = source == MOVE_WRONG_TYPE || (source == MOVE_READY && target == MOVE_WRONG_TYPE);
-    if (wrong) {
-        reply_error(&c->reply, ERR_WRONGTYPE);
-    } else if (source == MOVE_ABSENT || !slice_equal(element, MOVES)) {
-        reply_int(&c->reply, 0);
-    } else {
-        c->dirty++;
-        effect_verbatim(c);
-        reply_int(&c->reply, 1);
-    }
-}
-
-const struct move_ops set_move_ops = {.check = halves_check,
-                                      .look_source = look_source,
-                                      .look_target = look_target,
-                                      .halves = halves,
-                                      .finish = finish};
-
 /* ---- reading ---- */
 
 void cmd_scard(struct call *c)

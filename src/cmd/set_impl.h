@@ -4,7 +4,6 @@
 #define SPLITRING_CMD_SET_IMPL_H
 
 #include "splitring/cmd/call.h"
-#include "splitring/cmd/move.h"
 #include "splitring/keyspace/set.h"
 
 static inline struct set_limits set_limits_of(const struct call *c)
@@ -28,7 +27,6 @@ static inline void set_reply_member(struct reply *r, struct set_member *m)
     else reply_bulk_int(r, m->number);
 }
 
-extern const struct move_ops set_move_ops;
 
 /* The whole set, or an empty one if e is NULL. */
 void set_reply_all(struct reply *r, const struct entry *e);

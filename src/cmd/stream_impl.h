@@ -63,11 +63,4 @@ void stream_effect_claim(struct call *c, struct slice key, struct slice group,
 void stream_effect_setid(struct call *c, struct slice key, struct slice group,
                          const struct stream_group *g);
 
-/* ---- for the dispatcher ---- */
-
-/* Copies XREAD or XREADGROUP's arguments with those streams only for which keep is true (by their
- * position among the streams): to run it again on one shard. `out` has room for argc. Returns the
- * new argc; 0: the arguments are malformed. */
-int stream_read_subset(const struct slice *argv, int argc, const bool *keep, struct slice *out);
-
 #endif

@@ -88,24 +88,6 @@ static bool parse(struct call *c, struct read_args *a, bool group)
     return false;
 }
 
-int stream_read_subset(const struct slice *argv, int argc, const bool *keep, struct slice *out)
-{
-    int at = 1, count = 0;
-    for (; at < argc && !slice_is_word(argv[at], "STREAMS"); at++) {
-        if (slice_is_word(argv[at], "GROUP")) at += 2;
-        else if (!slice_is_word(argv[at], "NOACK")) at++;
-    }
-    int streams = (argc - at - 1) / 2;
-    if (at >= argc || streams < 1 || (argc - at - 1) % 2) return 0;
-    for (int i = 0; i <= at; i++) out[count++] = argv[i];
-    for (int half = 0; half < 2; half++) {
-        for (int i = 0; i < streams; i++) {
-            if (keep[i]) out[count++] = argv[at + 1 + half * streams + i];
-        }
-    }
-    return count;
-}
-
 /* ---- looking ---- */
 
 static bool no_group(struct call *c, const struct read_args *a, int i)

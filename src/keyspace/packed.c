@@ -16,12 +16,6 @@
 
 enum form entry_form(const struct entry *e) { return (enum form)entry_encoding_of(e); }
 
-void entry_set_form(struct entry *e, enum form form)
-{
-    dcheck(form != FORM_OBJECT && !kind_is_object(e->kind));
-    e->kind = ENTRY_KIND(entry_type_of(e), form);
-}
-
 struct slice entry_packed(const struct entry *e)
 {
     dcheck(!kind_is_object(e->kind));

@@ -85,12 +85,6 @@ void shard_set_modified_hook(struct shard *shard,
     shard->modified_ctx = ctx;
 }
 
-void shard_set_object_ops(struct shard *shard, enum value_type type, const struct object_ops *ops)
-{
-    check((unsigned)type < ARRAY_COUNT(shard->objects));
-    shard->objects[type] = ops;
-}
-
 void shard_set_events(struct shard *shard, uint32_t classes, const struct event_sink *sink)
 {
     shard->event_classes = sink ? classes : 0;

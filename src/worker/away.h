@@ -3,13 +3,12 @@
 #ifndef SPLITRING_SRC_WORKER_AWAY_H
 #define SPLITRING_SRC_WORKER_AWAY_H
 
-#include "splitring/cmd/handlers.h"
 #include "txn.h"
 
 /* A command that asks another server, and has keys: it always runs as a transaction on copies. */
 static inline bool away_may(const struct op *op)
 {
-    return op->cmd && op->cmd->handler == cmd_migrate && op->key;
+    return op->cmd && unlikely(op->cmd->split == SPLIT_AWAY) && op->key;
 }
 /* Begins what t->away wants; txn_resume() follows. False: it cannot be reached, t->away says so. */
 bool away_start(struct txn *t);

@@ -31,7 +31,11 @@ void block_register(struct worker *w, struct waiter *v, shard_id s);
 /* ---- at the client's worker ---- */
 
 /* May this command make its client wait? */
-bool block_may(const struct op *op);
+bool block_may_slow(const struct op *op);
+static inline bool block_may(const struct op *op)
+{
+    return unlikely(op->cmd && op->cmd->flags & CMD_BLOCKING) && block_may_slow(op);
+}
 /* Runs a blocking command whose shards are all held; the client waits if it finds nothing. */
 void block_run(struct worker *w, const struct op *op, struct exec *x);
 /* A transaction that found nothing waits: true, its parts have been told to register; false: its

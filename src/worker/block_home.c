@@ -14,6 +14,7 @@
 #include "exec.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
+#include "splitring/cmd/block_args.h"
 
 void waiter_drop(struct waiter *v)
 {
@@ -77,13 +78,11 @@ instant_ms block_next(const struct worker *w)
 
 /* ---- waiting ---- */
 
-bool block_may(const struct op *op)
+bool block_may_slow(const struct op *op)
 {
-    if (likely(!op->cmd || !(op->cmd->flags & CMD_BLOCKING))) return false; /* NULL: unknown */
-    if (!(op->cmd->acl & ACL_STREAM)) return true;
-    for (int i = 1; i < op->argc && !slice_is_word(op->argv[i], "streams"); i++)
-        if (slice_is_word(op->argv[i], "block")) return true;
-    return false;
+    bool block = true;
+    if (op->cmd->acl & ACL_STREAM) (void)block_streams_at(op->argv, op->argc, &block);
+    return block;
 }
 
 /* Arguments that read differently from now on (XREAD's `$`). */
@@ -157,12 +156,19 @@ void block_run(struct worker *w, const struct op *op, struct exec *x)
     block_start_here(t);
 }
 
-bool block_start_here(struct txn *t)
+/* False: its client has gone. */
+static bool begin(struct txn *t)
 {
     if (t->conn->flags & CONN_CLOSING) return t->block.wanted = false;
     replace_args(t);
     t->waiter = block_prepare(t);
     settle(t, t->waiter);
+    return true;
+}
+
+bool block_start_here(struct txn *t)
+{
+    if (!begin(t)) return false;
     for (unsigned i = 0; i < t->part_count; i++)
         block_register(t->home, t->waiter, t->parts[i].shard);
     return true;
@@ -170,10 +176,7 @@ bool block_start_here(struct txn *t)
 
 bool block_start(struct txn *t)
 {
-    if (t->conn->flags & CONN_CLOSING) return false;
-    replace_args(t);
-    t->waiter = block_prepare(t);
-    settle(t, t->waiter);
+    if (!begin(t)) return false;
     for (unsigned i = 0; i < t->part_count; i++) {
         t->parts[i].granted = false;
         t->parts[i].waiter = t->waiter;

@@ -116,7 +116,7 @@ static void op_keys(struct worker *w, struct op *op)
     op->shard = op->mask & (op->mask - 1) ? OP_MANY : (int16_t)__builtin_ctz(op->mask);
 }
 
-static void op_route(struct worker *w, struct op *op, struct group *g)
+static void op_route(struct worker *w, struct op *op)
 {
     const struct command *cmd = op->cmd;
     op->key = NULL;
@@ -139,8 +139,6 @@ static void op_route(struct worker *w, struct op *op, struct group *g)
         op->shard = w->hub->count == 1 ? 0 : OP_ALL;
         break;
     }
-    g->mask |= op->mask;
-    if (cmd->flags & CMD_SLOW) g->slow_mask |= op->mask;
 }
 
 /* Everything that Redis' processCommand refuses before it runs. */
@@ -158,11 +156,11 @@ static void op_judge(struct worker *w, struct op *op, struct group *g)
         op->error = OP_NOAUTH;
     else if (unlikely(conn_subscribed(c)) && c->proto == 2 && !local_while_subscribed(op->cmd))
         op->error = OP_SUBSCRIBED;
-    else if (unlikely(c->flags & CONN_MULTI)) {
-        multi_judge(w, op);
+    else {
+        op_route(w, op);
+        if (unlikely(c->flags & CONN_MULTI)) multi_judge(w, op);
         g->mask |= op->mask;
-    } else {
-        op_route(w, op, g);
+        if (op->cmd->flags & CMD_SLOW) g->slow_mask |= op->mask;
     }
 }
 
@@ -399,7 +397,7 @@ static bool run_exec(struct worker *w, struct group *g, struct op *op)
 {
     struct conn *c = op->conn;
     if ((op->mask & w->held) != op->mask || !multi_is_free(w, c)) return false;
-    if (multi_run(w, c, &c->out)) return true;
+    if (multi_run(w, c, op->cmd, &c->out)) return true;
     c->flags |= CONN_WAITING;
     worker_unhold_all(w); /* what is left may take long or call the system */
     multi_continue(c);

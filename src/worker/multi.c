@@ -43,30 +43,10 @@ void multi_end(struct conn *c)
 
 /* ---- queueing ---- */
 
-/* Which shards EXEC will need for it. Known when it is judged, not when it is queued: EXEC may be
- * judged in the same group. Judging twice (a connection that was put off) adds nothing. Malformed
- * commands need none: their handler says why. */
-static void note_shards(struct worker *w, struct multi *m, const struct op *op)
-{
-    m->writes |= (op->cmd->flags & CMD_WRITE) != 0;
-    enum route route = command_route(op->cmd, op->argv, op->argc);
-    if (route == ROUTE_ALL || route == ROUTE_SHARD) m->whole = true;
-    if (route == ROUTE_CHANNEL) m->mask |= 1u << hub_shard_of(w->hub, op->argv[1]);
-    if (route != ROUTE_KEYS) return;
-    struct key_ref *refs = mem_alloc((size_t)op->argc * sizeof *refs);
-    int count = command_keys(op->cmd, op->argv, op->argc, refs);
-    for (int i = 0; i < count; i++) m->mask |= 1u << hub_shard_of(w->hub, op->argv[refs[i].pos]);
-    if (count <= 0) m->mask |= 1u << w->id;
-    mem_free(refs);
-}
-
 void multi_judge(struct worker *w, struct op *op)
 {
     const struct command *cmd = op->cmd;
     struct multi *m = op->conn->multi;
-    op->key = NULL;
-    op->mask = 0;
-    op->shard = OP_LOCAL;
     if (cmd->handler == cmd_exec && !m->broken) {
         op->shard = OP_EXEC;
         op->mask = m->mask | (op->conn->watch ? op->conn->watch->mask : 0);
@@ -83,8 +63,15 @@ void multi_judge(struct worker *w, struct op *op)
         op->shard = OP_ERROR;
         op->error = OP_NO_MULTI;
     } else {
+        /* EXEC may be judged in this same group: what it needs is noted now, not when this is
+         * queued. Noting twice (a connection that was put off) adds nothing. */
+        enum route route = command_route(cmd, op->argv, op->argc);
+        m->whole |= route == ROUTE_ALL || route == ROUTE_SHARD;
+        m->writes |= (cmd->flags & CMD_WRITE) != 0;
+        m->mask |= op->mask;
         op->shard = OP_QUEUE;
-        note_shards(w, m, op);
+        op->mask = 0;
+        op->key = NULL;
     }
 }
 
@@ -280,14 +267,14 @@ static void run_all(struct worker *w, struct conn *c, struct multi *m, struct bu
     if (w->held) block_serve(w, (shard_id)__builtin_ctz(w->held));
 }
 
-bool multi_run(struct worker *w, struct conn *c, struct buf *out)
+bool multi_run(struct worker *w, struct conn *c, const struct command *exec, struct buf *out)
 {
     struct multi *m = c->multi;
     struct reply reply = {.out = out, .proto = c->proto};
     bool dirty = watch_is_dirty(w, c->watch, w->now) &&
                  !(w->hub->faults & FAULT_WATCH_IGNORED);
     counter_add(&w->pub->commands, 1);
-    counter_add(&w->pub->calls[command_by_name(SLICE("exec"))->id], 1);
+    counter_add(&w->pub->calls[exec->id], 1);
     watch_end(c);
     c->flags &= ~(uint32_t)CONN_MULTI;
     if (m->broken) { /* by a command of the same group */

@@ -30,7 +30,7 @@ struct multi {
 
 void multi_free(struct multi *m);
 void multi_end(struct conn *c); /* back to commands that run at once */
-/* Is this op to be queued (or refused) instead of run? Sets its kind. */
+/* Is this op, which has been routed, to be queued (or refused) instead of run? Sets its kind. */
 void multi_judge(struct worker *w, struct op *op);
 void multi_queue(struct op *op);
 /* A command was refused while queueing. */
@@ -42,7 +42,7 @@ void multi_lock_keys(struct worker *w, struct conn *c, shard_id s, struct lock_r
 size_t multi_key_count(const struct conn *c); /* upper bound, for the request's nodes */
 /* Everything is at hand: runs the queue; the reply goes into `out`. False: some commands are made
  * later (multi_continue), the connection waits, nothing is in `out`. m is freed in time. */
-bool multi_run(struct worker *w, struct conn *c, struct buf *out);
+bool multi_run(struct worker *w, struct conn *c, const struct command *exec, struct buf *out);
 /* From conn_resume: what the running EXEC waited for has been answered. */
 void multi_continue(struct conn *c);
 

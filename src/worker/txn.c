@@ -5,8 +5,7 @@
  *                                        ▼ lowest refusal, release others │
  *        LOCK shard by shard, ascending, waiting in each queue ───────────┤
  *                                                                         ▼  lock point
- *        read-only: RELEASE all, answer          writes: WRITE (and release) to all, answer when
- * done
+ *        read-only: RELEASE all, answer     writes: WRITE (and release) to all, answer when done
  *
  * Split commands (MGET, DEL, MSET …) run at each shard on that shard's keys: readers in the
  * granting hop, writers in the write hop. Commands that take the first of their keys that exists
@@ -265,8 +264,7 @@ void txn_finish(struct txn *t, struct buf *out)
     conn_resume(c);
 }
 
-/* Every write has been answered. */
-static void written(struct txn *t)
+void txn_written(struct txn *t)
 {
     struct buf out = {0};
     if (unlikely(t->waiter) && block_settled(t)) return;
@@ -342,7 +340,7 @@ static void send_writes(struct txn *t)
         part->granted = false;
         txn_part_send(t, part, part_writes(t, part) ? MSG_TXN_WRITE : MSG_TXN_RELEASE);
     }
-    if (t->pending == 0) written(t);
+    if (t->pending == 0) txn_written(t);
 }
 
 /* All locks are held: here the transaction happens. */
@@ -357,8 +355,7 @@ static void lock_point(struct txn *t)
     t->phase = TXN_PHASE_WRITE;
     run_at_home(t);
     if (unlikely(t->block.wanted)) {
-        if (block_start(t)) return;
-        t->block.wanted = false; /* the client has gone */
+        if (block_start(t)) return; /* else the client has gone */
     }
     if (unlikely(t->away.wanted)) {
         if (away_start(t)) return;
@@ -423,7 +420,7 @@ void txn_answered(struct worker *w, struct txn_part *part)
         break;
     case TXN_PHASE_ORDERED: lock_next(t); break;
     case TXN_PHASE_WRITE:
-        if (t->pending == 0) written(t);
+        if (t->pending == 0) txn_written(t);
         break;
     }
 }
@@ -501,8 +498,7 @@ static void write_part(struct worker *w, struct txn_part *part)
     if (unlikely(t->block.wanted)) block_register(w, t->waiter, part->shard);
 }
 
-/* Who waits for a key that this part gives up goes before whatever waits for its lock. */
-static void release_part(struct worker *w, struct txn_part *part)
+void txn_release_part(struct worker *w, struct txn_part *part)
 {
     if (unlikely(shard_waiters(w->hub->shards[part->shard]))) {
         for (int k = 0; k < part->key_count; k++)
@@ -534,71 +530,25 @@ void txn_hop(struct worker *w, uint32_t kind, struct txn_part *part)
         break;
     case MSG_TXN_WRITE:
         write_part(w, part);
-        release_part(w, part);
+        txn_release_part(w, part);
         answer(w, part, TXN_DONE);
         break;
     case MSG_TXN_REGISTER:
         if (unlikely(w->hub->faults & FAULT_REGISTER_LATE) && part->lock.state == LOCK_HELD) {
-            release_part(w, part);
+            txn_release_part(w, part);
             worker_send(w, w->id, MSG_TXN_REGISTER, part);
             break;
         }
         block_register(w, part->waiter, part->shard);
-        release_part(w, part);
+        txn_release_part(w, part);
         txn_drop(part->txn);
         break;
     case MSG_TXN_RELEASE:
-        release_part(w, part);
+        txn_release_part(w, part);
         txn_drop(part->txn);
         break;
     default: check(false);
     }
-}
-
-/* ---- at all shards at once ---- */
-
-static void run_held(struct worker *w, struct txn *t)
-{
-    t->x.out = &t->reply;
-    t->x.block = t->x.cmd->flags & CMD_BLOCKING ? &t->block : NULL;
-    counter_next_shared(&t->refs_left); /* a waiter may be served before this ends */
-    bool later = false;
-    if (t->is_exec)
-        later = !multi_run(w, t->conn, &t->reply);
-    else
-        exec_many(w, &t->x);
-    bool waits = t->block.wanted && block_start_here(t);
-    for (unsigned i = 0; i < t->part_count; i++) {
-        t->parts[i].granted = false;
-        release_part(w, &t->parts[i]);
-    }
-    if (later) {
-        struct conn *c = t->conn;
-        worker_unhold_all(w);
-        txn_drop(t); /* the coordinator's own */
-        conn_resume(c);
-    } else if (!waits) {
-        written(t);
-    }
-    txn_drop(t);
-}
-
-bool txn_run_held(struct worker *w)
-{
-    struct list *link, again;
-    list_init(&again);
-    while ((link = list_pop_front(&w->possess)) != NULL) {
-        struct txn *t = CONTAINER_OF(link, struct txn, held_link);
-        uint32_t mask = 0;
-        for (unsigned i = 0; i < t->part_count; i++) mask |= 1u << t->parts[i].shard;
-        if (worker_hold_all(w, mask, false))
-            run_held(w, t);
-        else
-            list_push_back(&again, &t->held_link);
-        worker_unhold_all(w);
-    }
-    while ((link = list_pop_front(&again)) != NULL) list_push_back(&w->possess, link);
-    return !list_empty(&w->possess);
 }
 
 bool txn_run_local(struct worker *w)

@@ -95,6 +95,11 @@ void txn_answered(struct worker *w, struct txn_part *part);
 /* Acts of the coordinator's own shard; true if there were any. */
 bool txn_run_local(struct worker *w);
 
+/* Every write has been answered: so is the client. Thread: the coordinator. */
+void txn_written(struct txn *t);
+/* Gives the part's locks up; who waits for one of its keys is served before whoever waits for the
+ * lock. Thread: holder of part->shard. */
+void txn_release_part(struct worker *w, struct txn_part *part);
 /* TXN_HELD that have their locks and wait for their shards; true if some still do. */
 bool txn_run_held(struct worker *w);
 

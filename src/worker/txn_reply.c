@@ -145,6 +145,7 @@ void txn_combine(const struct command *cmd, int key_count, struct txn_part *part
     case SPLIT_PICK: combine_pick(parts, count, rng, &reply); break;
     case SPLIT_NONE:
     case SPLIT_FIRST:
-    case SPLIT_MOVE: check(false);
+    case SPLIT_MOVE:
+    case SPLIT_AWAY: check(false);
     }
 }

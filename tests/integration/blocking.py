@@ -102,6 +102,14 @@ class Waiting(support.ServerTest):
         self.control.ok("XGROUP", "DESTROY", "s1", "g")
         self.assertTrue(two.raw().startswith(b"-NOGROUP"))
 
+    def test_a_group_called_streams(self):
+        """The word may be a name; BLOCK behind it is still an option."""
+        self.control.ok("XGROUP", "CREATE", "s1", "streams", "$", "MKSTREAM")
+        reader = self.waits("XREADGROUP", "GROUP", "streams", "block", "BLOCK", "0", "STREAMS",
+                            "s1", ">")
+        self.control.ok("XADD", "s1", "1-1", "f", "v")
+        self.assertEqual(reader.value(), [[b"s1", [[b"1-1", [b"f", b"v"]]]]])
+
     def test_served_by_a_transaction_after_all_its_writes(self):
         client = self.waits("BLPOP", "l1", "l2", "0")
         answers = self.control.pipeline([

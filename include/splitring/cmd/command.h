@@ -31,7 +31,8 @@ enum split {
     SPLIT_PICK,  /* as SUM, one of the replies that are not nil (RANDOMKEY) */
     SPLIT_FIRST, /* runs where the first of its keys lives that exists, in argument order; keys of
                     other shards read as absent there (LMPOP, BLPOP, ZMPOP, BZPOPMIN) */
-    SPLIT_MOVE   /* one element goes from the first key to the second (LMOVE, SMOVE) */
+    SPLIT_MOVE,  /* as NONE; who waits, waits for the first key only (LMOVE, SMOVE) */
+    SPLIT_AWAY   /* as NONE, always on copies: it asks another server meanwhile (MIGRATE) */
 };
 
 enum command_flag {

@@ -47,9 +47,6 @@ struct object {
     const struct object_ops *ops;
 };
 
-/* The ops of a type whose images are loaded here; the built-in types are known from the start. */
-void shard_set_object_ops(struct shard *shard, enum value_type type, const struct object_ops *ops);
-
 /* ---- memory ---- */
 
 /* Blocks that belong to a shard: its slab's 8-byte classes up to SLAB_BLOCK_MAX, else
@@ -81,8 +78,6 @@ struct entry *ks_put_object(struct ks *ks, struct slice key, struct object *obje
 /* Makes the packed value `len` bytes long; bytes up to the shorter length stay, new ones are
  * undefined. TTL and LRU stay; *e may move. The bytes, or NULL: no memory, nothing has changed. */
 char *ks_packed_resize(struct ks *ks, struct slice key, struct entry **e, size_t len) WARN_UNUSED;
-/* Another form for the same bytes' place (LISTPACK to LISTPACK_EX and back): not to FORM_OBJECT. */
-void entry_set_form(struct entry *e, enum form form);
 
 /* A packed listpack to be edited with lp_* (data/listpack.h): lp.bytes and entry follow the moves.
  * key as the command got it (its hash is known by pointer identity), valid as long as p is. */

@@ -6,7 +6,6 @@
 
 #include "script.h"
 #include "splitring/base/mem.h"
-#include "splitring/cmd/move.h"
 
 #define OK "+OK\r\n"
 #define ONE ":1\r\n"
@@ -167,58 +166,5 @@ Test(list, encodings)
     cr_assert_str_eq(handler_run_line(&w, "RPOP l"), "$1\r\n3\r\n");
     cr_assert_str_eq(handler_run_line(&w, "OBJECT ENCODING l"), LISTPACK);
     cr_assert_str_eq(handler_run_line(&w, "LSET l 7 x"), "-ERR index out of range\r\n");
-    handler_deinit(&w);
-}
-
-/* ---- moving in halves ---- */
-
-static struct call a_call(struct handler_world *w, const struct slice *argv, int argc)
-{
-    bool missing;
-    w->out.len = 0;
-    return (struct call){.cmd = command_find(argv, argc, &missing),
-                         .argv = argv,
-                         .argc = argc,
-                         .ks = {.shard = w->shards[0], .shard_count = 1, .now = w->now},
-                         .reply = {.out = &w->out, .proto = 2},
-                         .rng = &w->rng,
-                         .env = &w->env};
-}
-
-Test(list, halves)
-{
-    struct handler_world w;
-    struct slice argv[] = {SLICE("LMOVE"), SLICE("x"), SLICE("y"), SLICE("left"), SLICE("RIGHT")};
-    struct buf element = {0};
-    struct move_half take, give;
-    handler_init(&w, 1, 1);
-    struct call c = a_call(&w, argv, 5);
-    const struct move_ops *ops = move_ops_of(c.cmd);
-    cr_assert_not_null(ops);
-    cr_assert(ops->check(&c));
-    cr_assert_eq(ops->look_source(&c, &element), MOVE_ABSENT);
-    ops->finish(&c, MOVE_ABSENT, MOVE_READY, SLICE(""));
-    buf_append_char(&w.out, '\0');
-    cr_assert_str_eq(w.out.ptr, NIL);
-
-    (void)handler_run_line(&w, "RPUSH x 12 b");
-    c = a_call(&w, argv, 5);
-    cr_assert_eq(ops->look_source(&c, &element), MOVE_READY);
-    cr_assert(slice_equal(buf_slice(&element), SLICE("12")));
-    cr_assert_eq(ops->look_target(&c), MOVE_READY);
-    ops->halves(&c, buf_slice(&element), &take, &give);
-    cr_assert(take.argc == 2 && slice_equal(take.argv[0], SLICE("LPOP")));
-    cr_assert(slice_equal(take.argv[1], SLICE("x")));
-    cr_assert(give.argc == 3 && slice_equal(give.argv[0], SLICE("RPUSH")));
-    cr_assert(slice_equal(give.argv[1], SLICE("y")) && slice_equal(give.argv[2], SLICE("12")));
-    ops->finish(&c, MOVE_READY, MOVE_READY, buf_slice(&element));
-    cr_assert_eq(c.dirty, 1);
-
-    (void)handler_run_line(&w, "SET y 1");
-    c = a_call(&w, argv, 5);
-    cr_assert_eq(ops->look_target(&c), MOVE_WRONG_TYPE);
-    argv[3] = SLICE("foo");
-    cr_assert_not(ops->check(&c));
-    buf_deinit(&element);
     handler_deinit(&w);
 }

@@ -5,7 +5,6 @@
 
 #include "script.h"
 #include "splitring/base/mem.h"
-#include "splitring/cmd/move.h"
 
 #define ONE ":1\r\n"
 #define ZERO ":0\r\n"
@@ -477,62 +476,4 @@ Test(set, memory_is_counted)
     handler_run_line(&w, "DEL s");
     cr_assert_eq(shard_stats_of(w.shards[0])->bytes, before);
     handler_deinit(&w);
-}
-
-/* SMOVE in halves, as over two shards, leaves and replies what the whole command does. */
-static void move_in_halves(const char *first, const char *second, const char *member)
-{
-    struct handler_world whole, halved;
-    struct buf out = {0}, element = {0}, expected = {0}, got = {0};
-    handler_init(&whole, 1, 3);
-    handler_init(&halved, 1, 3);
-    struct slice argv[] = {SLICE("SMOVE"), SLICE("a"), SLICE("b"), slice_str(member)};
-    const char *lines[] = {first, second};
-    for (size_t i = 0; i < 2 && lines[i]; i++) {
-        (void)handler_run_line(&whole, lines[i]);
-        (void)handler_run_line(&halved, lines[i]);
-    }
-    bool missing;
-    struct call c = {.cmd = command_find(argv, 4, &missing),
-                     .argv = argv,
-                     .argc = 4,
-                     .ks = {.shard = halved.shards[0], .shard_count = 1, .now = halved.now},
-                     .reply = {.out = &out, .proto = 2},
-                     .env = &halved.env};
-    const struct move_ops *ops = move_ops_of(c.cmd);
-    cr_assert(ops && ops->check(&c));
-    enum move_state source = ops->look_source(&c, &element), target = MOVE_READY;
-    if (source == MOVE_READY) target = ops->look_target(&c);
-    if (source == MOVE_READY && target == MOVE_READY) {
-        struct move_half take, give;
-        ops->halves(&c, buf_slice(&element), &take, &give);
-        halved.expect_effects = false;
-        (void)handler_run(&halved, give.argc, give.argv);
-        (void)handler_run(&halved, take.argc, take.argv);
-    }
-    ops->finish(&c, source, target, buf_slice(&element));
-    const char *reply = handler_run(&whole, 4, argv);
-    cr_assert(slice_equal(buf_slice(&out), slice_str(reply)), "%s: %s", first, reply);
-    cr_assert_eq(c.dirty > 0, whole.dirty > 0);
-    handler_dump(&whole, &expected);
-    handler_dump(&halved, &got);
-    cr_assert(slice_equal(buf_slice(&expected), buf_slice(&got)), "%s", first);
-    buf_deinit(&out);
-    buf_deinit(&element);
-    buf_deinit(&expected);
-    buf_deinit(&got);
-    handler_deinit(&whole);
-    handler_deinit(&halved);
-}
-
-Test(set, moving_in_halves)
-{
-    move_in_halves("SADD a x y", "SADD b z", "x");
-    move_in_halves("SADD a x", "SADD b x", "x");
-    move_in_halves("SADD a x", NULL, "x");
-    move_in_halves("SADD a y", "SADD b z", "x");
-    move_in_halves("SADD a y", "SET b z", "x");
-    move_in_halves("SADD a x", "SET b z", "x");
-    move_in_halves("SET a x", "SADD b z", "x");
-    move_in_halves("SET b z", NULL, "x");
 }

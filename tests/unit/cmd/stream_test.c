@@ -8,6 +8,7 @@
 #include "cmd/stream_impl.h"
 #include "script.h"
 #include "splitring/base/mem.h"
+#include "splitring/cmd/block_args.h"
 
 #define OK "+OK\r\n"
 #define NIL "$-1\r\n"
@@ -276,17 +277,24 @@ Test(stream, waiting)
     handler_deinit(&w);
 }
 
-Test(stream, arguments_for_one_shard)
+/* What is run for a waiter whose stream "b" is ready; a group and a consumer may bear any name. */
+Test(stream, arguments_of_a_waiter)
 {
-    struct slice argv[] = {SLICE("XREADGROUP"), SLICE("GROUP"), SLICE("streams"), SLICE("c"),
-                           SLICE("BLOCK"), SLICE("0"), SLICE("NOACK"), SLICE("Streams"), SLICE("a"),
+    struct slice argv[] = {SLICE("XREADGROUP"), SLICE("GROUP"), SLICE("streams"), SLICE("block"),
+                           SLICE("COUNT"), SLICE("2"), SLICE("NOACK"), SLICE("Streams"), SLICE("a"),
                            SLICE("b"), SLICE("STREAMS"), SLICE(">"), SLICE("0"), SLICE("1")};
-    struct slice out[ARRAY_COUNT(argv)];
-    bool keep[] = {true, false, true};
+    const char *expected[] = {"Streams", "b", "0"};
     int argc = (int)ARRAY_COUNT(argv);
-    cr_assert_eq(stream_read_subset(argv, argc, keep, out), 12);
-    const char *expected[] = {"Streams", "a", "STREAMS", ">", "1"};
-    for (int i = 0; i < 5; i++) cr_assert(slice_equal(out[7 + i], slice_str(expected[i])));
-    cr_assert_eq(stream_read_subset(argv, argc - 1, keep, out), 0);
-    cr_assert_eq(stream_read_subset(argv, 6, keep, out), 0);
+    bool missing, block;
+    struct block_args args;
+    cr_assert_eq(block_streams_at(argv, argc, &block), 7);
+    cr_assert_not(block);
+    block_args_init(&args, command_find(argv, argc, &missing), argv, argc, 9);
+    cr_assert_eq(args.argc, 10);
+    for (int i = 0; i < 3; i++) cr_assert(slice_equal(args.argv[7 + i], slice_str(expected[i])));
+    block_args_deinit(&args);
+    argv[4] = SLICE("BLOCK");
+    cr_assert_eq(block_streams_at(argv, argc, &block), 7);
+    cr_assert(block);
+    cr_assert_eq(block_streams_at(argv, 7, &block), 7);
 }
