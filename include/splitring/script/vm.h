@@ -1,6 +1,6 @@
-/* A Lua VM and the scripts it runs: one per worker. It knows Redis' Lua face (the redis.* functions,
- * the sandbox, the conversions of replies) and nothing of keys, shards or connections: those it asks
- * of its host.
+/* A Lua VM and the scripts it runs: one per worker. It knows Redis' Lua face (the redis.*
+ * functions, the sandbox, the conversions of replies) and nothing of keys, shards or connections:
+ * those it asks of its host.
  *
  * A run is a coroutine. It goes on until it ends, until the host wants it to pause (a long script
  * runs in slices, between which the worker does its other work), or until the host stops it for good
@@ -27,7 +27,9 @@ enum script_flag {
     SCRIPT_COMPAT = 1u << 5      /* no shebang: flags are not declared */
 };
 
-enum script_log_level { SCRIPT_LOG_DEBUG, SCRIPT_LOG_VERBOSE, SCRIPT_LOG_NOTICE, SCRIPT_LOG_WARNING };
+enum script_log_level {
+    SCRIPT_LOG_DEBUG, SCRIPT_LOG_VERBOSE, SCRIPT_LOG_NOTICE, SCRIPT_LOG_WARNING
+};
 
 enum script_pulse {
     SCRIPT_GO_ON,
@@ -67,8 +69,7 @@ enum script_outcome {
     SCRIPT_STOPPED  /* the host's call said false; nothing has been written */
 };
 
-/* seed: of math.random (reseeded the same at the start of every run, as Redis does). NULL: no
- * memory. */
+/* math.random starts the same in every run, as in Redis. NULL: no memory. */
 struct script_vm *script_vm_new(void);
 void script_vm_free(struct script_vm *vm);
 size_t script_vm_bytes(const struct script_vm *vm);
@@ -90,8 +91,7 @@ void script_flush(struct script_vm *vm);
 
 /* Runs until it ends, pauses or is stopped. *run is set only for SCRIPT_PAUSED. The reply is in
  * out->proto. keys and args are copied into Lua at once. Several runs of one VM may be paused at
- * the same time; within call() another run may be started (no: redis.call of EVAL is refused by the
- * host). */
+ * the same time; within call() none is started (the host refuses EVAL there). */
 enum script_outcome script_start(struct script_vm *vm, struct script *script,
                                  const struct slice *keys, int key_count, const struct slice *args,
                                  int arg_count, const struct script_host *host, void *ctx,
