@@ -3,8 +3,8 @@
  * those it asks of its host.
  *
  * A run is a coroutine. It goes on until it ends, until the host wants it to pause (a long script
- * runs in slices, between which the worker does its other work), or until the host stops it for good
- * (it asked for a key that its host does not hold: everything is undone and runs again elsewhere).
+ * runs in slices, between which the worker does its other work), or until the host stops it for
+ * good (it asked for a key that is not held: everything is undone and runs again elsewhere).
  *
  * Sources: https://redis.io/docs/latest/develop/programmability/lua-api/ and eval-intro/,
  * functions-intro/; behaviour and error texts of Redis 7.2.
