@@ -1,0 +1,12 @@
+/* The C modules that scripts find in their globals. Each opener leaves its module's table on the
+ * stack and touches no global: who builds the sandbox decides what it is called there.
+ * Thread: owner (of the lua_State). */
+#ifndef SPLITRING_SCRIPT_LIB_H
+#define SPLITRING_SCRIPT_LIB_H
+
+#include <lua.h>
+
+int luaopen_splitring_cmsgpack(lua_State *L);
+int luaopen_splitring_struct(lua_State *L);
+
+#endif
