@@ -4,9 +4,9 @@
 #ifndef SPLITRING_SCRIPT_LIB_H
 #define SPLITRING_SCRIPT_LIB_H
 
-#include <lua.h>
+struct lua_State;
 
-int luaopen_splitring_cmsgpack(lua_State *L);
-int luaopen_splitring_struct(lua_State *L);
+int luaopen_splitring_cmsgpack(struct lua_State *L);
+int luaopen_splitring_struct(struct lua_State *L);
 
 #endif
