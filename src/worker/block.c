@@ -73,7 +73,8 @@ void block_mark(struct worker *w, shard_id s, db_id db, struct slice key)
 static bool waits_twice(const struct waiter *v, unsigned n)
 {
     for (unsigned i = 0; i < n; i++)
-        if (v->nodes[i].key == v->nodes[n].key) return true;
+        if (v->nodes[i].shard == v->nodes[n].shard && v->nodes[i].key == v->nodes[n].key)
+            return true;
     return false;
 }
 
@@ -85,7 +86,7 @@ void block_register(struct worker *w, struct waiter *v, shard_id s)
     for (unsigned i = 0; i < v->node_count; i++) {
         struct waiter_node *node = &v->nodes[i];
         struct slice key = t->argv[node->pos];
-        if (hub_shard_of(w->hub, key) != s) continue;
+        if (node->shard != s) continue;
         node->key = keyed_take(&waiting->keys, hash_key(key, w->hub->seed), t->x.db, key);
         if (waits_twice(v, i)) node->key = NULL;
         else list_push_back(&node->key->nodes, &node->link);
@@ -98,7 +99,7 @@ static void unregister(struct worker *w, struct waiter *v, shard_id s)
 {
     for (unsigned i = 0; i < v->node_count; i++) {
         struct waiter_node *node = &v->nodes[i];
-        if (!node->key || hub_shard_of(w->hub, v->txn->argv[node->pos]) != s) continue;
+        if (node->shard != s || !node->key) continue;
         list_remove(&node->link);
         keyed_drop_if_empty(&w->hub->waiting[s].keys, node->key);
         node->key = NULL;

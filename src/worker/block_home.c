@@ -109,6 +109,7 @@ struct waiter *block_prepare(struct txn *t)
         list_init(&v->nodes[i].link);
         v->nodes[i].waiter = v;
         v->nodes[i].pos = t->refs[i].pos;
+        v->nodes[i].shard = hub_shard_of(t->home->hub, t->argv[t->refs[i].pos]);
         if (t->x.cmd->split == SPLIT_MOVE && i > 0) v->node_count = 1; /* the source's only */
     }
     return v;

@@ -15,10 +15,13 @@ enum waiter_state {
 };
 
 struct waiter_node {
-    struct list link;        /* in the key's FIFO. Thread: holder of the key's shard */
+    /* holder of the key's shard only: holders of other shards are at the other nodes meanwhile */
+    struct list link;        /* in the key's FIFO */
     struct keyed_list *key;  /* NULL: in none */
+    /* constant */
     struct waiter *waiter;
     int pos;                 /* of the key in argv */
+    shard_id shard;          /* where the key lives */
 };
 
 struct waiter {
