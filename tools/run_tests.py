@@ -8,6 +8,7 @@ A *job* is one test program in one setting, e.g. `release/unit/mailbox`, `tsan/s
               every number of workers and I/O engine. A line `# matrix: WORD…` in a file narrows it:
               once     once per variant, with the server's defaults
               release  not against the sanitizer build
+             tsan     also against the ThreadSanitizer build
               alone    nothing beside it (for tests that measure time)
 
 Two jobs run at a time (the machine has two cores); ThreadSanitizer's and `alone` ones run alone.
@@ -59,6 +60,7 @@ ENGINES = ("io_uring", "epoll")
 MATRIX = {
     "release": [(w, e) for w in WORKERS for e in ENGINES],
     "asan": [(2, e) for e in ENGINES],
+    "tsan": [(4, "io_uring"), (2, "epoll")],  # files that ask for it
 }
 
 SETTING_VARIABLES = ("SPLITRING_THREADS", "SPLITRING_IO_ENGINE")  # unset: the server's defaults
@@ -172,7 +174,7 @@ def matrix_words(source):
     words = set()
     for line in re.findall(r"^#\s*matrix:(.*)$", source, re.M):
         words |= set(re.split(r"[\s,]+", line.strip()))
-    unknown = words - {"once", "release", "alone", ""}
+    unknown = words - {"once", "release", "alone", "tsan", ""}
     if unknown:
         raise ValueError(f"unknown matrix words: {' '.join(sorted(unknown))}")
     return words - {""}
@@ -223,6 +225,8 @@ def python_jobs(variant, quick, refused):
     for suite, path, words in python_files():
         if variant != "release" and "release" in words:
             continue
+        if variant == "tsan" and "tsan" not in words:
+            continue
         settings = [None] if "once" in words else MATRIX[variant]
         if quick and settings != [None]:
             settings = settings[2:3]  # two workers on the first engine
@@ -230,7 +234,8 @@ def python_jobs(variant, quick, refused):
             if setting and setting[1] in refused:
                 skipped += 1
             else:
-                jobs.append(python_job(variant, suite, path, setting, "alone" in words))
+                alone = variant == "tsan" or "alone" in words
+                jobs.append(python_job(variant, suite, path, setting, alone))
     return jobs, skipped
 
 
@@ -499,7 +504,7 @@ def targets(jobs, variant):
         return []
     folder = str(ROOT / BUILD_DIR[variant]) + "/"
     paths = {part[len(folder):] for job in jobs if job.variant == variant
-             for part in job.command if part.startswith(folder)}
+             for part in [*job.command, job.env.get("SPLITRING", "")] if part.startswith(folder)}
     return sorted(paths)
 
 

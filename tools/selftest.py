@@ -214,6 +214,7 @@ class Matrix(unittest.TestCase):
     def test_words(self):
         self.assertEqual(run_tests.matrix_words("import x\n# matrix: once, alone\n"),
                          {"once", "alone"})
+        self.assertEqual(run_tests.matrix_words("# matrix: tsan\n"), {"tsan"})
         self.assertEqual(run_tests.matrix_words("x = '# matrix: once'\n"), set())
         with self.assertRaises(ValueError):
             run_tests.matrix_words("# matrix: twice\n")
