@@ -91,22 +91,23 @@ def is_lex(command):
 
 
 def cut_timeout(name, command):
-    """Nobody waits for ever, or for long."""
-    at, most = None, 0.01
+    """Nobody waits for ever, or for long. (What is refused as too large stays as it is.)"""
+    at, most, refused = None, 0.01, 1e16
     if name in BLOCKING_TAIL:
         at = len(command) - 1
     elif name in (b"blmpop", b"bzmpop"):
         at = 1
     elif name in (b"xread", b"xreadgroup"):
         lower = [word.lower() for word in command]
-        at, most = lower.index(b"block") + 1 if b"block" in lower else None, 2
+        at = lower.index(b"block") + 1 if b"block" in lower else None
+        most, refused = 2, 1e19
     if at is None or not 0 < at < len(command):
         return
     try:
         seconds = float(command[at])
     except ValueError:
         return
-    if seconds == 0 or most < seconds < 1e12:
+    if seconds == 0 or most < seconds < refused:
         command[at] = b"%g" % most
 
 

@@ -193,7 +193,8 @@ def idle(command, ours, theirs):
 
 
 NEWER_ENCODINGS = {(b"listpack", b"hashtable"), (b"listpack", b"quicklist"),
-                   (b"listpackex", b"listpack"), (b"listpack", b"intset")}
+                   (b"listpackex", b"listpack"), (b"listpack", b"intset"),
+                   (b"hashtable", b"intset")}
 
 
 def encodings(command, ours, theirs):
@@ -230,5 +231,6 @@ ALIKE = [
      "shared here, and what it would show after a SET is shown", refcounts),
     ("timeout-inf", "7.0 calls an infinite timeout negative", endless_timeout),
     ("lrem-range", "since 7.2 LREM refuses the one count that cannot be negated", lrem_range),
-    ("encodings", "since 7.2 small sets and lists are listpacks", encodings),
+    ("encodings", "since 7.2 small sets and lists are listpacks, and SADD chooses a new set's "
+     "encoding by how many members are named, twice or not", encodings),
 ]
