@@ -222,17 +222,32 @@ uint64_t table_scan(const struct table *t, uint64_t cursor, size_t count, size_t
     return position >= POSITION_END ? 0 : position;
 }
 
+#define RANDOM_TRIES 256
+
+static inline uint64_t draw_next(uint64_t random)
+{
+    random = random * 6364136223846793005u + 1442695040888963407u;
+    return random ^ random >> 29;
+}
+
 void *table_random(const struct table *t, uint64_t random)
 {
     if (t->count == 0) return NULL;
-    /* Places are drawn until one is in use, so that no gap favours what is behind it. */
-    for (int tries = 0; tries < 64; tries++) {
-        const struct segment *seg = t->segments[table_index(t, random)];
-        random = random * 6364136223846793005u + 1442695040888963407u;
+    /* Places are drawn until one is in use, so that no gap favours what is behind it. Segments
+     * differ in size and in the number of words that lead to them: all are drawn as if each word
+     * had the largest size, and what lies beyond the real one is drawn again. So every slot of the
+     * table is equally likely; half of the draws hit, or a quarter. */
+    for (int tries = 0; tries < RANDOM_TRIES; tries++) {
+        size_t index = table_index(t, random);
+        const struct segment *seg = t->segments[index];
+        random = draw_next(random);
+        uint64_t draw = random;
+        random = draw_next(random); /* the next word owes nothing to this place */
         if (seg == NULL) continue;
-        uint64_t slot = seg->slots[((random >> 32) * seg->slots_count) >> 32];
-        random ^= random >> 29;
-        if (slot != 0) return slot_entry(slot);
+        unsigned span = t->depth - word_depth(t->words[index]);
+        uint64_t room = t->depth ? (uint64_t)SEGMENT_SLOTS_MAX << span : seg->slots_count;
+        uint64_t at = ((draw >> 32) * room) >> 32;
+        if (at < seg->slots_count && seg->slots[at] != 0) return slot_entry(seg->slots[at]);
     }
     /* Sparse: take whatever comes next in hash order. */
     size_t start = table_index(t, random);

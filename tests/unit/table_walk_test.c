@@ -1,5 +1,6 @@
 /* Walking a table: SCAN's promise while it grows and shrinks, expiry sweeps, sampling, draining. */
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include "table_fixture.h"
@@ -119,6 +120,34 @@ Test(walk, random_reaches_everybody)
         for (size_t i = 0; i < count; i++) {
             cr_assert(items[i].seen > 20 && items[i].seen < 300, "%u", items[i].seen);
         }
+        table_free(t);
+        free(items);
+    }
+}
+
+/* Chi-square of draws against "all alike": about as large as there are entries, give or take some
+ * roots of it. Where segments differ in size (after a split) a bias of two would show as a third
+ * more. */
+Test(walk, random_is_uniform)
+{
+    static const size_t counts[] = {100, 3000, 3600, 4000, 5000, 7500, 9000, 20000, 60000};
+    for (size_t c = 0; c < sizeof(counts) / sizeof(*counts); c++) {
+        size_t count = counts[c], draws = 100 * count;
+        struct table *t = table_new(&item_ops, SEED);
+        struct item *items = items_new(count);
+        struct rng rng;
+        rng_seed(&rng, count);
+        for (size_t i = 0; i < count; i++) item_add(t, &items[i]);
+        for (size_t i = 0; i < draws; i++) {
+            struct item *item = table_random(t, rng_next(&rng));
+            item->seen++;
+        }
+        double chi = 0, slack = 5 * sqrt(2.0 * (double)count);
+        for (size_t i = 0; i < count; i++) {
+            double off = (double)items[i].seen - 100;
+            chi += off * off / 100;
+        }
+        cr_expect(fabs(chi - (double)(count - 1)) < slack, "%zu: %.0f", count, chi);
         table_free(t);
         free(items);
     }

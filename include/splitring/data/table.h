@@ -63,7 +63,8 @@ typedef void table_visit(void *ctx, void *entry, unsigned bits);
 uint64_t table_scan(const struct table *table, uint64_t cursor, size_t count, size_t slots_max,
                     table_visit *visit, void *ctx);
 
-/* A random entry, nearly uniform (RANDOMKEY, sampling); NULL when empty. */
+/* A random entry (RANDOMKEY, sampling), all equally likely unless the table is all but empty for
+ * its size; NULL: it is empty. */
 void *table_random(const struct table *table, uint64_t random);
 
 /* Expiry support: every segment keeps the lowest expiry the caller has told it since the segment's
