@@ -136,12 +136,15 @@ static size_t flush_shard_db(struct shard *shard, db_id id, bool async)
     return count;
 }
 
+/* The shard's clock goes first: who watches a key is told whether it was there, by that time. */
 size_t ks_flush_db(struct ks *ks, db_id db, bool async)
 {
-    if (ks->shard) return flush_shard_db(ks->shard, db, async);
     size_t count = 0;
-    for (uint32_t i = 0; i < ks->shard_count; i++)
-        count += flush_shard_db(ks->shards[i], db, async);
+    for (uint32_t i = 0; i < (ks->shard ? 1 : ks->shard_count); i++) {
+        struct shard *shard = ks->shard ? ks->shard : ks->shards[i];
+        (void)shard_now(shard, ks->now);
+        count += flush_shard_db(shard, db, async);
+    }
     return count;
 }
 
@@ -166,11 +169,11 @@ static void swap_shard_db(struct shard *shard, db_id a, db_id b)
 void ks_swap_db(struct ks *ks, db_id a, db_id b)
 {
     if (a == b) return;
-    if (ks->shard) {
-        swap_shard_db(ks->shard, a, b);
-        return;
+    for (uint32_t i = 0; i < (ks->shard ? 1 : ks->shard_count); i++) {
+        struct shard *shard = ks->shard ? ks->shard : ks->shards[i];
+        (void)shard_now(shard, ks->now);
+        swap_shard_db(shard, a, b);
     }
-    for (uint32_t i = 0; i < ks->shard_count; i++) swap_shard_db(ks->shards[i], a, b);
 }
 
 size_t ks_db_keys(const struct ks *ks, db_id db)

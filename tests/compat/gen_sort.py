@@ -3,7 +3,7 @@
 Elements whose BY texts are equal (or missing) come in any order: in that of a table for sets and
 sorted sets, and where there is a LIMIT. So BY with ALPHA is asked of lists, without a LIMIT."""
 
-from explained import Error
+from explained import Error, same_bag
 from words import Words
 
 ELEMENTS = [b"%d" % i for i in range(12)] + [b"-3", b"1.5", b"2.25", b"-0.5", b"1e2", b"x", b"yy",
@@ -117,7 +117,22 @@ def unconverted(command, ours, theirs):
     return command[0].lower() == b"object" and (ours, theirs) == (b"listpack", b"skiplist")
 
 
+def until_nul(items):
+    return [item.split(b"\0")[0] if isinstance(item, bytes) else item for item in items]
+
+
+def nul(command, ours, theirs):
+    """With GET, what stands at whose place cannot be seen: then only that it is the same in all."""
+    lower = [word.lower() for word in command]
+    if command[0].lower()[:4] != b"sort" or b"alpha" not in lower or b"by" in lower:
+        return False
+    if not isinstance(ours, list) or not isinstance(theirs, list):
+        return False
+    return until_nul(ours) == until_nul(theirs) or b"get" in lower and same_bag(ours, theirs)
+
+
 DIFFERENCES = [
+    ("sort-nul", "7.0 compares with strcoll, to which what differs behind a NUL is equal", nul),
     ("sort-errno", "Redis does not clear errno before strtod: after any number out of range "
      "anywhere, SORT may refuse good ones", stale_errno),
     ("sort-zset", "Redis makes a skiplist of every sorted set that it sorts", unconverted),
