@@ -81,10 +81,18 @@ void conn_maybe_free(struct conn *c)
     if ((c->flags & CONN_RELEASED) && !c->in_flight) conn_free(c);
 }
 
+void conn_unpark(struct conn *c)
+{
+    if (!(c->flags & CONN_PAUSED)) return;
+    c->flags &= ~(uint32_t)CONN_PAUSED;
+    counter_sub(&c->worker->pub->blocked, 1);
+}
+
 void conn_close(struct conn *c)
 {
     if (c->flags & CONN_CLOSING) return;
     c->flags |= CONN_CLOSING;
+    conn_unpark(c);
     list_remove(&c->ready_link);
     list_remove(&c->dirty_link);
     c->flags &= ~(uint32_t)(CONN_READY | CONN_DIRTY | CONN_HAS_INPUT);

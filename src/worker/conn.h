@@ -86,6 +86,7 @@ void conn_on_writable(struct conn *c);
 void conn_on_released(struct conn *c, int fd); /* fd: given back by a detach */
 /* There may be input to run: into the ready queue. */
 void conn_ready(struct conn *c);
+void conn_unpark(struct conn *c); /* CLIENT PAUSE does not hold it any more */
 /* Output was appended. */
 void conn_dirty(struct conn *c);
 /* Sends what is there; false: the connection is closing. */

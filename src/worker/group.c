@@ -337,16 +337,22 @@ static void hold_back(struct worker *w, struct op *op)
     conn_keep_input(c);
 }
 
-/* CLIENT PAUSE: true if the op must wait; the connection is parked before it. */
+/* It writes, or may speak to replicas: what CLIENT PAUSE … WRITE is about. */
+static bool may_replicate(const struct op *op)
+{
+    if (op->shard == OP_EXEC) return op->conn->multi->replicates;
+    return group_may_replicate(op->cmd);
+}
+
+/* CLIENT PAUSE: true if the op must wait; the connection is parked before it. Mistakes are told at
+ * once. */
 static bool paused(struct worker *w, struct op *op)
 {
-    if (w->pause.until <= w->now) return false;
-    if (w->pause.writes_only &&
-        (op->shard == OP_ERROR || (!(op->cmd->flags & (CMD_WRITE | CMD_MAY_REPLICATE)) &&
-                                   op->cmd->route != ROUTE_CHANNEL)))
-        return false;
+    if (w->pause.until <= w->now || op->shard == OP_ERROR) return false;
+    if (w->pause.writes_only && !may_replicate(op)) return false;
     hold_back(w, op);
     op->conn->flags |= CONN_PAUSED;
+    counter_add(&w->pub->blocked, 1);
     list_push_back(&w->paused, &op->conn->ready_link);
     return true;
 }

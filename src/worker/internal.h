@@ -79,7 +79,7 @@ struct worker_published {
     counter protocol_errors, output_kills, query_kills, evicted_clients;
     counter load_permille; /* of the last tick (balance.c) */
     counter paused; /* CLIENT PAUSE in force */
-    counter blocked; /* clients that wait for a key */
+    counter blocked; /* clients that wait for a key, or until CLIENT PAUSE is over */
     counter pubsub_clients;
     counter dirty;  /* writes done */
     counter *calls, *calls_failed, *calls_rejected, *nsec; /* by command id; nsec sampled */

@@ -29,7 +29,7 @@ static void describe(const struct conn *c, struct buf *out)
     if (c->flags & CONN_CLOSE_AFTER) flags[n++] = 'c';
     if (c->flags & CONN_UNIX) flags[n++] = 'U';
     if (c->flags & CONN_MULTI) flags[n++] = 'x';
-    if (c->flags & CONN_BLOCKED) flags[n++] = 'b';
+    if (c->flags & (CONN_BLOCKED | CONN_PAUSED)) flags[n++] = 'b';
     if (c->flags & CONN_NO_EVICT) flags[n++] = 'e';
     if (c->flags & CONN_NO_TOUCH) flags[n++] = 'T';
     flags[n ? n : 1] = '\0';

@@ -68,6 +68,7 @@ void multi_judge(struct worker *w, struct op *op)
         enum route route = command_route(cmd, op->argv, op->argc);
         m->whole |= route == ROUTE_ALL || route == ROUTE_SHARD;
         m->writes |= (cmd->flags & CMD_WRITE) != 0;
+        m->replicates |= group_may_replicate(cmd);
         m->mask |= op->mask;
         op->shard = OP_QUEUE;
         op->mask = 0;

@@ -22,6 +22,7 @@ struct multi {
     bool broken;    /* a command was refused: EXEC will abort */
     bool whole;     /* a command wants every key of every shard */
     bool writes;
+    bool replicates; /* a command writes, or may speak to replicas (CLIENT PAUSE … WRITE) */
     struct buf *slots; /* replies by command, while some of them are made later */
     size_t next;    /* the next command that is made later */
     bool running;   /* EXEC has begun, some commands are made later */

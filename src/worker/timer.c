@@ -76,7 +76,7 @@ static void pause_over(struct worker *w)
     struct list *link;
     while ((link = list_pop_front(&w->paused)) != NULL) {
         struct conn *c = CONTAINER_OF(link, struct conn, ready_link);
-        c->flags &= ~(uint32_t)CONN_PAUSED;
+        conn_unpark(c);
         conn_ready(c);
     }
 }

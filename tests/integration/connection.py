@@ -457,6 +457,44 @@ class Pause(support.ServerTest):
         boss.ok("CLIENT", "UNPAUSE")
         self.assertTrue(shards.until(lambda: client.ok("DBSIZE") == 0, 5))
 
+    def blocked(self, boss, count):
+        return shards.until(lambda: b"blocked_clients:%d\r" % count in boss.ok("INFO", "clients"))
+
+    def test_what_writes_waits(self):
+        """EXEC waits for what was queued; who waits is a blocked client; mistakes are told at once,
+        and what only reads goes on."""
+        boss, writer, reader, publisher = (self.client() for _ in range(4))
+        boss.ok("SET", "a", 1)
+        publisher_id = publisher.ok("CLIENT", "ID")
+        for client, words in ((writer, ("SET", "a", 2)), (reader, ("GET", "a"))):
+            client.ok("MULTI")
+            client.ok(*words)
+        boss.ok("CLIENT", "PAUSE", 60000, "WRITE")
+        writer.send("EXEC")
+        publisher.send("PUBLISH", "channel", "x")
+        self.assertEqual(reader.call("EXEC"), [b"1"])
+        self.assertIn(b"wrong number", reader.call("SET", "a"))
+        self.assertTrue(self.blocked(boss, 2))
+        self.assertEqual(boss.ok("CLIENT", "LIST").count(b"flags=xb"), 1)
+        boss.ok("CLIENT", "KILL", "ID", publisher_id)
+        self.assertTrue(self.blocked(boss, 1))
+        boss.ok("CLIENT", "UNPAUSE")
+        self.assertEqual(writer.read(), [b"OK"])
+        self.assertTrue(self.blocked(boss, 0))
+
+    def test_pause_of_a_transaction(self):
+        """It begins when the transaction ends."""
+        boss, writer = self.client(), self.client()
+        boss.ok("MULTI")
+        for words in (("SET", "a", 1), ("CLIENT", "PAUSE", 60000, "WRITE"), ("SET", "b", 1)):
+            boss.ok(*words)
+        self.assertEqual(boss.call("EXEC"), [b"OK"] * 3)
+        writer.send("SET", "c", 1)
+        self.assertTrue(self.blocked(boss, 1))
+        self.assertEqual(boss.ok("MGET", "a", "b", "c"), [b"1", b"1", None])
+        boss.ok("CLIENT", "UNPAUSE")
+        self.assertEqual(writer.read(), OK)
+
     def test_paused_clients_may_leave(self):
         boss = self.client()
         boss.ok("CLIENT", "PAUSE", 700)

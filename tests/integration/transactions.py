@@ -41,6 +41,12 @@ SCRIPTS = {
     "flushed": "SET a 1 | WATCH a | 1 FLUSHALL | MULTI | GET a | EXEC",
     "flushed but not there": "WATCH a | 1 SET b 1 | 1 FLUSHALL | MULTI | GET a | EXEC",
     "swapped": "SET a 1 | WATCH a | 1 SWAPDB 0 5 | MULTI | GET a | EXEC",
+    "swapped for what has expired": """
+        DEBUG SET-ACTIVE-EXPIRE 0 | SET a 1 PX 1 | DEBUG SLEEP 0.01 | SELECT 1 | WATCH a
+        SWAPDB 0 1 | MULTI | PING | EXEC | DEBUG SET-ACTIVE-EXPIRE 1""",
+    "flushed after it had expired": """
+        DEBUG SET-ACTIVE-EXPIRE 0 | SET a 1 PX 1 | DEBUG SLEEP 0.01 | WATCH a | FLUSHALL
+        MULTI | PING | EXEC | DEBUG SET-ACTIVE-EXPIRE 1""",
     "renamed": "SET a 1 | WATCH b | 1 RENAME a b | MULTI | GET b | EXEC",
     "elements": "RPUSH a 1 | WATCH a | 1 RPUSH a 2 | MULTI | LLEN a | EXEC",
     "a hash's field": "HSET a f 1 | WATCH a | 1 HSET a g 2 | MULTI | HLEN a | EXEC",
