@@ -15,6 +15,7 @@
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
 #include "splitring/cmd/block_args.h"
+#include "stats.h"
 
 void waiter_drop(struct waiter *v)
 {
@@ -242,6 +243,7 @@ static void finish_left(struct txn *t, enum block_leave why)
     struct reply reply = {.out = &out, .proto = t->x.proto};
     if (why == BLOCK_TIMEOUT) reply_null_array(&reply);
     if (why == BLOCK_ERROR) reply_error(&reply, ERR_UNBLOCKED);
+    stats_note_reply(t->home, t->x.cmd, &reply);
     txn_finish(t, &out);
 }
 

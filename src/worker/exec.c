@@ -117,6 +117,7 @@ void exec_waiter(struct worker *w, const struct exec *x, int shard)
     call_prepare(w, &call, x);
     if (shard >= 0) call.ks.shard = w->hub->shards[shard];
     call_run(w, &call, false);
+    stats_note_reply(w, x->cmd, &call.reply); /* counted was only that it had been called */
     w->touched_shards |= w->held;
     w->touched_dbs |= dbs_of(x);
 }

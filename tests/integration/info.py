@@ -248,6 +248,29 @@ class Figures(support.ServerTest):
         self.assertLessEqual(set(again["Commandstats"]),
                              {"cmdstat_info", "cmdstat_config|resetstat"})
 
+    def test_errors_of_who_waited(self):
+        """The call was counted when the client began to wait; its error is when it ends."""
+        waiter = self.client()
+        ident = waiter.ok("CLIENT", "ID")
+        self.c.ok("CONFIG", "RESETSTAT")
+        self.c.ok("XGROUP", "CREATE", "stream", "group", "$", "MKSTREAM")
+        read = ("XREADGROUP", "GROUP", "group", "me", "BLOCK", 0, "STREAMS", "stream", ">")
+        for wait, end in ((read, ("XGROUP", "DESTROY", "stream", "group")),
+                          (("BLPOP", "list", 0), ("CLIENT", "UNBLOCK", ident, "ERROR"))):
+            waiter.send(*wait)
+            deadline = time.monotonic() + 10
+            while field(self.c, "clients", "blocked_clients") != 1:
+                self.assertLess(time.monotonic(), deadline)
+            self.c.ok(*end)
+            self.assertTrue(waiter.raw().startswith((b"-NOGROUP", b"-UNBLOCKED")))
+        everything = info(self.c, "all")
+        self.assertEqual(everything["Errorstats"], {"errorstat_NOGROUP": "count=1",
+                                                    "errorstat_UNBLOCKED": "count=1"})
+        self.assertEqual(everything["Stats"]["total_error_replies"], "2")
+        for name in ("xreadgroup", "blpop"):
+            stats = pairs(everything["Commandstats"][f"cmdstat_{name}"])
+            self.assertEqual((stats["calls"], stats["failed_calls"]), (1, 1))
+
     def test_memory_grows_and_returns(self):
         empty = info(self.c, "memory")["Memory"]
         value = "v" * 1000
