@@ -6,9 +6,7 @@
 #define SPLITRING_SRC_WORKER_LOCAL_H
 
 #include "internal.h"
-
-/* The Redis whose behaviour we promise; clients and tools decide by it. */
-#define REDIS_VERSION_SHOWN "7.2.4"
+#include "splitring/base/version.h"
 
 /* Changes nothing that a later command of the pipeline could depend on (PING, ECHO, TIME). */
 bool local_is_stateless(const struct command *cmd);

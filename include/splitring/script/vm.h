@@ -43,7 +43,9 @@ struct script_host {
     /* redis.call and redis.pcall: one command, its one reply in RESP of that protocol appended to
      * out. False: the run must stop for good, no Lua code runs any more (SCRIPT_STOPPED). */
     bool (*call)(void *ctx, const struct slice *argv, int argc, uint8_t proto, struct buf *out);
-    /* Every SCRIPT_PULSE_EVERY Lua instructions or so. */
+    /* Every SCRIPT_PULSE_EVERY Lua instructions or so. Inside a callback of a C function
+     * (table.sort, string.gsub, load, xpcall's handler) a pause is not possible: then the script
+     * goes on and this is asked again; a kill always is. */
     enum script_pulse (*pulse)(void *ctx);
     void (*log)(void *ctx, enum script_log_level level, struct slice text);
     /* redis.acl_check_cmd: 1 may, 0 may not, -1 no such command or wrong arity. */
@@ -69,10 +71,16 @@ enum script_outcome {
     SCRIPT_STOPPED  /* the host's call said false; nothing has been written */
 };
 
-/* math.random starts the same in every run, as in Redis. NULL: no memory. */
+/* NULL: no memory. */
 struct script_vm *script_vm_new(void);
 void script_vm_free(struct script_vm *vm);
 size_t script_vm_bytes(const struct script_vm *vm);
+/* math.random goes on from run to run, as in Redis 7, and starts as Redis does. VMs of other
+ * workers get another seed, or their scripts would draw the same numbers. */
+void script_vm_seed(struct script_vm *vm, uint32_t seed);
+/* Scripts that want more get Lua's error "not enough memory" (1 GiB each for scripts and for
+ * functions, unless it is said). */
+void script_vm_limit(struct script_vm *vm, size_t bytes_max);
 
 /* ---- scripts ---- */
 
@@ -89,7 +97,8 @@ void script_flush(struct script_vm *vm);
 
 /* ---- running ---- */
 
-/* Runs until it ends, pauses or is stopped. *run is set only for SCRIPT_PAUSED. The reply is in
+/* Runs until it ends, pauses or is stopped. out->errors counts an error reply unless the command
+ * whose error it is has counted it. *run is set only for SCRIPT_PAUSED. The reply is in
  * out->proto. keys and args are copied into Lua at once. Several runs of one VM may be paused at
  * the same time; within call() none is started (the host refuses EVAL there). */
 enum script_outcome script_start(struct script_vm *vm, struct script *script,

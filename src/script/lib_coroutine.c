@@ -1,0 +1,91 @@
+/* The coroutine library, for scripts that are coroutines themselves.
+ *
+ * A script must not see that: at its top level coroutine.running() is nil and coroutine.yield()
+ * an error. Below that, a coroutine of the script may be the one that runs when the host wants a
+ * pause, a stop or a kill. It yields to whoever resumed it, which is a Lua function (a C function
+ * could not go on after a yield of its own): it sees the wish and yields in turn, outwards to the
+ * run's own coroutine, and when that is resumed everything is resumed again inwards.
+ * Thread: owner. */
+#include "vm_impl.h"
+
+static int coroutine_yield(lua_State *L)
+{
+    struct world *w = world_of(L);
+    if (!w->current || L == w->current->co || !lua_isyieldable(L)) {
+        lua_pushliteral(L, "attempt to yield across metamethod/C-call boundary");
+        return lua_error(L);
+    }
+    return lua_yield(L, lua_gettop(L));
+}
+
+static int coroutine_running(lua_State *L)
+{
+    struct world *w = world_of(L);
+    if (!w->current || L == w->current->co || lua_pushthread(L)) lua_pushnil(L);
+    return 1;
+}
+
+/* Whether what has just been resumed came back because the host wishes something. */
+static int parked(lua_State *L)
+{
+    struct script_run *run = world_of(L)->current;
+    lua_pushboolean(L, run && run->wish != WISH_NONE);
+    return 1;
+}
+
+/* Yields outwards; comes back when the pause is over, never from anything else. Under a C function
+ * that called back a pause cannot be taken: then it is over at once. */
+static int park(lua_State *L)
+{
+    struct script_run *run = world_of(L)->current;
+    if (run->wish != WISH_PAUSE) return run_leave(L);
+    if (lua_isyieldable(L)) return lua_yield(L, 0);
+    run->wish = WISH_NONE;
+    return 0;
+}
+
+static const char library[] =
+    "local resume, create, parked, park, error, type = ...\n"
+    "local function settle(co, ...)\n"
+    "  if parked() then park() return settle(co, resume(co)) end\n"
+    "  return ...\n"
+    "end\n"
+    "local function unwrap(ok, ...)\n"
+    "  if ok then return ... end\n"
+    "  local e = ...\n"
+    "  if type(e) == 'string' then error(e, 2) end\n"
+    "  error(e, 0)\n"
+    "end\n"
+    "return function(co, ...) return settle(co, resume(co, ...)) end,\n"
+    "  function(f)\n"
+    "    local co = create(f)\n"
+    "    return function(...) return unwrap(settle(co, resume(co, ...))) end\n"
+    "  end\n";
+
+void lib_coroutine_push(lua_State *L, int original)
+{
+    lua_newtable(L);
+    int table = lua_gettop(L);
+    lua_getfield(L, original, "coroutine");
+    int from = lua_gettop(L);
+    lua_getfield(L, from, "create");
+    lua_setfield(L, table, "create");
+    lua_getfield(L, from, "status");
+    lua_setfield(L, table, "status");
+    lua_pushcfunction(L, coroutine_yield);
+    lua_setfield(L, table, "yield");
+    lua_pushcfunction(L, coroutine_running);
+    lua_setfield(L, table, "running");
+
+    if (luaL_loadbufferx(L, library, sizeof(library) - 1, "=coroutine", "t") != 0) lua_error(L);
+    lua_getfield(L, from, "resume");
+    lua_getfield(L, from, "create");
+    lua_pushcfunction(L, parked);
+    lua_pushcfunction(L, park);
+    lua_getfield(L, original, "error");
+    lua_getfield(L, original, "type");
+    lua_call(L, 6, 2);
+    lua_setfield(L, table, "wrap");
+    lua_setfield(L, table, "resume");
+    lua_settop(L, table);
+}

@@ -1,0 +1,106 @@
+/* A world: one lua_State with its sandbox, and the memory it may take.
+ *
+ * Lua gets its memory from the house's functions through a lua_Alloc that counts and has a limit;
+ * refusing makes Lua raise "not enough memory", which ends the script and nothing else. (LuaJIT
+ * takes a foreign allocator on x86-64 because Debian builds it with 64-bit references.) A block
+ * that shrinks never fails: Lua does not expect it.
+ *
+ * The JIT stays off: compiled code would not look at hooks, and a script could not be stopped. The
+ * count hook is always armed; an interpreter with it is 30 % slower in an empty loop and not
+ * measurably so in scripts that touch strings or tables, while arming it per run costs more.
+ * Thread: owner. */
+#include <luajit-2.1/luajit.h>
+
+#include "splitring/base/check.h"
+#include "splitring/base/mem.h"
+#include "vm_impl.h"
+
+static void *world_alloc(void *ud, void *ptr, size_t len, size_t wanted)
+{
+    struct world *w = ud;
+    if (wanted == 0) {
+        mem_free(ptr);
+        w->bytes -= len;
+        return NULL;
+    }
+    if (wanted > len && (w->bytes > w->bytes_max || wanted - len > w->bytes_max - w->bytes)) {
+        return NULL;
+    }
+    void *grown = mem_try_realloc(ptr, wanted);
+    if (grown == NULL) return wanted <= len ? ptr : NULL;
+    w->bytes = w->bytes - len + wanted;
+    return grown;
+}
+
+/* Only a call outside of protection comes here; see vm_impl.h. */
+static int on_panic(lua_State *L)
+{
+    (void)L;
+    check(!"a Lua error outside of protection");
+    return 0;
+}
+
+static int build(lua_State *L)
+{
+    struct world *w = lua_touserdata(L, 1);
+    lua_checkstack(w->L, 64);
+    sandbox_build(L);
+    return 0;
+}
+
+int world_protect(struct world *w, lua_CFunction fn, void *ctx)
+{
+    return lua_cpcall(w->L, fn, ctx);
+}
+
+static void world_free(struct world *w)
+{
+    while (w->idle) {
+        struct script_run *run = w->idle;
+        w->idle = run->next;
+        mem_free(run);
+    }
+    if (w->L) lua_close(w->L);
+    buf_deinit(&w->reply);
+    mem_free(w->argv);
+    mem_free(w->frames);
+    mem_free(w);
+}
+
+struct world *world_new(struct script_vm *vm)
+{
+    struct world *w = mem_try_zalloc(sizeof(*w));
+    if (w == NULL) return NULL;
+    w->bytes_max = vm->bytes_max;
+    w->random = vm->random;
+    w->L = lua_newstate(world_alloc, w);
+    if (w->L == NULL) {
+        world_free(w);
+        return NULL;
+    }
+    lua_atpanic(w->L, on_panic);
+    luaJIT_setmode(w->L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
+    if (world_protect(w, build, w) != 0) {
+        world_free(w);
+        return NULL;
+    }
+    for (int slot = 1; slot <= SLOT_LAST; slot++) lua_rawgeti(w->L, LUA_REGISTRYINDEX, slot);
+    dcheck(lua_gettop(w->L) == SLOT_LAST);
+    lua_sethook(w->L, world_hook, LUA_MASKCOUNT, SCRIPT_PULSE_EVERY);
+    return w;
+}
+
+void world_retire(struct world *w)
+{
+    if (w == NULL) return;
+    w->doomed = true;
+    if (w->runs == 0) world_free(w);
+}
+
+void world_end_run(struct world *w, struct program *program)
+{
+    w->runs--;
+    program->runs--;
+    if (program->retired && program->runs == 0) program_retire(program);
+    if (w->doomed && w->runs == 0) world_free(w);
+}
