@@ -240,7 +240,7 @@ void random_seed(uint16_t state[3], uint32_t seed)
 
 static int math_random(lua_State *L)
 {
-    lua_Number r = (lua_Number)(random_next(world_of(L)->random) % RANDOM_MAX) / (lua_Number)RANDOM_MAX;
+    lua_Number r = random_next(world_of(L)->random) % RANDOM_MAX / (lua_Number)RANDOM_MAX;
     int low = 1, high;
     switch (lua_gettop(L)) {
     case 0: lua_pushnumber(L, r); return 1;

@@ -98,7 +98,8 @@ Test(script, errors)
         {"local function f() error('deep') end\nf()", "-ERR user_script:1: deep" AT1},
         {"rawset(_G,'a',1)", "-ERR Attempt to modify a readonly table" AT1},
         {"setmetatable(_G,{})", "-ERR Attempt to modify a readonly table" AT1},
-        {"return coroutine.yield(1)", "-ERR attempt to yield across metamethod/C-call boundary" AT1});
+        {"return coroutine.yield(1)",
+         "-ERR attempt to yield across metamethod/C-call boundary" AT1});
 }
 
 Test(script, pauses_and_goes_on)
@@ -112,7 +113,8 @@ Test(script, pauses_and_goes_on)
         "  local b = coroutine.yield(a + 1) for i = 1, 1e5 do n = n + 1 end return b * 2 end)\n"
         "local r = {pcall(function() for i = 1, 1e5 do n = n + 1 end error('x', 0) end)}\n"
         "return {n, tostring(r[1]), r[2], co(1), co(5), n}");
-    cr_expect_str_eq(got, "*6\r\n:100000\r\n$5\r\nfalse\r\n$1\r\nx\r\n:2\r\n:10\r\n:300000\r\n", "%s",
+    cr_expect_str_eq(got,
+                     "*6\r\n:100000\r\n$5\r\nfalse\r\n$1\r\nx\r\n:2\r\n:10\r\n:300000\r\n", "%s",
                      got);
     cr_expect_gt(h.pauses, 60);
     fake_host_deinit(&h);
@@ -124,7 +126,8 @@ Test(script, stops_and_kills)
         "while true do end",
         "while true do pcall(function() while true do end end) end",
         "pcall(function() while true do end end) while true do end",
-        "while true do xpcall(function() error('a') end, function() while true do end end) end",
+        "while true do xpcall(function() error('a') end,\n"
+        "  function() while true do end end) end",
         "table.sort({3,2,1}, function() while true do end end) return 1",
         "string.gsub('aaa', 'a', function() while true do pcall(error) end end) return 1",
         "coroutine.wrap(function() while true do end end)() return 1",
