@@ -16,7 +16,8 @@ const repeated = new Ledger('repeated');
 const saved = new Ledger('saved');
 
 async function act(job) {
-  if (job.name === 'stubborn') { // fails twice, then succeeds
+  if (job.name === 'stubborn') {
+    // fails twice, then succeeds
     tried.write(job.data.name);
     if (tried.counts().get(job.data.name) < 3) throw new Error(`${job.data.name} is not done yet`);
   } else if (job.name === 'hopeless') {
@@ -36,8 +37,15 @@ async function act(job) {
 }
 
 function work() {
-  const workers = ['fast', 'slow'].map((name) => new Worker(name, act, { connection, concurrency: 8 }));
-  workers.forEach((worker) => worker.on('error', (error) => { console.error(error); process.exit(1); }));
+  const workers = ['fast', 'slow'].map(
+    (name) => new Worker(name, act, { connection, concurrency: 8 }),
+  );
+  workers.forEach((worker) =>
+    worker.on('error', (error) => {
+      console.error(error);
+      process.exit(1);
+    }),
+  );
   process.on('SIGTERM', async () => {
     await Promise.all(workers.map((worker) => worker.close()));
     process.exit(0);
@@ -47,11 +55,15 @@ function work() {
 
 // A worker whose locks last a second; the first to have the job never ends it.
 function die() {
-  const worker = new Worker('fragile', async (job) => {
-    tried.write(job.data.name);
-    if (tried.counts().get(job.data.name) === 1) await sleep(600000);
-    saved.write(job.data.name);
-  }, { connection, lockDuration: 1000, stalledInterval: 500 });
+  const worker = new Worker(
+    'fragile',
+    async (job) => {
+      tried.write(job.data.name);
+      if (tried.counts().get(job.data.name) === 1) await sleep(600000);
+      saved.write(job.data.name);
+    },
+    { connection, lockDuration: 1000, stalledInterval: 500 },
+  );
   worker.on('error', (error) => console.error(error));
   process.send('ready');
 }
@@ -73,10 +85,16 @@ async function busyDay() {
   const plain = numbered('plain', 150);
   await Promise.all(plain.map((name, i) => (i % 2 ? fast : slow).add('plain', { name })));
   const bulk = numbered('bulk', 100);
-  await fast.addBulk(bulk.map((name, i) => ({ name: 'plain', data: { name }, opts: { priority: 1 + i % 7 } })));
+  await fast.addBulk(
+    bulk.map((name, i) => ({ name: 'plain', data: { name }, opts: { priority: 1 + (i % 7) } })),
+  );
   const stubborn = numbered('stubborn', 10);
   for (const [i, name] of stubborn.entries()) {
-    await slow.add('stubborn', { name }, { attempts: 3, backoff: i % 2 ? { type: 'exponential', delay: 200 } : 0 });
+    await slow.add(
+      'stubborn',
+      { name },
+      { attempts: 3, backoff: i % 2 ? { type: 'exponential', delay: 200 } : 0 },
+    );
   }
   const hopeless = await slow.add('hopeless', { name: 'hopeless' }, { attempts: 2 });
   const due = new Map();
@@ -86,34 +104,79 @@ async function busyDay() {
   }
   for (let i = 0; i < 5; i++) await slow.add('plain', { name: 'once' }, { jobId: 'the-same' });
   await fast.upsertJobScheduler('ticker', { every: 300, limit: 3 }, { name: 'tick' });
-  check('counts before work', [await slow.count(), (await fast.getJobCounts('prioritized')).prioritized], [87, 100]);
+  check(
+    'counts before work',
+    [await slow.count(), (await fast.getJobCounts('prioritized')).prioritized],
+    [87, 100],
+  );
 
   const workers = [await start('work'), await start('work')];
   const flow = await new FlowProducer({ connection }).add({
-    name: 'parent', queueName: 'slow', data: { name: 'parent' },
-    children: numbered('child', 8).map((name, i) => (
-      { name: 'child', queueName: i % 2 ? 'fast' : 'slow', data: { name } })),
+    name: 'parent',
+    queueName: 'slow',
+    data: { name: 'parent' },
+    children: numbered('child', 8).map((name, i) => ({
+      name: 'child',
+      queueName: i % 2 ? 'fast' : 'slow',
+      data: { name },
+    })),
   });
-  const answer = await (await fast.add('plain', { name: 'asked' })).waitUntilFinished(events[0], 60000);
+  const answer = await (
+    await fast.add('plain', { name: 'asked' })
+  ).waitUntilFinished(events[0], 60000);
   check('a job that is waited for', answer, 'ASKED');
-  const wanted = [...plain, ...bulk, ...stubborn, ...due.keys(), 'once', 'asked', 'parent', ...numbered('child', 8)];
+  const wanted = [
+    ...plain,
+    ...bulk,
+    ...stubborn,
+    ...due.keys(),
+    'once',
+    'asked',
+    'parent',
+    ...numbered('child', 8),
+  ];
   await done.complete(wanted);
   const times = done.times();
-  check('nothing delayed comes early', [...due].filter(([name, at]) => times.get(name) < at), []);
+  check(
+    'nothing delayed comes early',
+    [...due].filter(([name, at]) => times.get(name) < at),
+    [],
+  );
   await waitFor(async () => (await slow.getJob(flow.job.id)).finishedOn);
-  check('the parent has its children\'s results', (await slow.getJob(flow.job.id)).returnvalue,
-    numbered('CHILD', 8).join());
-  await waitFor(async () => await hopeless.getState() === 'failed');
-  check('tries', [...tried.counts()].filter(([, count]) => count !== 3), [['hopeless', 2]]);
-  await waitFor(() => repeated.lines().length >= 3, () => `${repeated.lines().length} repetitions`);
-  await waitFor(async () => (await fast.getJobCounts('completed')).completed
-    + (await slow.getJobCounts('completed')).completed === wanted.length + 3);
+  check(
+    "the parent has its children's results",
+    (await slow.getJob(flow.job.id)).returnvalue,
+    numbered('CHILD', 8).join(),
+  );
+  await waitFor(async () => (await hopeless.getState()) === 'failed');
+  check(
+    'tries',
+    [...tried.counts()].filter(([, count]) => count !== 3),
+    [['hopeless', 2]],
+  );
+  await waitFor(
+    () => repeated.lines().length >= 3,
+    () => `${repeated.lines().length} repetitions`,
+  );
+  await waitFor(
+    async () =>
+      (await fast.getJobCounts('completed')).completed +
+        (await slow.getJobCounts('completed')).completed ===
+      wanted.length + 3,
+  );
   check('repeated three times', [...repeated.counts().values()], [1, 1, 1]);
-  await waitFor(() => completed.length >= wanted.length + 3, () => `${completed.length} events`);
+  await waitFor(
+    () => completed.length >= wanted.length + 3,
+    () => `${completed.length} events`,
+  );
   check('an event for each, once', completed.length, wanted.length + 3);
   for (const queue of [fast, slow]) {
     const { completed: _, failed, ...left } = await queue.getJobCounts();
-    check('nothing is left over', [Object.values(left).reduce((a, b) => a + b), failed], [0, queue === slow ? 1 : 0]);
+    check(
+      'nothing is left over',
+      [Object.values(left).reduce((a, b) => a + b), failed],
+      [0, queue === slow ? 1 : 0],
+    );
   }
   for (const worker of workers) {
     worker.kill('SIGTERM');

@@ -1,4 +1,4 @@
-// What the node programs of tests/users share: where the server is, a ledger, checks. See common.py.
+// What the node programs of tests/users share: the ledger, checks, where the server is. See common.py.
 'use strict';
 const fs = require('node:fs');
 const path = require('node:path');
@@ -17,12 +17,17 @@ class Ledger {
     fs.closeSync(fs.openSync(this.path, 'a'));
   }
 
-  write(what) { // one write to a file opened for appending: lines of several processes never mix
+  write(what) {
+    // one write to a file opened for appending: lines of several processes never mix
     fs.appendFileSync(this.path, `${what} ${Date.now()}\n`);
   }
 
   lines() {
-    return fs.readFileSync(this.path, 'utf8').split('\n').slice(0, -1).map((line) => line.split(' '));
+    return fs
+      .readFileSync(this.path, 'utf8')
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => line.split(' '));
   }
 
   counts() {
@@ -38,11 +43,22 @@ class Ledger {
   // Waits until all of these are there, then checks that each is there once, and no other.
   async complete(wanted) {
     const missing = () => wanted.filter((what) => !this.counts().has(what));
-    await waitFor(() => missing().length === 0, () => `missing: ${missing().slice(0, 10)}`);
+    await waitFor(
+      () => missing().length === 0,
+      () => `missing: ${missing().slice(0, 10)}`,
+    );
     await sleep(300); // what is done twice is done twice soon
     const counts = [...this.counts()];
-    check('no job done twice', counts.filter(([, n]) => n !== 1), []);
-    check('no job from nowhere', counts.filter(([what]) => !wanted.includes(what)), []);
+    check(
+      'no job done twice',
+      counts.filter(([, n]) => n !== 1),
+      [],
+    );
+    check(
+      'no job from nowhere',
+      counts.filter(([what]) => !wanted.includes(what)),
+      [],
+    );
   }
 }
 
@@ -55,7 +71,7 @@ function check(what, got, wanted = true) {
 
 async function waitFor(isTrue, why = () => '', ms = PATIENCE_MS) {
   const deadline = Date.now() + ms;
-  while (!await isTrue()) {
+  while (!(await isTrue())) {
     if (Date.now() > deadline) throw new Error(`not ok: waited ${ms} ms in vain; ${why()}`);
     await sleep(20);
   }
@@ -69,12 +85,31 @@ function version(name) {
 
 // Runs a program's main function: any error or forgotten rejection is an exit code.
 function run(main) {
-  process.on('unhandledRejection', (error) => { console.error(error); process.exit(1); });
-  main().then(() => process.exit(0), (error) => { console.error(error); process.exit(1); });
+  process.on('unhandledRejection', (error) => {
+    console.error(error);
+    process.exit(1);
+  });
+  main().then(
+    () => process.exit(0),
+    (error) => {
+      console.error(error);
+      process.exit(1);
+    },
+  );
 }
 
 const numbered = (name, count) => Array.from({ length: count }, (_, i) => `${name}-${i}`);
 
 module.exports = {
-  host, port, folder, url: `redis://${host}:${port}`, Ledger, check, waitFor, version, run, sleep, numbered,
+  host,
+  port,
+  folder,
+  url: `redis://${host}:${port}`,
+  Ledger,
+  check,
+  waitFor,
+  version,
+  run,
+  sleep,
+  numbered,
 };

@@ -1,4 +1,4 @@
-"""redis-py: Lock, Pipeline with and without MULTI, WATCH with retries, a pub/sub thread, scripts."""
+"""redis-py: Lock, Pipeline with and without MULTI, WATCH with retries, pub/sub thread, scripts."""
 
 import threading
 import time

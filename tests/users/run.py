@@ -170,7 +170,8 @@ def main():
         failed += bool(wrong)
         passed += not wrong
         print(f"{program:24} {where:12} {'FAILED' if wrong else 'ok':7}{checks:4} checks  "
-              f"{time.monotonic() - begun:5.1f} s  {version.group(1) if version else ''}", flush=True)
+              f"{time.monotonic() - begun:5.1f} s  {version.group(1) if version else ''}",
+              flush=True)
         if wrong or options.verbose:
             print("\n".join("  | " + line for line in text.splitlines()[-TAIL_LINES:]))
             print(f"  {wrong or ''}", flush=True)

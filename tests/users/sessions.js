@@ -8,10 +8,14 @@ const { url, check, version, run, sleep, waitFor, numbered } = require('./common
 
 async function application(redis, ttl) {
   const app = express();
-  app.use(session({
-    store: new RedisStore({ client: redis, prefix: 'sess:', ttl }),
-    secret: 'loopback only', resave: false, saveUninitialized: false,
-  }));
+  app.use(
+    session({
+      store: new RedisStore({ client: redis, prefix: 'sess:', ttl }),
+      secret: 'loopback only',
+      resave: false,
+      saveUninitialized: false,
+    }),
+  );
   app.get('/login/:user', (request, response) => {
     request.session.user = request.params.user;
     request.session.visits = 0;
@@ -24,7 +28,9 @@ async function application(redis, ttl) {
   });
   app.get('/logout', (request, response) => request.session.destroy(() => response.send('bye')));
   const server = app.listen(0, '127.0.0.1');
-  await new Promise((resolve) => { server.on('listening', resolve); });
+  await new Promise((resolve) => {
+    server.on('listening', resolve);
+  });
   return `http://127.0.0.1:${server.address().port}`;
 }
 
@@ -40,7 +46,10 @@ class Browser {
 
 async function connect() {
   const client = createClient({ url });
-  client.on('error', (error) => { console.error(error); process.exit(1); });
+  client.on('error', (error) => {
+    console.error(error);
+    process.exit(1);
+  });
   return client.connect();
 }
 
@@ -53,14 +62,22 @@ run(async () => {
   await Promise.all(browsers.map(({ name, browser }) => browser.get(`${one}/login/${name}`)));
   const visits = [];
   for (const { name, browser } of browsers) {
-    for (let i = 1; i <= 4; i++) visits.push([await browser.get(`${i % 2 ? two : one}/visit`), name, i]);
+    for (let i = 1; i <= 4; i++)
+      visits.push([await browser.get(`${i % 2 ? two : one}/visit`), name, i]);
   }
-  check('a session is the same in both processes', visits.every(([r, name, i]) => r.user === name && r.visits === i));
+  check(
+    'a session is the same in both processes',
+    visits.every(([r, name, i]) => r.user === name && r.visits === i),
+  );
 
   const store = new RedisStore({ client: redis, prefix: 'sess:' });
   check('store.length', await store.length(), 50);
   check('store.ids', new Set(await store.ids()).size, 50);
-  check('store.all', (await store.all()).map((s) => s.user).sort(), browsers.map((b) => b.name).sort());
+  check(
+    'store.all',
+    (await store.all()).map((s) => s.user).sort(),
+    browsers.map((b) => b.name).sort(),
+  );
 
   await browsers[0].browser.get(`${two}/logout`);
   check('logged out everywhere', await browsers[0].browser.get(`${one}/visit`), 401);
@@ -71,7 +88,7 @@ run(async () => {
   await browser.get(`${hasty}/login/hasty`);
   await waitFor(async () => {
     await sleep(300); // reading alone does not prolong it: `visit` does
-    return await store.length() === 49;
+    return (await store.length()) === 49;
   });
   check('a session expires', await browser.get(`${hasty}/visit`), 401);
   await store.clear();

@@ -112,14 +112,16 @@ def main
     i.odd? ? Work.perform_in(DELAY, name) : Work.perform_at(Time.at(due[name]), name)
   end
   Hopeless.perform_async('hopeless')
-  check 'queues hold what was produced', [Sidekiq::Queue.new.size, Sidekiq::Queue.new('low').size], [201, 8]
+  check 'queues hold what was produced',
+        [Sidekiq::Queue.new.size, Sidekiq::Queue.new('low').size], [201, 8]
   check 'scheduled', Sidekiq::ScheduledSet.new.size, 10
   cancelled = Work.perform_in(3600, 'cancelled')
   check 'a job can be found and deleted', Sidekiq::ScheduledSet.new.find_job(cancelled).delete
 
   processes = [start_process, start_process]
   wanted = plain + stubborn + due.keys
-  wait_for(-> { "missing: #{(wanted - DONE.counts.keys).first(10)}" }) { (wanted - DONE.counts.keys).empty? }
+  missing = -> { wanted - DONE.counts.keys }
+  wait_for(-> { "missing: #{missing.call.first(10)}" }) { missing.call.empty? }
   sleep 0.3 # what is done twice is done twice soon
   check 'no job done twice', DONE.counts.select { |_, n| n != 1 }, {}
   check 'no job from nowhere', DONE.counts.keys - wanted, []
@@ -129,7 +131,8 @@ def main
   check 'a job that never works is dead', Sidekiq::DeadSet.new.first.args, ['hopeless']
   check 'tries', TRIED.counts.reject { |_, n| n == 3 }, { 'hopeless' => 2 }
   check 'nothing is left over',
-        [Sidekiq::RetrySet.new, Sidekiq::ScheduledSet.new, Sidekiq::Queue.new].map(&:size), [0, 0, 0]
+        [Sidekiq::RetrySet, Sidekiq::ScheduledSet, Sidekiq::Queue].map { |set| set.new.size },
+        [0, 0, 0]
   check 'both processes are known', Sidekiq::ProcessSet.new.size, 2
   processes.each { |pid| Process.kill('TERM', pid) }
   processes.each { |pid| Process.wait(pid) }

@@ -28,7 +28,10 @@ async function serve(kind) {
   const server = http.createServer();
   const io = new Server(server, { adapter: await adapter(kind) });
   io.on('connection', (socket) => {
-    socket.on('join', async (room, done) => { await socket.join(room); done(); });
+    socket.on('join', async (room, done) => {
+      await socket.join(room);
+      done();
+    });
     socket.on('say', (room, text) => io.to(room).emit('said', text));
     socket.on('all', (text) => io.emit('said', text));
     socket.on('count', async (room, done) => done((await io.in(room).fetchSockets()).length));
@@ -37,16 +40,19 @@ async function serve(kind) {
   io.on('ping', (done) => done(process.pid));
   process.on('message', (command) => {
     if (command === 'peers') {
-      io.serverSideEmit('ping', (error, replies) => process.send({ peers: error ? -1 : replies.length }));
+      io.serverSideEmit('ping', (error, replies) =>
+        process.send({ peers: error ? -1 : replies.length }),
+      );
     }
   });
   server.listen(0, '127.0.0.1', () => process.send({ port: server.address().port }));
 }
 
-const answer = (child) => new Promise((resolve, reject) => {
-  child.once('message', resolve);
-  child.once('exit', (code) => reject(new Error(`not ok: a server ended with ${code}`)));
-});
+const answer = (child) =>
+  new Promise((resolve, reject) => {
+    child.once('message', resolve);
+    child.once('exit', (code) => reject(new Error(`not ok: a server ended with ${code}`)));
+  });
 
 async function peers(child) {
   child.send('peers');
@@ -57,7 +63,7 @@ async function fanOut(kind) {
   const children = [fork(__filename, [kind]), fork(__filename, [kind])];
   const ports = [];
   for (const child of children) ports.push((await answer(child)).port);
-  for (const child of children) await waitFor(async () => await peers(child) === 1);
+  for (const child of children) await waitFor(async () => (await peers(child)) === 1);
   const heard = numbered('client', 6).map(() => []);
   const sockets = heard.map((list, i) => {
     const socket = connect(`http://127.0.0.1:${ports[i % 2]}`, { transports: ['websocket'] });
@@ -68,8 +74,12 @@ async function fanOut(kind) {
   await waitFor(() => sockets.every((socket) => socket.connected));
   const room = (i) => (i < 4 ? 'red' : 'blue'); // clients 0 to 3, at both servers; 4 and 5
   for (const [i, socket] of sockets.entries()) await socket.emitWithAck('join', room(i));
-  await waitFor(async () => await sockets[0].emitWithAck('count', 'red') === 4);
-  check(`${kind}: fetchSockets sees both servers`, await sockets[1].emitWithAck('count', 'blue'), 2);
+  await waitFor(async () => (await sockets[0].emitWithAck('count', 'red')) === 4);
+  check(
+    `${kind}: fetchSockets sees both servers`,
+    await sockets[1].emitWithAck('count', 'blue'),
+    2,
+  );
 
   const red = numbered('red', 50);
   const blue = numbered('blue', 50);
@@ -78,12 +88,16 @@ async function fanOut(kind) {
   blue.forEach((text) => sockets[1].emit('say', 'blue', text));
   all.forEach((text) => sockets[2].emit('all', text));
   const wanted = (i) => (room(i) === 'red' ? red : blue).concat(all);
-  await waitFor(() => heard.every((list, i) => list.length >= wanted(i).length),
-    () => `heard ${heard.map((list) => list.length)}`);
+  await waitFor(
+    () => heard.every((list, i) => list.length >= wanted(i).length),
+    () => `heard ${heard.map((list) => list.length)}`,
+  );
   const part = (list, name) => list.filter((text) => text.startsWith(name)).join();
-  check(`${kind}: every room hears all of its own, in order`,
+  check(
+    `${kind}: every room hears all of its own, in order`,
     heard.map((list, i) => [part(list, room(i)), part(list, 'all'), list.length]),
-    heard.map((_, i) => [(room(i) === 'red' ? red : blue).join(), all.join(), 100]));
+    heard.map((_, i) => [(room(i) === 'red' ? red : blue).join(), all.join(), 100]),
+  );
   const answers = await sockets[3].emitWithAck('ask');
   check(`${kind}: acknowledgements of both servers`, [...answers].sort(), [0, 1, 2, 3, 4, 5]);
   sockets.forEach((socket) => socket.disconnect());
@@ -95,7 +109,12 @@ if (process.argv[2]) {
 } else {
   run(async () => {
     version('socket.io');
-    for (const kind of ['pub/sub by node-redis', 'pub/sub by ioredis', 'sharded pub/sub', 'streams']) {
+    for (const kind of [
+      'pub/sub by node-redis',
+      'pub/sub by ioredis',
+      'sharded pub/sub',
+      'streams',
+    ]) {
       await fanOut(kind);
     }
   });
