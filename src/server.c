@@ -134,7 +134,8 @@ int server_run(const struct config *config)
                                   .config = config,
                                   .seed = os_entropy64(),
                                   .lending = config->shard_lending,
-                                  .start_ms = os_unix_us() / 1000};
+                                  .start_ms = os_unix_us() / 1000,
+                                  .tick_scale = os_tick_scale()};
     struct hub *hub = signal_hub = hub_new(&options);
     os_signals_install(on_signal);
     struct start starts[SHARDS_MAX];

@@ -21,6 +21,7 @@
 #include "conn.h"
 #include "exec.h"
 #include "group.h"
+#include "meter.h"
 #include "push.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
@@ -135,6 +136,7 @@ static void copy_command(struct worker *w, struct batch *b, const struct op *op,
 {
     struct exec *x = &b->cmds[b->cmd_count];
     group_exec_of(w, op, x);
+    meter_begin(w, x);
     x->argv = &b->argv[*args_used];
     x->hint = NULL;
     x->args = op->args ? &b->args[*args_used] : NULL;

@@ -11,7 +11,7 @@
 
 #include "block_impl.h"
 #include "conn.h"
-#include "exec.h"
+#include "meter.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
 #include "splitring/cmd/block_args.h"
@@ -244,6 +244,7 @@ static void finish_left(struct txn *t, enum block_leave why)
     if (why == BLOCK_TIMEOUT) reply_null_array(&reply);
     if (why == BLOCK_ERROR) reply_error(&reply, ERR_UNBLOCKED);
     stats_note_reply(t->home, t->x.cmd, &reply);
+    if (why != BLOCK_CLOSE) meter_wait_ended(t->home, &t->x);
     txn_finish(t, &out);
 }
 

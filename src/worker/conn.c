@@ -21,6 +21,7 @@
 
 #include "block.h"
 #include "local.h"
+#include "monitor.h"
 #include "pubsub.h"
 #include "multi.h"
 #include "splitring/base/mem.h"
@@ -45,6 +46,7 @@ struct conn *conn_new(struct worker *w, int fd, bool unix_socket)
     list_init(&c->ready_link);
     list_init(&c->dirty_link);
     list_init(&c->subs);
+    list_init(&c->monitor_link);
     if (io_attach(w->io, &c->sock, fd, c) != 0) {
         parse_deinit(&c->parser);
         mem_free(c);
@@ -66,6 +68,7 @@ static void conn_free(struct conn *c)
     buf_deinit(&c->in);
     buf_deinit(&c->out);
     mem_free(c->name);
+    mem_free(c->peer);
     mem_free(c->lib_name);
     mem_free(c->lib_ver);
     multi_free(c->multi);
@@ -99,6 +102,7 @@ void conn_close(struct conn *c)
     c->data = NULL;
     block_leave(c, BLOCK_CLOSE);
     pubsub_conn_closed(c);
+    monitor_leave(c);
     if (!(c->flags & CONN_MIGRATING)) io_close(c->worker->io, &c->sock); /* else when it has left */
 }
 
@@ -188,6 +192,7 @@ void conn_ready(struct conn *c)
         return;
     if (conn_output_full(c)) return;
     c->flags |= CONN_READY;
+    c->ready_ticks = c->worker->meter.pass;
     list_push_back(&c->worker->ready, &c->ready_link);
 }
 
@@ -286,11 +291,20 @@ void conn_on_writable(struct conn *c)
     conn_flush(c);
 }
 
+/* Who MONITORs is limited as its class is, or, where that has no limit, as pubsub is. */
+static const struct config_output_limit *output_limit(const struct conn *c)
+{
+    const struct config_output_limit *limits = c->worker->config->output_limits;
+    const struct config_output_limit *own = &limits[c->limit_class];
+    bool none = !own->hard_bytes && !own->soft_bytes;
+    return unlikely(c->flags & CONN_MONITOR) && none ? &limits[CONFIG_CLIENT_PUBSUB] : own;
+}
+
 /* With a limit of its own a client that does not read is closed, as in Redis: it must be able to
  * get there. */
 bool conn_output_full_slow(const struct conn *c)
 {
-    const struct config_output_limit *limit = &c->worker->config->output_limits[c->limit_class];
+    const struct config_output_limit *limit = output_limit(c);
     size_t unsent = c->out.len - c->out_sent;
     return unsent > (size_t)limit->hard_bytes &&
            unsent > (size_t)limit->soft_bytes + OUTPUT_PAUSE;
@@ -305,7 +319,7 @@ void conn_check_output(struct conn *c)
         buf_consume(&c->out, c->out_sent);
         c->out_sent = 0;
     }
-    const struct config_output_limit *limit = &w->config->output_limits[c->limit_class];
+    const struct config_output_limit *limit = output_limit(c);
     bool over = limit->hard_bytes && unsent > (size_t)limit->hard_bytes;
     if (limit->soft_bytes && unsent > (size_t)limit->soft_bytes) {
         if (!c->over_soft_ms)
@@ -342,6 +356,17 @@ void conn_append_reply(struct conn *c, struct buf *reply)
         buf_append(&c->out, reply->ptr, reply->len);
     }
     conn_dirty(c);
+}
+
+const char *conn_peer(struct conn *c)
+{
+    char text[128];
+    if (c->peer) return c->peer;
+    net_peer_name(c->sock.fd, text, sizeof text);
+    size_t len = strlen(text);
+    c->peer = mem_alloc(len + 1);
+    memcpy(c->peer, text, len + 1);
+    return c->peer;
 }
 
 size_t conn_memory(const struct conn *c)

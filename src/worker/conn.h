@@ -33,6 +33,7 @@ enum conn_flag {
     CONN_BAD_INPUT = 1u << 20,    /* a protocol error is due after what is in flight */
     CONN_BLOCKED = 1u << 21,      /* waits for a key: in_flight is its transaction (block.h) */
     CONN_MULTI = 1u << 22,        /* queues commands for EXEC (multi.h) */
+    CONN_MONITOR = 1u << 23,      /* sees every command (monitor.h) */
     CONN_HAS_INPUT = CONN_HELD_OP | CONN_BAD_INPUT /* beside what is in `in` */
 };
 
@@ -59,6 +60,9 @@ struct conn {
     void *in_flight;        /* batch, txn or fanout */
     struct multi *multi;    /* CONN_MULTI, or an EXEC that is being answered; NULL */
     struct watch_set *watch; /* WATCH; NULL: nothing */
+    struct list monitor_link; /* worker.monitors */
+    uint64_t ready_ticks;   /* when it last had input to run and nothing in flight */
+    char *peer;             /* conn_peer() */
     instant_ms created_ms, active_ms;
     instant_ms over_soft_ms; /* since when the output is above the soft limit; 0: it is not */
     const struct command *last_cmd;
@@ -115,6 +119,9 @@ static inline bool conn_subscribed(const struct conn *c)
 static inline size_t conn_unread(const struct conn *c) { return c->in.len - c->in_used; }
 /* Appends replies made elsewhere, honouring CLIENT REPLY. */
 void conn_append_reply(struct conn *c, struct buf *reply);
+/* Its address as text, found once: before anything of it goes to another worker, which may then
+ * ask as well. */
+const char *conn_peer(struct conn *c);
 size_t conn_memory(const struct conn *c);
 static inline struct reply conn_reply(struct conn *c)
 {

@@ -1,6 +1,5 @@
 /* Running handlers. Everything a handler may see is put into a struct call here; nothing else of
- * the worker leaks into it. Time per command is sampled (one in SAMPLE_EVERY, by the clock of the
- * CPU) and calls are counted exactly: reading a clock twice per command would cost more than a GET.
+ * the worker leaks into it. Calls are counted and timed one by one (meter.h).
  *
  * Thread: holder of the shards named. */
 #include "exec.h"
@@ -8,13 +7,12 @@
 #include "block.h"
 #include "conn.h"
 #include "events.h"
+#include "meter.h"
+#include "monitor.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
 #include "splitring/cmd/handlers.h"
-#include "splitring/io/os.h"
 #include "stats.h"
-
-#define SAMPLE_EVERY 64u
 
 static void call_prepare(struct worker *w, struct call *call, const struct exec *x)
 {
@@ -44,7 +42,8 @@ static void call_prepare(struct worker *w, struct call *call, const struct exec 
     call->watch = x->watch;
 }
 
-static inline void call_run(struct worker *w, struct call *call, bool counted)
+static inline void call_run(struct worker *w, struct call *call, const struct exec *x,
+                            bool counted)
 {
     const struct command *cmd = call->cmd;
     struct worker_published *pub = w->pub;
@@ -53,13 +52,11 @@ static inline void call_run(struct worker *w, struct call *call, bool counted)
         counter_add(&pub->commands, 1);
     }
     if (unlikely(w->hub->preempt)) w->hub->preempt(w->hub->preempt_ctx);
-    if (likely(++w->sample % SAMPLE_EVERY)) {
-        cmd->handler(call);
-    } else {
-        int64_t start = os_mono_ns();
-        cmd->handler(call);
-        counter_add(&pub->nsec[cmd->id], (uint64_t)(os_mono_ns() - start) * SAMPLE_EVERY);
-    }
+    size_t out_before = x->out->len;
+    uint64_t start = meter_start(w, x);
+    cmd->handler(call);
+    meter_end(w, x, start, out_before, counted);
+    if (unlikely(w->monitor_mask) && counted) monitor_show(w, x);
     if (unlikely(call->reply.errors) && counted) {
         counter_add(&pub->calls_failed[cmd->id], 1);
         counter_add(&pub->error_replies, call->reply.errors);
@@ -85,7 +82,7 @@ uint32_t exec_one(struct worker *w, const struct exec *x, shard_id shard)
     /* Under somebody's shared lock an expired key reads as absent and stays (DESIGN 6a). */
     if (unlikely(locks_active(w->hub->locks[shard])) && !(x->cmd->flags & CMD_WRITE))
         call.ks.flags |= KS_LOGICAL;
-    call_run(w, &call, !x->is_part);
+    call_run(w, &call, x, !x->is_part);
     worker_touched(w, shard, dbs_of(x));
     block_serve(w, shard);
     return call.reply.errors;
@@ -103,7 +100,7 @@ uint32_t exec_many(struct worker *w, const struct exec *x)
         if (shard_clock(w->hub->shards[s]) > call.ks.now)
             call.ks.now = shard_clock(w->hub->shards[s]);
     }
-    call_run(w, &call, !x->is_part);
+    call_run(w, &call, x, !x->is_part);
     w->touched_shards |= w->held;
     w->touched_dbs |= dbs_of(x);
     for (uint32_t held = w->held; held; held &= held - 1)
@@ -116,7 +113,7 @@ void exec_waiter(struct worker *w, const struct exec *x, int shard)
     struct call call;
     call_prepare(w, &call, x);
     if (shard >= 0) call.ks.shard = w->hub->shards[shard];
-    call_run(w, &call, false);
+    call_run(w, &call, x, false);
     stats_note_reply(w, x->cmd, &call.reply); /* counted was only that it had been called */
     w->touched_shards |= w->held;
     w->touched_dbs |= dbs_of(x);
@@ -129,7 +126,7 @@ uint32_t exec_scratch(struct worker *w, const struct exec *x)
     call.ks.shard = w->scratch;
     call.ks.flags |= KS_NO_STATS;
     events_scratch_begin(w);
-    call_run(w, &call, !x->is_part);
+    call_run(w, &call, x, !x->is_part);
     events_scratch_end(w);
     return call.reply.errors;
 }
@@ -139,7 +136,10 @@ void exec_local(struct worker *w, struct conn *c, const struct exec *x)
     struct call call;
     call_prepare(w, &call, x);
     call.conn = c;
-    call_run(w, &call, !x->is_part);
+    w->meter.local = true;
+    call_run(w, &call, x, !x->is_part);
+    w->meter.local = false;
+    w->meter.fanout = NULL;
 }
 
 /* ---- keys ---- */

@@ -15,11 +15,18 @@ struct exec {
     uint8_t proto;
     uint8_t ks_flags;
     bool is_part; /* of a multi-shard command: its coordinator counts the call */
+    bool large_request; /* its bytes may be as many as commandlog-request-larger-than */
     instant_ms now;
     const char *key; /* first key and its hash, or NULL */
     uint64_t hash;
     const struct key_hint *hint; /* NULL: none; only for the shard it was made for, at once */
     struct buf *out;
+    /* Who sent it; only conn_peer() and its name may be looked at elsewhere than at its worker.
+     * NULL: nobody did. */
+    struct conn *client;
+    uint64_t begun;     /* ticks, when its message was sent; 0: it runs where it came from */
+    uint64_t queued_ns; /* …, and how long it had been queued then */
+    uint64_t *part_ns;  /* a part's time is added here; NULL: it is a whole command */
     struct watch_set *watch;  /* WATCH registers with it */
     struct call_away *away;   /* another server may be asked; NULL: it may not */
     struct call_block *block; /* the client may be made to wait; NULL: it may not */

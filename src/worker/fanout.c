@@ -9,6 +9,7 @@
 #include "fanout.h"
 
 #include "conn.h"
+#include "meter.h"
 #include "splitring/base/mem.h"
 #include "stats.h"
 
@@ -35,6 +36,7 @@ static void fanout_finish(struct worker *w, struct fanout *f)
     struct reply reply = {.out = &out, .proto = f->proto};
     bool live = c && !(c->flags & CONN_CLOSING);
     f->done(w, f, live ? c : NULL, live ? &reply : NULL);
+    meter_fanout_ended(w, f, out.len);
     if (live) {
         stats_note_reply(w, c->last_cmd, &reply);
         conn_append_reply(c, &out);
@@ -59,6 +61,7 @@ void fanout_start(struct fanout *f, bool ordered)
     if (f->conn) {
         f->conn->flags |= CONN_WAITING;
         f->conn->in_flight = f;
+        if (w->meter.local) w->meter.fanout = f;
     }
     if (ordered && w->id != 0)
         worker_send(w, 0, MSG_FANOUT_ORDER, f);
@@ -73,7 +76,9 @@ void fanout_order(struct worker *w, struct fanout *f)
 
 void fanout_part(struct worker *w, struct fanout *f)
 {
+    uint64_t start = meter_ticks(w);
     f->part(w, f);
+    f->ns[w->id] = meter_ns(w, start, meter_ticks(w));
     if (w == f->home)
         fanout_part_done(w, f);
     else

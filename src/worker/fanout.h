@@ -19,6 +19,8 @@ struct fanout {
     struct worker *home;
     struct buf out[SHARDS_MAX];
     int64_t number[SHARDS_MAX]; /* a count per worker */
+    uint64_t ns[SHARDS_MAX]; /* what each part took */
+    struct log_draft *draft; /* of the command, for the command log; NULL: it needs none */
     unsigned pending;       /* home only */
     uint8_t proto;
 };

@@ -20,6 +20,8 @@
 #include "conn.h"
 #include "exec.h"
 #include "local.h"
+#include "meter.h"
+#include "monitor.h"
 #include "pubsub.h"
 #include "multi.h"
 #include "splitring/base/check.h"
@@ -57,6 +59,8 @@ void group_exec_of(const struct worker *w, const struct op *op, struct exec *x)
         .hash = op->hash,
         .hint = &op->hint,
         .out = &op->conn->out,
+        .client = op->conn,
+        .large_request = op->large,
     };
     /* CLIENT PAUSE: nothing changes, so what has expired stays, unseen. */
     if (unlikely(op->cmd->handler == cmd_watch)) x->watch = watch_take(op->conn, op->mask);
@@ -156,6 +160,10 @@ static void op_judge(struct worker *w, struct op *op, struct group *g)
         op->error = OP_NOAUTH;
     else if (unlikely(conn_subscribed(c)) && c->proto == 2 && !local_while_subscribed(op->cmd))
         op->error = OP_SUBSCRIBED;
+    else if (unlikely(c->flags & CONN_MONITOR) &&
+             (op->cmd->flags & (CMD_WRITE | CMD_READONLY | CMD_MAY_REPLICATE) ||
+              op->cmd->route == ROUTE_CHANNEL))
+        op->error = OP_MONITORS;
     else {
         op_route(w, op);
         if (unlikely(c->flags & CONN_MULTI)) multi_judge(w, op);
@@ -201,12 +209,15 @@ static bool collect_one(struct worker *w, struct conn *c, struct group *g, bool 
     struct op *op = &g->ops[g->count++];
     bool held = p->argv != w->parse_pool.argv;
     bool blobs = false;
+    size_t bytes = 0;
     for (int i = 0; i < p->argc; i++) {
         argv[i] = slice_of(p->argv[i].ptr, p->argv[i].len);
         blobs |= p->argv[i].blob != NULL;
+        bytes += p->argv[i].len + 32; /* at least what it took on the wire */
     }
     *op = (struct op){.conn = c, .argv = argv, .argc = p->argc, .start = start,
-                      .args = blobs ? p->argv : NULL, .from_held = held || blobs};
+                      .args = blobs ? p->argv : NULL, .from_held = held || blobs,
+                      .large = bytes >= w->meter.request_limit};
     op_judge(w, op, g);
     if (op->from_held) return false; /* its arguments live until the next parse */
     if (op->shard == OP_EXEC || block_may(op) || away_may(op)) return false;
@@ -403,11 +414,18 @@ static bool run_exec(struct worker *w, struct group *g, struct op *op)
 {
     struct conn *c = op->conn;
     if ((op->mask & w->held) != op->mask || !multi_is_free(w, c)) return false;
-    if (multi_run(w, c, op->cmd, &c->out)) return true;
+    struct exec x;
+    group_exec_of(w, op, &x);
+    meter_chain_on(w);
+    bool done = multi_run(w, c, op->cmd, &c->out);
+    if (unlikely(w->monitor_mask)) monitor_show(w, &x);
+    if (done) return true;
     c->flags |= CONN_WAITING;
     worker_unhold_all(w); /* what is left may take long or call the system */
+    meter_chain_off(w);
     multi_continue(c);
     hold_shards(w, g, false);
+    meter_chain_on(w);
     return true;
 }
 
@@ -417,7 +435,8 @@ static void run_op(struct worker *w, struct group *g, unsigned i)
     struct conn *c = op->conn;
     if (unlikely(blocked(w, c))) return;
     if (unlikely(w->pause.until) && paused(w, op)) return;
-    if (unlikely(w->push_crowded) && op->shard >= 0 && op->cmd->flags & (CMD_PUBSUB | CMD_WRITE)) {
+    if (unlikely(w->push_crowded) && op->shard >= 0 &&
+        (op->cmd->flags & (CMD_PUBSUB | CMD_WRITE) || w->monitor_mask)) {
         hold_back(w, op);
         c->flags |= CONN_READY;
         list_push_back(&w->stalled, &c->ready_link);
@@ -437,10 +456,13 @@ static void run_op(struct worker *w, struct group *g, unsigned i)
         c->flags &= ~(uint32_t)CONN_REPLY_SKIP_NEXT;
         bool quick = local_is_stateless(op->cmd);
         if (!quick) worker_unhold_all(w); /* it may take long or call the system */
+        if (!quick) meter_chain_on(w);
         exec_local(w, c, &x);
         if (!quick) hold_shards(w, g, false); /* its own reply is still being judged */
+        if (!quick) meter_chain_on(w);
     } else if (op->shard == OP_ERROR) {
         local_refuse(w, op);
+        meter_chain_on(w);
     } else if (op->shard == OP_QUEUE) {
         multi_queue(op);
         if (c->flags & CONN_CLOSING) return;
@@ -448,7 +470,9 @@ static void run_op(struct worker *w, struct group *g, unsigned i)
         c->last_cmd = op->cmd;
     } else {
         c->last_cmd = op->cmd;
+        meter_chain_off(w); /* what runs there is timed by itself */
         cut(w, g, i);
+        meter_chain_on(w);
         return;
     }
     if (unlikely(c->flags & CONN_WAITING)) { /* asked of others, or blocked: the rest waits */
@@ -484,7 +508,9 @@ bool group_run_all(struct worker *w, unsigned groups_max)
         if (!g->count) continue;
         hold_shards(w, g, true);
         if (g->count > 1 && w->held) prefetch(w, g);
+        meter_chain_on(w);
         for (unsigned i = 0; i < g->count; i++) run_op(w, g, i);
+        meter_chain_off(w);
         settle(g);
         worker_unhold_all(w);
         pubsub_step(w);

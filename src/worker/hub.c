@@ -9,6 +9,7 @@
 #include "batch.h"
 #include "block.h"
 #include "internal.h"
+#include "meter.h"
 #include "topics.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
@@ -35,6 +36,8 @@ static void published_init(struct hub *hub)
         p->calls_failed = mem_zalloc(command_count() * sizeof(counter));
         p->calls_rejected = mem_zalloc(command_count() * sizeof(counter));
         p->nsec = mem_zalloc(command_count() * sizeof(counter));
+        for (unsigned kind = 0; kind < ARRAY_COUNT(p->hists); kind++)
+            p->hists[kind] = mem_zalloc(command_count() * sizeof(counter));
         hub->shard_published[i].keys = mem_zalloc(hub->databases * sizeof(counter));
         hub->shard_published[i].expires = mem_zalloc(hub->databases * sizeof(counter));
         hub->shard_published[i].expiry_avg = mem_zalloc(hub->databases * sizeof(counter));
@@ -105,6 +108,7 @@ struct hub *hub_new(const struct hub_options *options)
     hub->lend_percent = options->lend_percent ? options->lend_percent : 100;
     hub->seed = options->seed;
     hub->start_ms = options->start_ms;
+    hub->tick_scale = options->tick_scale;
     hub->pause = options->pause ? options->pause : pause_default;
     hub->databases = (uint32_t)options->config->databases;
     hub->config_start = mem_alloc(sizeof *hub->config_start);
@@ -131,6 +135,7 @@ void hub_free(struct hub *hub)
         mem_free(hub->published[i].calls_failed);
         mem_free(hub->published[i].calls_rejected);
         mem_free(hub->published[i].nsec);
+        meter_free_published(&hub->published[i]);
         mem_free(hub->shard_published[i].keys);
         mem_free(hub->shard_published[i].expires);
         mem_free(hub->shard_published[i].expiry_avg);

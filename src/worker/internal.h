@@ -11,6 +11,8 @@
  *   block.c   clients that wait for keys; block_home.c their side
  *   fanout.c  an act of every worker, answered after the last
  *   push.c    one order for all that is pushed; pubsub.c, topics.c, events.c: what that is
+ *   meter.c   what each command costs; commandlog.c, latency.c: who keeps what of it
+ *   monitor.c commands shown to those who MONITOR
  *   stats.c   published sums and gauges: what INFO reads
  *   local_*.c commands of the connection and the server
  *
@@ -47,6 +49,8 @@ struct conn;
 struct batch;
 struct txn;
 struct fanout;
+struct commandlog;
+struct latency;
 
 /* ---- shared by all workers ---- */
 
@@ -82,12 +86,16 @@ struct worker_published {
     counter blocked; /* clients that wait for a key, or until CLIENT PAUSE is over */
     counter pubsub_clients;
     counter dirty;  /* writes done */
-    counter *calls, *calls_failed, *calls_rejected, *nsec; /* by command id; nsec sampled */
+    counter *calls, *calls_failed, *calls_rejected, *nsec; /* by command id */
+    counter *hists[3]; /* by enum meter_kind, by command id: pointers to struct hist; 0: none yet */
     counter ops_per_s, in_per_s, out_per_s; /* of the last second */
     counter cpu_user_us, cpu_system_us, sweep_us;
     counter peak_bytes; /* highest used memory that this worker has seen */
     counter errors[ERROR_CODES]; /* by first word: stats_error_code() */
 };
+
+/* What a command's time is made of: one histogram each (meter.c). */
+enum meter_kind { METER_RAN, METER_QUEUED, METER_WAITED };
 
 /* Who waits for keys of one shard (block.c). Thread: holder. */
 struct waiting {
@@ -113,6 +121,7 @@ struct hub {
     void *preempt_ctx;
     uint64_t seed;
     instant_ms start_ms;
+    uint64_t tick_scale; /* os_tick_scale() */
     void (*pause)(unsigned spins);
     shard_id *shard_of_slot;
     struct shard **shards;
@@ -134,6 +143,7 @@ struct hub {
     /* shared counters */
     counter client_ids;
     counter push_tickets;
+    counter log_ids[3];         /* by enum log_kind: entries of command logs so far */
     counter clients;            /* against maxclients */
     counter waking;             /* threads inside hub_stop_shared */
     counter drained;            /* workers that have nothing left to stop for */
@@ -196,6 +206,7 @@ struct op {
     int argc;
     int16_t shard;       /* >= 0: all keys live there; else enum op_kind */
     uint8_t error;       /* OP_ERROR: enum op_error */
+    bool large;          /* its bytes may be as many as commandlog-request-larger-than */
     bool from_held;      /* arguments lie in the parser, not in the input window */
     uint32_t mask;       /* shards it needs */
     size_t start;        /* offset of the command in conn->data */
@@ -209,7 +220,8 @@ enum op_kind {
     OP_EXEC = -6   /* of a queue that can run; mask: all its shards */
 };
 enum op_error {
-    OP_UNKNOWN, OP_UNKNOWN_SUB, OP_ARITY, OP_NOAUTH, OP_SUBSCRIBED, OP_NO_MULTI, OP_WATCH_IN_MULTI
+    OP_UNKNOWN, OP_UNKNOWN_SUB, OP_ARITY, OP_NOAUTH, OP_SUBSCRIBED, OP_NO_MULTI, OP_WATCH_IN_MULTI,
+    OP_MONITORS
 };
 
 struct group {
@@ -277,7 +289,23 @@ struct worker {
     struct io_sock listeners[16];
     bool listener_unix[16];
     unsigned listener_count;
-    uint64_t sample;       /* which command is timed next */
+    struct {
+        uint64_t scale;       /* ns per tick, times 2^32; 0: ticks are ns of the clock */
+        uint64_t chain;       /* ticks when the last command ended; 0: not known */
+        uint64_t pass;        /* … when this pass' events came */
+        uint64_t look_ns;     /* a command that takes longer is looked at (meter.c) */
+        size_t reply_limit, request_limit; /* …, or whose reply or bytes are as many */
+        uint64_t sample;      /* which command is staged next */
+        bool local;           /* a handler of the connection runs */
+        struct fanout *fanout; /* … and has started this */
+        struct buf heads;     /* of arguments that the handler may take (meter.c) */
+        bool tracking;
+    } meter;
+    struct commandlog *commandlog;
+    struct latency *latency;
+    struct list monitors;  /* conn.monitor_link: those who watch here */
+    unsigned monitors_joining; /* MONITOR not yet answered */
+    uint32_t monitor_mask; /* workers with such connections */
     unsigned recent_ready; /* running average × 16 of connections per pass (adaptive wait) */
     int64_t stop_since_us;
     bool stopping;

@@ -20,11 +20,12 @@
 
 static void describe(const struct conn *c, struct buf *out)
 {
-    char peer[128], local[128], flags[8] = "N";
+    char peer[128], local[128], flags[12] = "N";
     const struct worker *w = c->worker;
     net_peer_name(c->sock.fd, peer, sizeof peer);
     net_local_name(c->sock.fd, local, sizeof local);
     size_t n = 0;
+    if (c->flags & CONN_MONITOR) flags[n++] = 'O';
     if (conn_subscribed(c)) flags[n++] = 'P';
     if (c->flags & CONN_CLOSE_AFTER) flags[n++] = 'c';
     if (c->flags & CONN_UNIX) flags[n++] = 'U';

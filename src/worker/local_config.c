@@ -15,6 +15,7 @@
 #include "events.h"
 #include "fanout.h"
 #include "local.h"
+#include "meter.h"
 #include "splitring/base/mem.h"
 #include "splitring/cmd/handlers.h"
 #include "splitring/io/log.h"
@@ -261,6 +262,7 @@ static void resetstat_part(struct worker *w, struct fanout *f)
         counter_set(&p->calls_rejected[id], 0);
         counter_set(&p->nsec[id], 0);
     }
+    meter_reset(w);
     w->last_commands = w->last_in = w->last_out = w->seen_commands = 0;
     worker_hold(w, w->id);
     shard_stats_reset(w->shard);

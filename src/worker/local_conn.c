@@ -6,6 +6,7 @@
 #include "conn.h"
 #include "fanout.h"
 #include "local.h"
+#include "monitor.h"
 #include "pubsub.h"
 #include "multi.h"
 #include "watch.h"
@@ -189,6 +190,7 @@ void cmd_reset(struct call *c)
     struct conn *conn = c->conn;
     multi_end(conn);
     watch_end(conn);
+    monitor_leave(conn);
     conn->db = 0;
     conn->proto = 2;
     conn->flags &=

@@ -276,7 +276,7 @@ static const struct section {
     {"Modules", "modules", "module_list", DEFAULT | ALL | EVERYTHING, info_nothing},
     {"Commandstats", "commandstats", NULL, ALL | EVERYTHING, info_commandstats},
     {"Errorstats", "errorstats", NULL, DEFAULT | ALL | EVERYTHING, info_errorstats},
-    {"Latencystats", "latencystats", NULL, ALL | EVERYTHING, info_nothing},
+    {"Latencystats", "latencystats", NULL, ALL | EVERYTHING, info_latencystats},
     {"Cluster", "cluster", NULL, DEFAULT | ALL | EVERYTHING, info_cluster},
     {"Keyspace", "keyspace", NULL, DEFAULT | ALL | EVERYTHING, info_keyspace},
     {"Splitring", "splitring", NULL, ALL | EVERYTHING, info_splitring},

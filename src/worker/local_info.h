@@ -19,6 +19,8 @@ struct info {
 void info_stats(struct info *i);
 void info_commandstats(struct info *i);
 void info_errorstats(struct info *i);
+/* local_latency.c */
+void info_latencystats(struct info *i);
 void info_splitring(struct info *i);
 
 /* "967.52K", as Redis writes sizes for people. */

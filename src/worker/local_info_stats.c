@@ -1,8 +1,7 @@
 /* INFO's figures of what was done: Stats, Commandstats, Errorstats, and the section Splitring,
  * which shows how the load lies on workers and shards.
  *
- * Calls are counted exactly. Their time is sampled (exec.c), so `usec` is an estimate that is good
- * for commands called some hundred times or more.
+ * Calls are counted and timed one by one (meter.h).
  * Source: https://redis.io/docs/latest/commands/info/
  * Thread: owner. */
 #include "local_info.h"

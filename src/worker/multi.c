@@ -18,6 +18,7 @@
 #include "conn.h"
 #include "group.h"
 #include "local.h"
+#include "meter.h"
 #include "splitring/base/mem.h"
 #include "splitring/cmd/route.h"
 #include "watch.h"
@@ -174,7 +175,8 @@ static void exec_of(struct worker *w, struct conn *c, const struct queued *q, st
                     struct exec *x)
 {
     *x = (struct exec){.cmd = q->cmd, .argv = q->argv, .argc = q->argc, .db = c->db,
-                       .proto = c->proto, .now = w->now, .out = out,
+                       .proto = c->proto, .now = w->now, .out = out, .client = c,
+                       .large_request = c->multi->bytes >= w->meter.request_limit,
                        .ks_flags = c->flags & CONN_NO_TOUCH ? KS_NO_TOUCH : 0};
 }
 
@@ -272,6 +274,7 @@ bool multi_run(struct worker *w, struct conn *c, const struct command *exec, str
 {
     struct multi *m = c->multi;
     struct reply reply = {.out = out, .proto = c->proto};
+    uint64_t start = meter_ticks(w);
     bool dirty = watch_is_dirty(w, c->watch, w->now) &&
                  !(w->hub->faults & FAULT_WATCH_IGNORED);
     counter_add(&w->pub->commands, 1);
@@ -284,11 +287,10 @@ bool multi_run(struct worker *w, struct conn *c, const struct command *exec, str
         reply_null_array(&reply);
     } else {
         run_all(w, c, m, out);
-        if (m->slots) {
-            m->running = true;
-            return false;
-        }
+        if (m->slots) m->running = true;
     }
+    meter_record(w, exec, meter_ns(w, start, meter_ticks(w)));
+    if (m->running) return false;
     multi_end(c);
     return true;
 }

@@ -22,6 +22,7 @@
 #include "pubsub.h"
 
 #include "conn.h"
+#include "monitor.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
 #include "splitring/data/table.h"
@@ -538,6 +539,10 @@ void pubsub_deliver(struct worker *w, const struct push_record *r)
 {
     if (r->kind == PUSH_SUBSCRIPTION) {
         part_ended(w, r->ptr);
+        return;
+    }
+    if (r->kind == PUSH_MONITOR) {
+        monitor_deliver(w, r);
         return;
     }
     bool sharded = r->kind == PUSH_SHARD_MESSAGE;

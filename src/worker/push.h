@@ -9,6 +9,7 @@
 enum push_kind {
     PUSH_MESSAGE,       /* wire: channel and payload, two bulk strings */
     PUSH_SHARD_MESSAGE, /* …: of SPUBLISH */
+    PUSH_MONITOR,       /* wire: a line for those who MONITOR */
     PUSH_SUBSCRIPTION   /* ptr: struct act_part, changed at its shard just now */
 };
 

@@ -18,6 +18,7 @@
 #include "fanout.h"
 #include "group.h"
 #include "local.h"
+#include "meter.h"
 #include "pubsub.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
@@ -414,6 +415,7 @@ bool worker_step(struct worker *w, instant_us unix_us, int64_t mono_us, int64_t 
     if (announced) sleep_over(hub_sleeping(w->hub, w->id));
     check(count >= 0);
     uint64_t reads = 0;
+    w->meter.pass = meter_ticks(w);
     for (int i = 0; i < count; i++) {
         reads += w->events[i].kind == IO_EV_RECEIVED;
         on_event(w, &w->events[i]);

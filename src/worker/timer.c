@@ -12,6 +12,7 @@
 #include "conn.h"
 #include "fanout.h"
 #include "splitring/io/os.h"
+#include "latency.h"
 #include "stats.h"
 
 #define TICK_US 100000
@@ -119,7 +120,9 @@ static bool sweep(struct worker *w)
     int64_t start_us = os_mono_us();
     size_t done = shard_sweep(w->shard, w->now, SWEEP_BUDGET, &w->expire_sink);
     block_serve(w, w->id);
-    counter_add(&w->pub->sweep_us, (uint64_t)(os_mono_us() - start_us));
+    uint64_t took_us = (uint64_t)(os_mono_us() - start_us);
+    counter_add(&w->pub->sweep_us, took_us);
+    latency_note(w, LATENCY_EXPIRE_CYCLE, took_us * 1000);
     worker_touched(w, w->id, DBS_ALL);
     return done != 0;
 }

@@ -30,6 +30,8 @@
 #include "block.h"
 #include "conn.h"
 #include "group.h"
+#include "meter.h"
+#include "monitor.h"
 #include "multi.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
@@ -93,6 +95,7 @@ static void part_sub_args(struct txn *t, struct txn_part *part)
     part->sub = t->x;
     part->sub.out = &part->reply;
     part->sub.is_part = t->way == TXN_PARTS;
+    part->sub.part_ns = t->way == TXN_PARTS ? &part->ns : NULL;
     if (cmd->route == ROUTE_ALL || t->way != TXN_PARTS) return;
     int step = cmd->key_step > 0 ? cmd->key_step : 1;
     part->sub_argv = mem_alloc(((size_t)part->key_count * (size_t)step + 1) * sizeof(struct slice));
@@ -163,6 +166,7 @@ struct txn *txn_new(struct worker *w, const struct op *op)
     t->home = w;
     refs_init(&t->refs_left, 1);
     group_exec_of(w, op, &t->x);
+    meter_begin(w, &t->x);
     if (!copy_args(t, op)) {
         txn_drop(t);
         return NULL;
@@ -247,6 +251,9 @@ void txn_start(struct worker *w, const struct op *op)
 static void count_call(struct txn *t, const struct buf *out)
 {
     struct worker_published *pub = t->home->pub;
+    uint64_t ns = 0;
+    for (unsigned i = 0; i < t->part_count; i++) ns += t->parts[i].ns;
+    meter_parts_ended(t->home, &t->x, ns, out->len);
     counter_add(&pub->calls[t->x.cmd->id], 1);
     counter_add(&pub->commands, 1);
     if (!out->len || out->ptr[0] != '-') return;
@@ -353,6 +360,10 @@ static void lock_point(struct txn *t)
     }
     if (!judged_at_one_time(t)) return;
     t->phase = TXN_PHASE_WRITE;
+    if (unlikely(t->home->monitor_mask) && t->way == TXN_PARTS) {
+        monitor_show(t->home, &t->x);
+        push_flush(t->home); /* its ticket, before a lock goes */
+    }
     run_at_home(t);
     if (unlikely(t->block.wanted)) {
         if (block_start(t)) return; /* else the client has gone */

@@ -8,6 +8,7 @@
  * Thread: the coordinator. */
 #include "block.h"
 #include "conn.h"
+#include "monitor.h"
 #include "multi.h"
 #include "txn.h"
 
@@ -17,10 +18,12 @@ static void run_held(struct worker *w, struct txn *t)
     t->x.block = t->x.cmd->flags & CMD_BLOCKING ? &t->block : NULL;
     counter_next_shared(&t->refs_left); /* a waiter may be served before this ends */
     bool later = false;
-    if (t->is_exec)
+    if (t->is_exec) {
         later = !multi_run(w, t->conn, t->x.cmd, &t->reply);
-    else
+        if (unlikely(w->monitor_mask)) monitor_show(w, &t->x);
+    } else {
         exec_many(w, &t->x);
+    }
     bool waits = t->block.wanted && block_start_here(t);
     for (unsigned i = 0; i < t->part_count; i++) {
         t->parts[i].granted = false;

@@ -8,6 +8,7 @@
 #include "conn.h"
 #include "events.h"
 #include "group.h"
+#include "meter.h"
 #include "pubsub.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
@@ -36,11 +37,13 @@ static void lists_init(struct worker *w)
     list_init(&w->local_releases);
     list_init(&w->aways);
     list_init(&w->possess);
+    list_init(&w->monitors);
 }
 
 void worker_config_changed(struct worker *w)
 {
     const struct config *c = w->config;
+    meter_config(w);
     w->env = (struct env){
         .proto_max_bulk_len = c->proto_max_bulk_len,
         .databases = (uint32_t)c->databases,
@@ -77,6 +80,7 @@ struct worker *worker_new(struct hub *hub, worker_id id, struct io *io)
     w->config = mem_alloc(sizeof *w->config);
     config_clone(w->config, hub->config_start);
     worker_config_changed(w);
+    meter_init(w);
     rng_seed(&w->rng, hub->seed + id * 0x9E3779B97F4A7C15u);
     lists_init(w);
     w->expire_sink = (struct expire_sink){.locked = sink_locked, .ctx = hub};
@@ -101,6 +105,7 @@ void worker_free(struct worker *w)
     while (w->spare_count) buf_deinit(&w->spare_bufs[--w->spare_count]);
     group_free(w->group);
     pubsub_free(w->pubsub);
+    meter_deinit(w);
     pushes_free(w->pushes);
     parse_pool_deinit(&w->parse_pool);
     shard_free(w->scratch);

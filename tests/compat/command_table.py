@@ -23,6 +23,9 @@ ADDED = {
         "hpexpiretime", "hpersist")},
     "hgetex": "8.0", "hsetex": "8.0", "hgetdel": "8.0",
     "xdelex": "8.2", "xackdel": "8.2",
+    **{name: "Valkey 8.1" for name in ("commandlog", "commandlog|get", "commandlog|help",
+                                       "commandlog|len", "commandlog|reset")},
+    "latency|stages": "ours", "slowlog|stages": "ours",
 }
 # Fields of known commands that were changed since.
 NEWER = {

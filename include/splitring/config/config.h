@@ -146,6 +146,8 @@ struct config {
     int64_t busy_reply_threshold_ms;    /* alias lua-time-limit; 0: never BUSY */
     int64_t slowlog_slower_than_us;     /* < 0: off, 0: everything */
     int64_t slowlog_max_len;
+    int64_t log_request_larger_than, log_reply_larger_than; /* bytes; < 0: off */
+    int64_t log_request_max_len, log_reply_max_len;
     int64_t latency_monitor_threshold_ms; /* 0: off */
     bool latency_tracking;
     struct config_percentiles latency_percentiles;

@@ -8,6 +8,9 @@
 instant_us os_unix_us(void);      /* CLOCK_REALTIME, microseconds */
 int64_t os_mono_us(void);         /* CLOCK_MONOTONIC, microseconds */
 int64_t os_mono_ns(void);         /* the same, nanoseconds */
+/* Nanoseconds per tick of the CPU's time stamp counter, times 2^32; 0: it is no clock here. Takes
+ * some milliseconds. */
+uint64_t os_tick_scale(void);
 uint64_t os_entropy64(void);      /* getrandom(2) */
 void os_entropy(void *out, size_t len);
 void os_sleep_us(int64_t us);
