@@ -23,7 +23,8 @@ int block_streams_at(const struct slice *argv, int argc, bool *block)
     int at = 1;
     *block = false;
     for (; at < argc && !slice_is_word(argv[at], "STREAMS"); at++) {
-        if (slice_is_word(argv[at], "BLOCK") || slice_is_word(argv[at], "COUNT")) {
+        if (slice_is_word(argv[at], "BLOCK") || slice_is_word(argv[at], "COUNT") ||
+            slice_is_word(argv[at], "CLAIM")) {
             *block |= argv[at].ptr[0] == 'b' || argv[at].ptr[0] == 'B';
             at++;
         } else if (slice_is_word(argv[at], "GROUP")) {

@@ -72,7 +72,13 @@ bool call_block(struct call *c, int64_t timeout_ms)
     if (!c->may_block) return false;
     c->block->wanted = true;
     c->block->timeout_ms = timeout_ms;
+    c->block->retry_at = 0;
     return true;
+}
+
+void call_block_until(struct call *c, instant_ms retry_at)
+{
+    if (c->may_block) c->block->retry_at = retry_at;
 }
 
 void call_block_arg(struct call *c, int i, struct slice text)

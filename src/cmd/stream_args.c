@@ -223,8 +223,13 @@ static inline void reply_element(struct reply *r, struct lp_value value)
 
 void stream_reply_entry(struct call *c, struct stream_iter *it)
 {
+    reply_array(&c->reply, 2);
+    stream_reply_body(c, it);
+}
+
+void stream_reply_body(struct call *c, struct stream_iter *it)
+{
     struct reply *r = &c->reply;
-    reply_array(r, 2);
     stream_reply_id(c, it->id);
     reply_array(r, (size_t)it->fields * 2);
     for (uint32_t i = 0; i < it->fields; i++) {

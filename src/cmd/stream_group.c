@@ -140,7 +140,7 @@ void cmd_xgroup_destroy(struct call *c)
     if (!s) return;
     struct stream_group *g = stream_group_find(s, c->argv[3]);
     if (g) {
-        stream_group_remove(s, g);
+        stream_group_remove(ks_shard_of(&c->ks, key), s, g);
         stream_done(c, key, s);
         ks_notify(&c->ks, EVENT_STREAM, "xgroup-destroy", key);
         c->dirty++;

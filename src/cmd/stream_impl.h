@@ -42,6 +42,7 @@ bool stream_trim_parse(struct call *c, bool xadd, struct stream_trim_args *a);
 struct slice stream_id_text(char out[STREAM_ID_TEXT_MAX], struct stream_id id);
 void stream_reply_id(struct call *c, struct stream_id id);
 void stream_reply_entry(struct call *c, struct stream_iter *it); /* [id, [field, value, …]] */
+void stream_reply_body(struct call *c, struct stream_iter *it);  /* without the array around */
 /* Entries without the array around them; count 0: all. How many. */
 size_t stream_reply_entries(struct call *c, const struct stream *s, struct stream_id start,
                             struct stream_id end, uint64_t count, bool reverse);

@@ -5,15 +5,24 @@
  * now, so that the next run sees what came since. The next run is this very handler: a group that
  * is gone by then, or a key of another type, is an error of that run, as in Redis 7.2.
  *
+ * With CLAIM, entries that were pending for too long come first, the oldest delivery before all;
+ * every entry then tells how long it was pending, and how often it had been delivered. What is
+ * pending but no longer in the stream is dropped on the way, as XCLAIM drops it. Who waits is run
+ * again when the next entry has been pending for long enough.
+ *
  * Reading for a group is a write. Its effects are XCLAIM … JUSTID for every entry that is now
  * pending (new ones that share time and count go out together), then XGROUP SETID with the number
  * of entries read. Redis does not say that re-reading one's history counts as a delivery; here it
  * is said, or replicas would disagree.
  * Thread: holder of the call's shards. */
 #include "cmd/stream_impl.h"
+#include "splitring/base/check.h"
 #include "splitring/base/num.h"
 
 #define CLAIM_IDS 64 /* in one effect */
+/* Entries that become pending with a delivery in the past (XCLAIM … IDLE) tell no waiter of it; so
+ * late at most does a small min-idle-time find them. */
+#define LOOK_AGAIN_MS 100
 
 struct read_args {
     int64_t count;      /* 0: all */
@@ -21,6 +30,7 @@ struct read_args {
     int streams_at, streams;
     int group_at;       /* the group's name, then the consumer's; 0: XREAD */
     bool group, noack;
+    int64_t min_idle;   /* CLAIM; -1: without */
 };
 
 static struct slice key_of(const struct call *c, const struct read_args *a, int i)
@@ -44,6 +54,19 @@ static bool parse_block(struct call *c, int i, int64_t *timeout_ms)
     return false;
 }
 
+static bool parse_claim(struct call *c, int i, struct read_args *a)
+{
+    enum error_id wrong = ERR_XREADGROUP_CLAIM_INT;
+    if (!a->group) {
+        wrong = ERR_XREAD_CLAIM_OPTION;
+    } else if (num_parse_i64(c->argv[i], &a->min_idle)) {
+        if (a->min_idle >= 0) return true;
+        wrong = ERR_XREADGROUP_CLAIM_NEGATIVE;
+    }
+    reply_error(&c->reply, wrong);
+    return false;
+}
+
 /* The option at *i, which then stands at its last argument. 1: STREAMS was it; 0: another; -1: the
  * error is written. */
 static int parse_option(struct call *c, int *i, struct read_args *a)
@@ -52,6 +75,8 @@ static int parse_option(struct call *c, int *i, struct read_args *a)
     enum error_id wrong = ERR_SYNTAX;
     if (more >= 1 && call_is(c, *i, "BLOCK")) {
         return parse_block(c, ++*i, &a->timeout_ms) ? 0 : -1;
+    } else if (more >= 1 && call_is(c, *i, "CLAIM")) {
+        return parse_claim(c, ++*i, a) ? 0 : -1;
     } else if (more >= 1 && call_is(c, *i, "COUNT")) {
         if (!call_int(c, ++*i, &a->count)) return -1;
         if (a->count < 0) a->count = 0;
@@ -78,7 +103,7 @@ static int parse_option(struct call *c, int *i, struct read_args *a)
 
 static bool parse(struct call *c, struct read_args *a, bool group)
 {
-    *a = (struct read_args){.timeout_ms = -1, .group = group};
+    *a = (struct read_args){.timeout_ms = -1, .group = group, .min_idle = -1};
     for (int i = 1; i < c->argc && !a->streams_at; i++) {
         if (parse_option(c, &i, a) < 0) return false;
     }
@@ -139,6 +164,7 @@ static bool look_at(struct call *c, const struct read_args *a, int i)
 
 struct reading {
     struct read_args args;
+    instant_ms next; /* when the first of the entries that CLAIM left alone was delivered */
     size_t mark;   /* of the deferred header, once there is a stream */
     size_t served;
 };
@@ -181,6 +207,7 @@ struct delivery {
     char texts[CLAIM_IDS][STREAM_ID_TEXT_MAX]; /* new entries, whose effect is not yet stated */
     struct slice ids[CLAIM_IDS];
     int held;
+    struct buf old; /* ids that CLAIM takes over */
     bool failed;
 };
 
@@ -222,13 +249,23 @@ static bool deliver(struct delivery *d, struct stream_id id)
     return true;
 }
 
-static size_t serve_new(struct delivery *d, const struct read_args *a)
+static void reply_delivery(struct call *c, struct stream_iter *it, bool claims, int64_t idle,
+                           uint64_t deliveries)
+{
+    reply_array(&c->reply, claims ? 4 : 2);
+    stream_reply_body(c, it);
+    if (!claims) return;
+    reply_int(&c->reply, idle < 0 ? 0 : idle);
+    reply_int(&c->reply, (int64_t)deliveries);
+}
+
+/* `done` entries are in the reply already; how many there are then. */
+static size_t serve_new(struct delivery *d, const struct read_args *a, size_t done)
 {
     struct stream_iter it;
     struct stream_id from = d->g->last_id;
-    size_t done = 0;
     bool advanced = false;
-    if (!stream_id_next(&from)) return 0;
+    if (!stream_id_next(&from)) return done;
     stream_iter_init(&it, d->s, from, STREAM_ID_MAX, false);
     while ((a->count == 0 || done < (size_t)a->count) && stream_iter_next(&it)) {
         if (!a->noack && !deliver(d, it.id)) {
@@ -236,7 +273,7 @@ static size_t serve_new(struct delivery *d, const struct read_args *a)
             break;
         }
         stream_group_advance(d->s, d->g, it.id);
-        stream_reply_entry(d->c, &it);
+        reply_delivery(d->c, &it, a->min_idle >= 0, 0, 0);
         advanced = true;
         done++;
     }
@@ -244,6 +281,63 @@ static size_t serve_new(struct delivery *d, const struct read_args *a)
     if (advanced) {
         stream_effect_setid(d->c, d->key, d->group, d->g);
         d->c->dirty++;
+    }
+    return done;
+}
+
+/* ---- CLAIM ---- */
+
+static struct stream_id id_at(const struct buf *ids, size_t at)
+{
+    struct stream_id id;
+    memcpy(&id, ids->ptr + at, sizeof(id));
+    return id;
+}
+
+/* What has been pending for long enough: in d->old. Whatever of it has left the stream is dropped.
+ * False: no memory. */
+static bool look_for_old(struct delivery *d, const struct read_args *a, instant_ms *next)
+{
+    instant_ms until, first;
+    struct buf gone = {0};
+    if (__builtin_sub_overflow(d->c->ks.now, a->min_idle, &until)) until = INT64_MIN;
+    bool ok = stream_oldest(d->s, d->g, until, (uint64_t)a->count, &d->old, &gone, &first) == 0;
+    for (size_t at = 0; ok && at < gone.len; at += sizeof(struct stream_id)) {
+        struct stream_nack was = *stream_nack_find(d->g, id_at(&gone, at));
+        ok = stream_nack_remove(d->s, d->g, was.id) == 1;
+        if (!ok) break;
+        stream_effect_claim(d->c, d->key, d->group, d->g, &was);
+        d->c->dirty++;
+    }
+    buf_deinit(&gone);
+    if (first < *next) *next = first;
+    return ok;
+}
+
+/* They are the consumer's now, and come first in the reply. */
+static size_t serve_old(struct delivery *d)
+{
+    size_t done = 0;
+    for (size_t at = 0; at < d->old.len; at += sizeof(struct stream_id)) {
+        struct stream_iter it;
+        struct stream_id id = id_at(&d->old, at);
+        struct stream_nack nack = *stream_nack_find(d->g, id);
+        int64_t idle = d->c->ks.now - nack.delivered;
+        nack.consumer = d->consumer;
+        nack.delivered = d->c->ks.now;
+        nack.deliveries++;
+        if (stream_nack_put(d->s, d->g, &nack)) {
+            d->failed = true;
+            break;
+        }
+        d->consumer->active = d->c->ks.now;
+        stream_effect_claim(d->c, d->key, d->group, d->g, &nack);
+        d->c->dirty++;
+        stream_iter_init(&it, d->s, id, id, false);
+        bool there = stream_iter_next(&it);
+        check(there);
+        reply_delivery(d->c, &it, true, idle, nack.deliveries - 1);
+        done++;
     }
     return done;
 }
@@ -291,12 +385,16 @@ static bool serve_group(struct call *c, struct reading *r, int i)
     /* The greatest id, however it is written, reads new entries: it stands for ">" in Redis too. */
     bool history = !is_char(c->argv[id_arg(a, i)], '>') &&
                    stream_id_compare(from, STREAM_ID_MAX) != 0;
-    if (history || (stream_edge(d.s, false, &last) && stream_id_compare(last, d.g->last_id) > 0)) {
+    if (!history && a->min_idle >= 0) d.failed = !look_for_old(&d, a, &r->next);
+    bool fresh = stream_edge(d.s, false, &last) && stream_id_compare(last, d.g->last_id) > 0;
+    if (!d.failed && (history || fresh || d.old.len)) {
         begin_stream(c, r, d.key);
         size_t mark = reply_deferred_begin(&c->reply);
-        size_t done = history ? serve_history(&d, a, from) : serve_new(&d, a);
+        size_t done = history ? serve_history(&d, a, from) : serve_old(&d);
+        if (!history && !d.failed) done = serve_new(&d, a, done);
         reply_deferred_array(&c->reply, mark, done);
     }
+    buf_deinit(&d.old);
     stream_done(c, d.key, d.s);
     return !d.failed;
 }
@@ -304,11 +402,19 @@ static bool serve_group(struct call *c, struct reading *r, int i)
 /* ---- the commands ---- */
 
 /* Nothing is there: wait, or say so. */
-static void wait_or_nothing(struct call *c, const struct read_args *a)
+static void wait_or_nothing(struct call *c, const struct reading *r)
 {
+    const struct read_args *a = &r->args;
     if (a->timeout_ms < 0 || !call_block(c, a->timeout_ms)) {
         reply_null_array(&c->reply);
         return;
+    }
+    if (a->min_idle >= 0) {
+        int64_t wait = a->min_idle > LOOK_AGAIN_MS ? a->min_idle : LOOK_AGAIN_MS;
+        instant_ms at = r->next, again;
+        if (__builtin_add_overflow(at, a->min_idle, &at)) at = EXPIRE_NONE;
+        if (__builtin_add_overflow(c->ks.now, wait, &again)) again = EXPIRE_NONE;
+        call_block_until(c, at < again ? at : again);
     }
     char text[STREAM_ID_TEXT_MAX];
     for (int i = 0; i < a->streams; i++) {
@@ -322,7 +428,7 @@ static void wait_or_nothing(struct call *c, const struct read_args *a)
 
 static void read_streams(struct call *c, bool group)
 {
-    struct reading r = {.served = 0};
+    struct reading r = {.served = 0, .next = EXPIRE_NONE};
     size_t begin = c->reply.out->len;
     if (!parse(c, &r.args, group)) return;
     for (int i = 0; i < r.args.streams; i++) {
@@ -338,7 +444,7 @@ static void read_streams(struct call *c, bool group)
             return;
         }
     }
-    if (r.served == 0) wait_or_nothing(c, &r.args);
+    if (r.served == 0) wait_or_nothing(c, &r);
     else if (r.args.streams == 1) return;
     else if (c->reply.proto == 2) reply_deferred_array(&c->reply, r.mark, r.served);
     else reply_deferred_map(&c->reply, r.mark, r.served);

@@ -8,7 +8,10 @@
  * only kept while nothing was deleted in the middle; otherwise it is worked out again where the
  * stream's ends allow it, or unknown, by the rules of Redis 7.2, because clients see it.
  * Thread: holder of the shard. */
+#include "shard.h"
 #include "stream_impl.h"
+
+#define GROUP_FREE_MAX 512u /* pending entries and consumers that are freed at once */
 
 /* The place of a name in a sorted array; *found. */
 #define NAME_PLACE(array, count, wanted, found) \
@@ -30,35 +33,29 @@
         low_; \
     })
 
-/* Room for one more pointer in an array that doubles. */
-static int array_room(struct stream *s, void **array, uint32_t count, uint32_t *cap)
+/* Room for one more pointer in an array that doubles; *bytes: by how much it has grown. */
+static int array_room(void **array, uint32_t count, uint32_t *cap, size_t *bytes)
 {
+    *bytes = 0;
     if (count < *cap) return 0;
     uint32_t more = *cap ? *cap * 2 : 2;
     size_t before = mem_usable(*array);
     void *grown = mem_try_realloc(*array, more * sizeof(void *));
     if (!grown) return -ENOMEM;
-    s->group_bytes += mem_usable(grown) - before;
+    *bytes = mem_usable(grown) - before;
     *array = grown;
     *cap = more;
     return 0;
 }
 
-static void *named_new(struct stream *s, size_t head, struct slice name)
+static void *named_new(size_t head, struct slice name)
 {
     if (name.len > UINT32_MAX) return NULL;
     char *block = mem_try_alloc(head + name.len);
     if (!block) return NULL;
     memset(block, 0, head);
     if (name.len) memcpy(block + head, name.ptr, name.len);
-    s->group_bytes += mem_usable(block);
     return block;
-}
-
-static void drop(struct stream *s, void *block)
-{
-    s->group_bytes -= mem_usable(block);
-    mem_free(block);
 }
 
 /* ---- groups ---- */
@@ -70,51 +67,82 @@ struct stream_group *stream_group_find(const struct stream *s, struct slice name
     return found ? s->groups[at] : NULL;
 }
 
+/* Puts a group into the array at its name's place. False: no memory. */
+static bool enlist(struct stream *s, struct stream_group *g)
+{
+    bool found;
+    size_t bytes;
+    void *array = s->groups;
+    if (array_room(&array, s->group_count, &s->group_cap, &bytes)) return false;
+    s->groups = array;
+    s->group_bytes += bytes;
+    uint32_t at = NAME_PLACE(s->groups, s->group_count, stream_group_name(g), &found);
+    dcheck(!found);
+    memmove(s->groups + at + 1, s->groups + at, (s->group_count - at) * sizeof(*s->groups));
+    s->groups[at] = g;
+    s->group_count++;
+    s->group_bytes += g->bytes;
+    return true;
+}
+
 struct stream_group *stream_group_add(struct stream *s, struct slice name,
                                       struct stream_id last_id, int64_t entries_read)
 {
-    bool found;
-    void *array = s->groups;
-    if (array_room(s, &array, s->group_count, &s->group_cap)) return NULL;
-    s->groups = array;
-    uint32_t at = NAME_PLACE(s->groups, s->group_count, name, &found);
-    dcheck(!found);
-    struct stream_group *g = named_new(s, offsetof(struct stream_group, name), name);
+    struct stream_group *g = named_new(offsetof(struct stream_group, name), name);
     if (!g) return NULL;
     blocks_init(&g->pending);
     g->name_len = (uint32_t)name.len;
     g->last_id = last_id;
     g->entries_read = entries_read;
-    memmove(s->groups + at + 1, s->groups + at, (s->group_count - at) * sizeof(*s->groups));
-    s->groups[at] = g;
-    s->group_count++;
-    return g;
+    g->bytes = mem_usable(g);
+    if (enlist(s, g)) return g;
+    mem_free(g);
+    return NULL;
 }
 
-static void consumer_free(struct stream *s, struct stream_consumer *c)
-{
-    s->group_bytes -= c->pending.bytes;
-    blocks_deinit(&c->pending);
-    drop(s, c);
-}
-
-void stream_group_remove(struct stream *s, struct stream_group *g)
+static void delist(struct stream *s, struct stream_group *g)
 {
     bool found;
     uint32_t at = NAME_PLACE(s->groups, s->group_count, stream_group_name(g), &found);
     check(found);
     s->group_count--;
     memmove(s->groups + at, s->groups + at + 1, (s->group_count - at) * sizeof(*s->groups));
-    for (uint32_t i = 0; i < g->consumer_count; i++) consumer_free(s, g->consumers[i]);
-    if (g->consumers) drop(s, g->consumers);
-    s->group_bytes -= g->pending.bytes;
-    blocks_deinit(&g->pending);
-    drop(s, g);
-    if (s->group_count == 0) {
-        drop(s, s->groups);
-        s->groups = NULL;
-        s->group_cap = 0;
+    s->group_bytes -= g->bytes;
+    if (s->group_count > 0) return;
+    s->group_bytes -= mem_usable(s->groups);
+    mem_free(s->groups);
+    s->groups = NULL;
+    s->group_cap = 0;
+}
+
+void stream_group_free(struct stream *s, struct stream_group *g)
+{
+    delist(s, g);
+    for (uint32_t i = 0; i < g->consumer_count; i++) {
+        blocks_deinit(&g->consumers[i]->pending);
+        mem_free(g->consumers[i]);
     }
+    mem_free(g->consumers);
+    blocks_deinit(&g->pending);
+    if (g->by_age) blocks_deinit(g->by_age);
+    mem_free(g->by_age);
+    mem_free(g);
+}
+
+/* A stream that has nothing but this group, and no key, is what the shard frees in slices. */
+void stream_group_remove(struct shard *shard, struct stream *s, struct stream_group *g)
+{
+    uint64_t size = g->pending.count + g->consumer_count;
+    bool slices = size > GROUP_FREE_MAX && !g->pending.frozen; /* a snapshot wants it as it is */
+    struct stream *grave = slices ? stream_new(shard) : NULL;
+    if (grave && enlist(grave, g)) {
+        delist(s, g);
+        stream_account(shard, grave);
+        shard_doom(shard, DOOMED_OBJECT, grave, size);
+        return;
+    }
+    if (grave) stream_free(shard, grave);
+    stream_group_free(s, g);
 }
 
 /* ---- consumers ---- */
@@ -130,13 +158,16 @@ struct stream_consumer *stream_consumer_add(struct stream *s, struct stream_grou
                                             struct slice name, instant_ms now)
 {
     bool found;
+    size_t bytes;
     void *array = g->consumers;
-    if (array_room(s, &array, g->consumer_count, &g->consumer_cap)) return NULL;
+    if (array_room(&array, g->consumer_count, &g->consumer_cap, &bytes)) return NULL;
     g->consumers = array;
+    stream_group_count(s, g, (ptrdiff_t)bytes);
     uint32_t at = NAME_PLACE(g->consumers, g->consumer_count, name, &found);
     dcheck(!found);
-    struct stream_consumer *c = named_new(s, offsetof(struct stream_consumer, name), name);
+    struct stream_consumer *c = named_new(offsetof(struct stream_consumer, name), name);
     if (!c) return NULL;
+    stream_group_count(s, g, (ptrdiff_t)mem_usable(c));
     blocks_init(&c->pending);
     c->name_len = (uint32_t)name.len;
     c->seen = now;
@@ -162,7 +193,9 @@ int stream_consumer_remove(struct stream *s, struct stream_group *g, struct stre
     g->consumer_count--;
     memmove(g->consumers + at, g->consumers + at + 1,
             (g->consumer_count - at) * sizeof(*g->consumers));
-    consumer_free(s, c);
+    stream_group_count(s, g, -(ptrdiff_t)(c->pending.bytes + mem_usable(c)));
+    blocks_deinit(&c->pending);
+    mem_free(c);
     return 0;
 }
 
@@ -173,32 +206,35 @@ const struct stream_nack *stream_nack_find(const struct stream_group *g, struct 
     return pending_find(&g->pending, RECORD_NACK, id);
 }
 
-static int insert(struct stream *s, struct blocks *b, unsigned record, const void *what)
+static int insert(struct stream *s, struct stream_group *g, struct blocks *b, unsigned record,
+                  const void *what)
 {
     size_t before = b->bytes;
     int rc = pending_insert(b, record, what);
-    s->group_bytes += b->bytes - before;
+    stream_group_count(s, g, (ptrdiff_t)(b->bytes - before));
     return rc;
 }
 
-static int take_out(struct stream *s, struct blocks *b, unsigned record, struct stream_id id)
+static int take_out(struct stream *s, struct stream_group *g, struct blocks *b, unsigned record,
+                    struct stream_id id)
 {
     size_t before = b->bytes;
-    int rc = pending_remove(b, record, id);
-    s->group_bytes += b->bytes - before;
+    int rc = pending_remove(b, record, &id);
+    stream_group_count(s, g, (ptrdiff_t)(b->bytes - before));
     return rc;
 }
 
 /* From one consumer to another. */
-static int hand_over(struct stream *s, struct stream_nack *mine, struct stream_consumer *to)
+static int hand_over(struct stream *s, struct stream_group *g, struct stream_nack *mine,
+                     struct stream_consumer *to)
 {
     struct stream_id id = mine->id;
     struct stream_consumer *from = mine->consumer;
     int rc = 0;
     if (from == to) return 0;
     if (from && !pending_edit(&from->pending, RECORD_ID, id, &rc)) return rc ? rc : -EINVAL;
-    if (insert(s, &to->pending, RECORD_ID, &id)) return -ENOMEM;
-    if (from) (void)take_out(s, &from->pending, RECORD_ID, id);
+    if (insert(s, g, &to->pending, RECORD_ID, &id)) return -ENOMEM;
+    if (from) (void)take_out(s, g, &from->pending, RECORD_ID, id);
     mine->consumer = to;
     return 0;
 }
@@ -209,13 +245,19 @@ int stream_nack_put(struct stream *s, struct stream_group *g, const struct strea
     struct stream_nack *mine = pending_edit(&g->pending, RECORD_NACK, nack->id, &rc);
     if (rc) return rc;
     if (mine) {
-        rc = hand_over(s, mine, nack->consumer);
-        if (!rc) *mine = *nack;
-        return rc;
+        struct stream_nack was = *mine;
+        rc = hand_over(s, g, mine, nack->consumer);
+        if (rc) return rc;
+        *mine = *nack;
+        stream_age_changed(s, g, &was, nack);
+        return 0;
     }
-    if (insert(s, &g->pending, RECORD_NACK, nack)) return -ENOMEM;
-    if (insert(s, &nack->consumer->pending, RECORD_ID, &nack->id) == 0) return 0;
-    (void)take_out(s, &g->pending, RECORD_NACK, nack->id);
+    if (insert(s, g, &g->pending, RECORD_NACK, nack)) return -ENOMEM;
+    if (insert(s, g, &nack->consumer->pending, RECORD_ID, &nack->id) == 0) {
+        stream_age_changed(s, g, NULL, nack);
+        return 0;
+    }
+    (void)take_out(s, g, &g->pending, RECORD_NACK, nack->id);
     return -ENOMEM;
 }
 
@@ -224,10 +266,12 @@ int stream_nack_remove(struct stream *s, struct stream_group *g, struct stream_i
     int rc;
     const struct stream_nack *mine = pending_edit(&g->pending, RECORD_NACK, id, &rc);
     if (!mine) return rc;
+    struct stream_nack was = *mine;
     struct stream_consumer *c = mine->consumer;
     if (c && !pending_edit(&c->pending, RECORD_ID, id, &rc)) return -ENOMEM;
-    if (c) (void)take_out(s, &c->pending, RECORD_ID, id);
-    return take_out(s, &g->pending, RECORD_NACK, id);
+    if (c) (void)take_out(s, g, &c->pending, RECORD_ID, id);
+    stream_age_changed(s, g, &was, NULL);
+    return take_out(s, g, &g->pending, RECORD_NACK, id);
 }
 
 bool stream_nack_remove_all(struct stream *s, struct stream_id id)
@@ -306,7 +350,7 @@ int stream_build_nack(struct stream *s, struct stream_group *g, struct stream_id
 {
     struct stream_nack nack = {.id = id, .delivered = delivered, .deliveries = deliveries};
     if (stream_nack_find(g, id)) return -EINVAL;
-    return insert(s, &g->pending, RECORD_NACK, &nack);
+    return insert(s, g, &g->pending, RECORD_NACK, &nack);
 }
 
 int stream_build_owner(struct stream *s, struct stream_group *g, struct stream_id id,
@@ -315,7 +359,7 @@ int stream_build_owner(struct stream *s, struct stream_group *g, struct stream_i
     int rc;
     struct stream_nack *mine = pending_edit(&g->pending, RECORD_NACK, id, &rc);
     if (!mine) return rc ? rc : -EINVAL;
-    return mine->consumer ? -EINVAL : hand_over(s, mine, consumer);
+    return mine->consumer ? -EINVAL : hand_over(s, g, mine, consumer);
 }
 
 bool stream_build_finish(struct stream *s, bool first)

@@ -169,23 +169,25 @@ static struct object *stream_load(struct shard *shard, struct slice image)
 /* ---- freeing ---- */
 
 /* Frees from one sequence; true when it is empty. */
-static bool free_blocks(struct stream *s, struct blocks *b, size_t budget, size_t *done)
+static bool free_blocks(struct stream *s, struct stream_group *g, struct blocks *b, size_t budget,
+                        size_t *done)
 {
     if (*done >= budget) return false;
     size_t before = b->bytes, freed = 0;
     bool empty = blocks_free_step(b, budget - *done, &freed);
-    s->group_bytes += b->bytes - before;
+    stream_group_count(s, g, (ptrdiff_t)(b->bytes - before));
     *done += freed;
     return empty;
 }
 
 static bool free_group_step(struct stream *s, struct stream_group *g, size_t budget, size_t *done)
 {
-    if (!free_blocks(s, &g->pending, budget, done)) return false;
+    if (g->by_age && !free_blocks(s, g, g->by_age, budget, done)) return false;
+    if (!free_blocks(s, g, &g->pending, budget, done)) return false;
     while (g->consumer_count > 0) {
         struct stream_consumer *c = g->consumers[g->consumer_count - 1];
-        if (!free_blocks(s, &c->pending, budget, done)) return false;
-        s->group_bytes -= mem_usable(c);
+        if (!free_blocks(s, g, &c->pending, budget, done)) return false;
+        stream_group_count(s, g, -(ptrdiff_t)mem_usable(c));
         mem_free(c);
         g->consumer_count--;
         ++*done;
@@ -202,7 +204,7 @@ static bool stream_free_step(struct shard *shard, struct object *object, size_t 
     while (empty && s->group_count > 0) {
         struct stream_group *g = s->groups[s->group_count - 1];
         empty = free_group_step(s, g, budget, &freed);
-        if (empty) stream_group_remove(s, g);
+        if (empty) stream_group_free(s, g);
         freed += empty;
     }
     empty = empty && freed < budget && blocks_free_step(&s->nodes, budget - freed, &nodes);
@@ -223,7 +225,7 @@ void stream_free(struct shard *shard, struct stream *s)
 static size_t stream_count(const struct object *object)
 {
     const struct stream *s = (const struct stream *)(const void *)object;
-    size_t count = stream_len(s);
+    size_t count = stream_len(s) + s->group_count;
     for (uint32_t i = 0; i < s->group_count; i++)
         count += s->groups[i]->pending.count + s->groups[i]->consumer_count;
     return count;

@@ -12,6 +12,9 @@
  * that come in falling order fill a block instead of making one each. Sparse blocks join their
  * neighbour: entries that are acknowledged at random leave no half-empty sequence behind.
  *
+ * A third kind of sequence, by the time of delivery, is there for groups that are read with CLAIM
+ * (stream_age.c). Its 24-byte keys do not fit a block's: places are found by halving ranks.
+ *
  * Why not a rax, as Redis? Snapshots need epoch copies (DESIGN section 6), which blocks have, and
  * 16-byte keys that differ in their last bytes are what a radix tree is worst at.
  * Thread: holder of the shard. */
@@ -29,14 +32,22 @@ static inline struct stream_id record_id(const void *record)
     return id;
 }
 
+static inline int compare(unsigned record, const void *a, const void *b)
+{
+    if (record != RECORD_AGED) return stream_id_compare(record_id(a), record_id(b));
+    struct stream_aged x, y;
+    memcpy(&x, a, sizeof(x));
+    memcpy(&y, b, sizeof(y));
+    return stream_aged_compare(x, y);
+}
+
 /* True: *index is the record's; else where it would go. */
-static bool search(const struct block *block, unsigned record, struct stream_id id,
-                   uint32_t *index)
+static bool search(const struct block *block, unsigned record, const void *what, uint32_t *index)
 {
     uint32_t low = 0, high = block->count;
     while (low < high) {
         uint32_t mid = (low + high) / 2;
-        int order = stream_id_compare(record_id(block->bytes + (size_t)mid * record), id);
+        int order = compare(record, block->bytes + (size_t)mid * record, what);
         if (order == 0) {
             *index = mid;
             return true;
@@ -48,20 +59,41 @@ static bool search(const struct block *block, unsigned record, struct stream_id 
     return false;
 }
 
+/* The block where a record of ages is or goes; c->block NULL: there is none at all. What is newer
+ * than all others, and what is older, is found at once. */
+static void seek_aged(const struct blocks *b, const void *what, struct blocks_cursor *c)
+{
+    uint64_t low = 0, high = b->count; /* its rank */
+    blocks_last(b, c);
+    if (!c->block || compare(RECORD_AGED, c->block->bytes, what) <= 0) return;
+    blocks_first(b, c);
+    while (compare(RECORD_AGED, c->block->bytes, what) > 0 ||
+           compare(RECORD_AGED, c->block->bytes + (size_t)(c->block->count - 1) * RECORD_AGED,
+                   what) < 0) {
+        uint64_t rank = blocks_rank(b, c);
+        if (compare(RECORD_AGED, c->block->bytes, what) > 0) high = rank;
+        else low = rank + c->block->count;
+        if (low >= high) break; /* between two blocks: either will do */
+        uint32_t in_block;
+        blocks_at(b, low + (high - low) / 2, c, &in_block);
+    }
+}
+
 /* False with c->block NULL: smaller than every block's key. */
-static bool locate(const struct blocks *b, unsigned record, struct stream_id id,
+static bool locate(const struct blocks *b, unsigned record, const void *what,
                    struct blocks_cursor *c, uint32_t *index)
 {
     *index = 0;
-    blocks_seek(b, key_of_id(id), c);
-    return c->block && search(c->block, record, id, index);
+    if (record == RECORD_AGED) seek_aged(b, what, c);
+    else blocks_seek(b, key_of_id(record_id(what)), c);
+    return c->block && search(c->block, record, what, index);
 }
 
 const void *pending_find(const struct blocks *b, unsigned record, struct stream_id id)
 {
     struct blocks_cursor c;
     uint32_t index;
-    if (!locate(b, record, id, &c, &index)) return NULL;
+    if (!locate(b, record, &id, &c, &index)) return NULL;
     return c.block->bytes + (size_t)index * record;
 }
 
@@ -70,7 +102,7 @@ void *pending_edit(struct blocks *b, unsigned record, struct stream_id id, int *
     struct blocks_cursor c;
     uint32_t index;
     *rc = 0;
-    if (!locate(b, record, id, &c, &index)) return NULL;
+    if (!locate(b, record, &id, &c, &index)) return NULL;
     *rc = blocks_own(b, &c);
     return *rc ? NULL : c.block->bytes + (size_t)index * record;
 }
@@ -123,7 +155,7 @@ int pending_insert(struct blocks *b, unsigned record, const void *what)
     struct stream_id id = record_id(what);
     struct blocks_cursor c;
     uint32_t index;
-    bool found = locate(b, record, id, &c, &index);
+    bool found = locate(b, record, what, &c, &index);
     dcheck(!found);
     (void)found;
     if (!c.block) return add_block(b, record, what, STREAM_ID_MIN, true);
@@ -132,7 +164,7 @@ int pending_insert(struct blocks *b, unsigned record, const void *what)
         blocks_next(b, &next);
         if (!next.block && index == c.block->count) return add_block(b, record, what, id, false);
         if (split(b, record, &c)) return -ENOMEM;
-        (void)locate(b, record, id, &c, &index);
+        (void)locate(b, record, what, &c, &index);
     }
     if (blocks_own(b, &c)) return -ENOMEM;
     uint32_t count = c.block->count, len = count * record;
@@ -163,11 +195,11 @@ static void join_next(struct blocks *b, unsigned record, struct blocks_cursor *c
     check(rc == 0); /* nothing is frozen */
 }
 
-int pending_remove(struct blocks *b, unsigned record, struct stream_id id)
+int pending_remove(struct blocks *b, unsigned record, const void *what)
 {
     struct blocks_cursor c;
     uint32_t index;
-    if (!locate(b, record, id, &c, &index)) return 0;
+    if (!locate(b, record, what, &c, &index)) return 0;
     if (blocks_own(b, &c)) return -ENOMEM;
     uint32_t count = c.block->count - 1, len = count * record;
     if (count == 0) return blocks_remove(b, &c) ? -ENOMEM : 1;
@@ -188,7 +220,7 @@ void stream_pending_seek(struct stream_pending *p, const struct stream_group *g,
 {
     p->blocks = consumer ? &consumer->pending : &g->pending;
     p->record = consumer ? RECORD_ID : RECORD_NACK;
-    (void)locate(p->blocks, p->record, from, &p->at, &p->index);
+    (void)locate(p->blocks, p->record, &from, &p->at, &p->index);
     if (!p->at.block) blocks_first(p->blocks, &p->at);
 }
 

@@ -191,19 +191,23 @@ static enum outcome serve(struct worker *w, struct waiter *v, int pos, shard_id 
     block_args_deinit(&args);
     buf_deinit(&again.args);
     mem_free(again.replaced);
-    return again.wanted ? NOTHING : SERVED;
+    if (!again.wanted) return SERVED;
+    /* Its worker has to know the earlier time: it runs there once more, and waits again. */
+    bool sooner = again.retry_at && (!v->retry_at || again.retry_at < v->retry_at);
+    return sooner ? WOKEN : NOTHING;
 }
 
-/* False: the rest of this queue has to wait for what this one does. */
+/* False: the rest of this queue has to wait for what this one does (it will take the element). */
 static bool serve_node(struct worker *w, struct waiter_node *node, shard_id s)
 {
     struct waiter *v = node->waiter;
     if (!may_serve(w, v->txn, s, v->txn->argv[node->pos])) return true;
     bool won = claim_try_shared(&v->state, WAITER_WAITING, WAITER_CLAIMED);
     if (!won && !(w->hub->faults & FAULT_NO_CLAIM)) return true;
+    bool move = v->txn->x.cmd->split == SPLIT_MOVE;
     switch (serve(w, v, node->pos, s)) {
     case SERVED: tell_home(w, v, s, MSG_WAITER_SERVED); return true;
-    case WOKEN: tell_home(w, v, s, MSG_WAITER_WOKEN); return false;
+    case WOKEN: tell_home(w, v, s, MSG_WAITER_WOKEN); return !move;
     case NOTHING: break;
     }
     if (!claim_try_shared(&v->state, WAITER_CLAIMED, WAITER_WAITING))

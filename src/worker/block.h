@@ -48,7 +48,8 @@ struct waiter *block_prepare(struct txn *t);
 /* … and has answered: true, the client waits (or has been served already). */
 bool block_settled(struct txn *t);
 
-enum block_leave { BLOCK_TIMEOUT = 1, BLOCK_ERROR, BLOCK_CLOSE };
+/* RETRY: not for good, its command runs again. */
+enum block_leave { BLOCK_RETRY = 1, BLOCK_TIMEOUT, BLOCK_ERROR, BLOCK_CLOSE };
 /* The client stops waiting, unless it is being served just now. False: it was not waiting. */
 bool block_leave(struct conn *c, enum block_leave why);
 /* Timeouts that are over. */

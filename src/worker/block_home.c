@@ -102,6 +102,7 @@ struct waiter *block_prepare(struct txn *t)
     struct waiter *v = mem_alloc(len);
     memset((void *)v, 0, len);
     v->txn = t;
+    v->retry_at = t->block.wanted ? t->block.retry_at : 0;
     counter_next_shared(&t->refs_left);
     v->node_count = count;
     refs_init(&v->refs, t->part_count + 1);
@@ -127,6 +128,7 @@ static void settle(struct txn *t, struct waiter *v)
                                                                   : EXPIRE_NONE;
     }
     v->deadline = t->deadline;
+    if (t->block.retry_at && t->block.retry_at < v->deadline) v->deadline = t->block.retry_at;
     v->settled = true;
     heap_add(w, v);
     t->conn->flags |= CONN_WAITING | CONN_BLOCKED;
@@ -261,7 +263,7 @@ void block_on_woken(struct worker *w, struct waiter *v)
     shard_id from = v->served_shard;
     unsettle(w, v, from);
     waiter_drop(v);
-    if (!leaving) {
+    if (leaving <= BLOCK_RETRY) {
         txn_restart(t);
         return;
     }
@@ -276,7 +278,8 @@ void block_on_left(struct worker *w, struct waiter *v)
     enum block_leave why = v->leaving;
     unsettle(w, v, -1);
     waiter_drop(v);
-    finish_left(t, why);
+    if (why == BLOCK_RETRY) txn_restart(t);
+    else finish_left(t, why);
 }
 
 bool block_leave(struct conn *c, enum block_leave why)
@@ -299,6 +302,8 @@ bool block_leave(struct conn *c, enum block_leave why)
 
 void block_tick(struct worker *w)
 {
-    while (w->deadline_count && w->deadlines[0]->deadline <= w->now)
-        block_leave(w->deadlines[0]->txn->conn, BLOCK_TIMEOUT);
+    while (w->deadline_count && w->deadlines[0]->deadline <= w->now) {
+        const struct txn *t = w->deadlines[0]->txn;
+        block_leave(t->conn, t->deadline <= w->now ? BLOCK_TIMEOUT : BLOCK_RETRY);
+    }
 }

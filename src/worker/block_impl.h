@@ -30,11 +30,12 @@ struct waiter {
     /* constant while registered */
     struct txn *txn;
     uint32_t mask; /* shards */
+    instant_ms retry_at; /* call_block.retry_at, as far as it was known then */
     /* who has claimed it writes */
     struct buf reply;
     shard_id served_shard;
     /* its worker only */
-    instant_ms deadline; /* EXPIRE_NONE: for ever */
+    instant_ms deadline; /* of the wait, or retry_at; EXPIRE_NONE: for ever */
     size_t heap_at;      /* place in worker.deadlines + 1; 0: not in there */
     bool settled;        /* its worker knows that it waits */
     uint8_t early;       /* a message kind that came before that */

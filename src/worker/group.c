@@ -394,12 +394,21 @@ static bool run_keys(struct worker *w, struct op *op)
     return true;
 }
 
+/* A local command may end what CLIENT REPLY SKIP began (ON), so it sees it as begun. */
+static void skip_begins(struct conn *c)
+{
+    if (likely(!(c->flags & CONN_REPLY_SKIP_NEXT))) return;
+    c->flags = (c->flags & ~(uint32_t)CONN_REPLY_SKIP_NEXT) | CONN_REPLY_SKIP;
+}
+
 /* Whatever the command was, CLIENT REPLY decides if its reply is kept. */
 static void reply_rules(struct conn *c, size_t out_before, uint32_t flags_before, bool local)
 {
-    if (likely(!((flags_before | c->flags) & (CONN_REPLY_OFF | CONN_REPLY_SKIP_NEXT)))) return;
-    bool drop = (flags_before | c->flags) & CONN_REPLY_SKIP_NEXT || c->flags & CONN_REPLY_OFF;
-    if (!local) c->flags &= ~(uint32_t)CONN_REPLY_SKIP_NEXT; /* a local one did so before it ran */
+    uint32_t rules = CONN_REPLY_OFF | CONN_REPLY_SKIP_NEXT | CONN_REPLY_SKIP;
+    if (likely(!((flags_before | c->flags) & rules))) return;
+    bool drop = c->flags & rules || (!local && flags_before & CONN_REPLY_SKIP_NEXT);
+    if (!local) c->flags &= ~(uint32_t)CONN_REPLY_SKIP_NEXT;
+    if (!(c->flags & CONN_WAITING)) c->flags &= ~(uint32_t)CONN_REPLY_SKIP;
     if (drop) c->out.len = out_before;
 }
 
@@ -453,7 +462,7 @@ static void run_op(struct worker *w, struct group *g, unsigned i)
         struct exec x;
         group_exec_of(w, op, &x);
         c->last_cmd = op->cmd;
-        c->flags &= ~(uint32_t)CONN_REPLY_SKIP_NEXT;
+        skip_begins(c);
         bool quick = local_is_stateless(op->cmd);
         if (!quick) worker_unhold_all(w); /* it may take long or call the system */
         if (!quick) meter_chain_on(w);

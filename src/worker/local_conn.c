@@ -193,8 +193,7 @@ void cmd_reset(struct call *c)
     monitor_leave(conn);
     conn->db = 0;
     conn->proto = 2;
-    conn->flags &=
-        ~(uint32_t)(CONN_REPLY_OFF | CONN_REPLY_SKIP_NEXT | CONN_NO_TOUCH | CONN_NO_EVICT);
+    conn->flags &= ~(uint32_t)(CONN_REPLY_OFF | CONN_NO_TOUCH | CONN_NO_EVICT);
     if (conn->worker->config->requirepass[0]) conn->flags &= ~(uint32_t)CONN_AUTHED;
     set_text(&conn->name, (struct slice){0});
     if (!pubsub_reset(conn->worker, conn, SLICE("+RESET\r\n"))) reply_simple(&c->reply, "RESET");
@@ -269,7 +268,7 @@ void cmd_client_reply(struct call *c)
 {
     struct conn *conn = c->conn;
     if (call_is(c, 2, "on")) {
-        conn->flags &= ~(uint32_t)(CONN_REPLY_OFF | CONN_REPLY_SKIP_NEXT);
+        conn->flags &= ~(uint32_t)(CONN_REPLY_OFF | CONN_REPLY_SKIP);
         reply_ok(&c->reply);
     } else if (call_is(c, 2, "off")) {
         conn->flags |= CONN_REPLY_OFF;

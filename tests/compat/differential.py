@@ -20,7 +20,7 @@ What is not explained ends the round. The commands up to there are repeated from
 fewer and fewer of them, as long as the last one still differs; what remains is printed.
 
 Time must not matter: TTLs lie far in the future and are unique (words.py), and timeouts of blocking
-commands are cut short. SPOP picks at random, so its key is deleted right behind. Commands that the
+commands are cut short. What chance picks (chance_key) is deleted right behind. Commands that the
 oracle does not know are not sent.
 
 --oracle valkey takes $VALKEY_SERVER, or what bench/peers has built.
@@ -53,6 +53,8 @@ BATCH_BYTES = 48 << 10
 REPLY_SECONDS = 60
 REPLAYS_MAX = 400
 BLOCKING_TAIL = {b"blpop", b"brpop", b"blmove", b"brpoplpush", b"bzpopmin", b"bzpopmax"}
+PICKS = {b"srandmember", b"hrandfield", b"zrandmember"}
+ENDLESS = {b"-2147483648", b"-1000000000"}
 THRESHOLDS = {
     "hash-max-listpack-entries": (128, 2, 8, 0), "hash-max-listpack-value": (64, 4, 0),
     "set-max-intset-entries": (512, 2, 8), "set-max-listpack-entries": (128, 2, 8),
@@ -109,6 +111,21 @@ def cut_timeout(name, command):
         return
     if seconds == 0 or most < seconds < refused:
         command[at] = b"%g" % most
+
+
+def chance_key(name, command):
+    """The key whose value now hangs on chance: SPOP picks at random, and of places equally far
+    COUNT takes some."""
+    lower = [word.lower() for word in command]
+    if name == b"spop" and len(command) > 1:
+        return command[1]
+    if name.startswith(b"geo") and b"count" in lower:
+        if name == b"geosearchstore":
+            return command[1]
+        for option in (b"store", b"storedist"):
+            if option in lower[:-1]:
+                return command[lower.index(option) + 1]
+    return None
 
 
 class Link:
@@ -305,13 +322,16 @@ class Round:
                 continue
             if name == b"lrem" and b"-9223372036854775808" in command:
                 continue  # refused since 7.2: what 7.0 removes would be missing
+            if name in PICKS and len(command) > 2 and command[2] in ENDLESS:
+                continue  # nobody waits for billions of members
             cut_timeout(name, command)
             batch.append(command)
             if len(command) > 1 and len(command[1]) < 100 and self.rng.random() < 0.1:
                 self.met.append(command[1])
                 del self.met[:-24]
-            if name == b"spop" and len(command) > 1:
-                batch.append([b"DEL", command[1]])
+            chance = chance_key(name, command)
+            if chance is not None:
+                batch.append([b"DEL", chance])
             length += sum(map(len, command))
             if length > BATCH_BYTES:
                 break

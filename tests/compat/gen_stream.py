@@ -287,7 +287,14 @@ def progress(command, ours, theirs):
         alike(without_added(without_progress(ours)), without_progress(theirs))
 
 
+def made_before(command, ours, theirs):
+    return "redis" in ORACLES and name_of(command) == b"xgroup" and (ours, theirs) == (0, 1) \
+        and command[1].lower() == b"createconsumer"
+
+
 DIFFERENCES = [
+    ("consumer", "7.0 makes no consumer where XREADGROUP has nothing for it (commands() makes it "
+     "beforehand, unless another generator has just moved the stream)", made_before),
     ("progress", "7.0 counts entries-read on where a group was moved behind the first entry, or "
      "entries were deleted", progress),
     ("xclaim text", "error texts end after a kilobyte", long_texts),

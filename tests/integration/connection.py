@@ -338,6 +338,10 @@ class Reply(Beside):
         programs = [
             f"CLIENT REPLY SKIP; SET {a} 1; GET {a}",
             f"CLIENT REPLY SKIP; CLIENT REPLY SKIP; SET {a} 2; GET {a}",
+            f"CLIENT REPLY SKIP; CLIENT REPLY ON; GET {a}",
+            f"CLIENT REPLY SKIP; RESET; GET {a}",
+            f"CLIENT REPLY SKIP; CLIENT REPLY x; CLIENT REPLY ON; GET {a}",
+            f"CLIENT REPLY SKIP; CLIENT LIST ID 0; CLIENT ID; GET {a}",
             f"CLIENT REPLY SKIP; {ms}; {mg}",
             f"CLIENT REPLY SKIP; {mg}; GET {b}; GET {c}",
             f"SET {a} 1; CLIENT REPLY SKIP; SET {b} 2; SET {c} 3; GET {d}",

@@ -41,6 +41,7 @@ struct call {
 struct call_block {
     bool wanted;
     int64_t timeout_ms;      /* 0: for ever */
+    instant_ms retry_at;     /* then the command runs again, if it still waits; 0: only for a key */
     struct buf args;         /* replaced arguments, one after the other */
     struct call_block_arg {
         int index;
@@ -112,6 +113,8 @@ void call_emptied(struct call *c, struct slice key);
  * absent) until it replies; a timeout is answered for it with a null array. False: waiting is not
  * allowed here (MULTI, scripts): reply what Redis replies then. timeout_ms 0: for ever. */
 bool call_block(struct call *c, int64_t timeout_ms);
+/* What it waits for may also be there by then, without anybody touching a key. After call_block. */
+void call_block_until(struct call *c, instant_ms retry_at);
 /* While it waits, argument i reads like this (XREAD's `$`). Before or after call_block. */
 void call_block_arg(struct call *c, int i, struct slice text);
 /* A timeout argument in seconds with fractions, as Redis' getTimeoutFromObjectOrReply: error texts

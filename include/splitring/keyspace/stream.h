@@ -52,6 +52,8 @@ struct stream_group {
     struct blocks pending; /* struct stream_nack, sorted by id */
     struct stream_id last_id;
     int64_t entries_read;  /* entries ever added up to last_id, or STREAM_ENTRIES_READ_UNKNOWN */
+    struct blocks *by_age; /* what is pending by time of delivery; NULL until stream_oldest() */
+    size_t bytes;          /* its share of the stream's group_bytes */
     struct stream_consumer **consumers; /* by name */
     uint32_t consumer_count, consumer_cap;
     uint32_t name_len;
@@ -150,7 +152,8 @@ struct stream_group *stream_group_find(const struct stream *s, struct slice name
 /* NULL: no memory. There must be none of that name. */
 struct stream_group *stream_group_add(struct stream *s, struct slice name,
                                       struct stream_id last_id, int64_t entries_read) WARN_UNUSED;
-void stream_group_remove(struct stream *s, struct stream_group *g);
+/* A large one is freed in slices (flush.c). */
+void stream_group_remove(struct shard *shard, struct stream *s, struct stream_group *g);
 struct stream_consumer *stream_consumer_find(const struct stream_group *g, struct slice name);
 struct stream_consumer *stream_consumer_add(struct stream *s, struct stream_group *g,
                                             struct slice name, instant_ms now) WARN_UNUSED;
@@ -195,6 +198,12 @@ struct stream_pending {
 void stream_pending_seek(struct stream_pending *p, const struct stream_group *g,
                          const struct stream_consumer *consumer, struct stream_id from);
 const void *stream_pending_next(struct stream_pending *p); /* NULL: the end */
+/* Appends the ids (struct stream_id) of what was delivered at `until` or before, the oldest first:
+ * to `ids` at most `count` (0: all) that are in the stream, to `gone` those on the way that are not.
+ * *next: when the oldest of the rest was delivered; EXPIRE_NONE: there is none. A group's first
+ * call sorts all that is pending: O(n log n), later ones O(ids). */
+int stream_oldest(struct stream *s, struct stream_group *g, instant_ms until, uint64_t count,
+                  struct buf *ids, struct buf *gone, instant_ms *next) WARN_UNUSED;
 static inline uint64_t stream_group_pending(const struct stream_group *g)
 {
     return g->pending.count;

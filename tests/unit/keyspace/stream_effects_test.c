@@ -129,8 +129,9 @@ static void step(struct gen *g)
     if (what < 7) {
         add_entry(g);
     } else if (what < 11) {
-        handler_runf(&g->w, "XREADGROUP GROUP %s %s %s %s STREAMS %s %s %s %s", group(g),
-                     consumer(g), ONE("", "COUNT 1", "COUNT 3"), ONE("", "", "NOACK"), key(g),
+        handler_runf(&g->w, "XREADGROUP GROUP %s %s %s %s %s STREAMS %s %s %s %s", group(g),
+                     consumer(g), ONE("", "COUNT 1", "COUNT 3"), ONE("", "", "NOACK"),
+                     ONE("", "", "CLAIM 0", "CLAIM 60"), key(g),
                      key(g), ONE(">", ">", "0", id(g)), ONE(">", "0"));
     } else if (what < 13) {
         handler_runf(&g->w, "XACK %s %s %s %s", key(g), group(g), id(g), id(g));

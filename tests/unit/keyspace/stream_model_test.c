@@ -3,6 +3,8 @@
  * few entries and now and then a frozen root, under which everything must look the same. */
 #include <criterion/criterion.h>
 
+#include <stdlib.h>
+
 #include "splitring/keyspace/stream.h"
 #include "world.h"
 
@@ -33,6 +35,7 @@ struct model {
     struct model_nack pending[PENDING];
     int pending_count;
     struct stream_id last;
+    bool late; /* half of a run is over: ages are asked for from here on */
 };
 
 static unsigned pick(struct model *m, unsigned limit)
@@ -227,6 +230,41 @@ static void look_at_pending(struct model *m, const struct stream *s, const struc
     }
 }
 
+static int by_age(const void *a, const void *b)
+{
+    const struct model_nack *x = a, *y = b;
+    if (x->delivered != y->delivered) return x->delivered < y->delivered ? -1 : 1;
+    return stream_id_compare(x->id, y->id);
+}
+
+/* What was delivered long ago, in the stream or gone from it, and when the next one was. */
+static void look_at_ages(struct model *m)
+{
+    static struct model_nack sorted[PENDING];
+    struct buf ids = {0}, gone = {0};
+    instant_ms next, until = (instant_ms)pick(m, 2000);
+    uint64_t count = pick(m, 3) ? 0 : 1 + pick(m, 20);
+    memcpy(sorted, m->pending, (size_t)m->pending_count * sizeof(*sorted));
+    qsort(sorted, (size_t)m->pending_count, sizeof(*sorted), by_age);
+    cr_assert_eq(stream_oldest(m->s, m->g, until, count, &ids, &gone, &next), 0);
+    size_t id_at = 0, gone_at = 0;
+    int i = 0;
+    for (; i < m->pending_count && sorted[i].delivered <= until; i++) {
+        if (count && id_at == count * sizeof(struct stream_id)) break;
+        bool there = stream_exists(m->s, sorted[i].id);
+        struct stream_id id;
+        size_t *at = there ? &id_at : &gone_at;
+        cr_assert_leq(*at + sizeof(id), there ? ids.len : gone.len);
+        memcpy(&id, (there ? ids.ptr : gone.ptr) + *at, sizeof(id));
+        cr_assert_eq(stream_id_compare(id, sorted[i].id), 0);
+        *at += sizeof(id);
+    }
+    cr_assert(id_at == ids.len && gone_at == gone.len);
+    cr_assert_eq(next, i < m->pending_count ? sorted[i].delivered : EXPIRE_NONE);
+    buf_deinit(&ids);
+    buf_deinit(&gone);
+}
+
 /* ---- runs ---- */
 
 static struct stream *copy(struct model *m, struct stream *s)
@@ -277,6 +315,7 @@ static void step(struct model *m, struct stream_limits limits)
         break;
     case 3:
         if (pick(m, 10) == 0) look_at_pending(m, m->s, m->g);
+        if (pick(m, 10) == 0 && m->late) look_at_ages(m);
         break;
     case 4:
     case 5:
@@ -308,6 +347,7 @@ static void run(uint64_t seed, int steps)
     m->consumers[2] = stream_consumer_add(m->s, m->g, SLICE("c"), 1);
     m->consumers[1] = stream_consumer_add(m->s, m->g, SLICE("b"), 1);
     for (int i = 0; i < steps; i++) {
+        m->late = i > steps / 2;
         step(m, limits);
         if (i % 997 != 500) continue;
         blocks_thaw(&m->s->nodes);
@@ -337,6 +377,49 @@ Test(stream_model, many_runs, .timeout = 120)
 }
 
 Test(stream_model, long_run, .timeout = 120) { run(1000, 60000); }
+
+/* A group of thousands leaves the stream at once, and its memory follows in slices; so does a
+ * stream that has nothing but groups. */
+Test(stream_model, large_groups_are_freed_in_slices)
+{
+    struct world world;
+    world_init(&world, 1);
+    struct shard *shard = world.shards[0];
+    uint64_t before = shard_stats_of(shard)->bytes, slices = 0;
+    struct stream *s = stream_new(shard);
+    struct stream_group *g = stream_group_add(s, SLICE("g"), STREAM_ID_MIN, 0);
+    struct stream_consumer *c = stream_consumer_add(s, g, SLICE("c"), 1);
+    struct buf ids = {0}, gone = {0};
+    instant_ms next;
+    for (uint64_t i = 1; i <= 5000; i++) {
+        struct stream_nack nack = {{i, 0}, (instant_ms)(i * 7919 % 5003), 1, c};
+        cr_assert_eq(stream_nack_put(s, g, &nack), 0);
+        if (i == 2500) cr_assert_eq(stream_oldest(s, g, 0, 0, &ids, &gone, &next), 0);
+    }
+    stream_account(shard, s);
+    uint64_t full = shard_stats_of(shard)->bytes;
+    stream_group_remove(shard, s, g);
+    stream_account(shard, s);
+    cr_assert_eq(shard_stats_of(shard)->lazyfree_pending, 1);
+    cr_assert_geq(shard_stats_of(shard)->bytes, full);
+    for (; shard_free_step(shard, 100) > 0; slices++) {}
+    cr_assert_geq(slices, 100);
+    for (int i = 0; i < 5000; i++) {
+        char name[16];
+        int len = snprintf(name, sizeof(name), "%d", i);
+        cr_assert(stream_group_add(s, slice_of(name, (size_t)len), STREAM_ID_MIN, 0));
+    }
+    stream_account(shard, s);
+    cr_assert_eq(s->object.ops->count(&s->object), 5000);
+    size_t done;
+    for (slices = 1; !s->object.ops->free_step(shard, &s->object, 100, &done); slices++)
+        cr_assert_leq(done, 110);
+    cr_assert_geq(slices, 40);
+    cr_assert_eq(shard_stats_of(shard)->bytes, before);
+    buf_deinit(&ids);
+    buf_deinit(&gone);
+    world_deinit(&world);
+}
 
 /* Every single byte of a node is changed to others: what is taken can be walked. */
 Test(stream_model, hostile_nodes)
