@@ -199,7 +199,7 @@ void stream_pending_seek(struct stream_pending *p, const struct stream_group *g,
                          const struct stream_consumer *consumer, struct stream_id from);
 const void *stream_pending_next(struct stream_pending *p); /* NULL: the end */
 /* Appends the ids (struct stream_id) of what was delivered at `until` or before, the oldest first:
- * to `ids` at most `count` (0: all) that are in the stream, to `gone` those on the way that are not.
+ * to `ids` at most `count` (0: all) that are in the stream, to `gone` those between that are not.
  * *next: when the oldest of the rest was delivered; EXPIRE_NONE: there is none. A group's first
  * call sorts all that is pending: O(n log n), later ones O(ids). */
 int stream_oldest(struct stream *s, struct stream_group *g, instant_ms until, uint64_t count,
