@@ -36,8 +36,7 @@ int error_raise(lua_State *L, const char *text)
     return lua_error(L);
 }
 
-/* The library of coroutines has parts in Lua (lib_coroutine.c), which are nobody's code. */
-static bool is_users(const lua_Debug *at) { return strcmp(at->source, "=coroutine") != 0; }
+static bool is_users(const lua_Debug *at) { return strcmp(at->source, GUARD_SOURCE) != 0; }
 
 void error_note_place(struct script_run *run, lua_State *L, int level)
 {
@@ -91,10 +90,10 @@ struct ending {
     bool counted;
 };
 
-/* Protected: the error, and a struct ending. */
+/* Protected: the error; world.arg is a struct ending. */
 static int read_ending(lua_State *L)
 {
-    struct ending *e = lua_touserdata(L, 2);
+    struct ending *e = world_of(L)->arg;
     size_t len;
     const char *text = NULL;
     if (lua_istable(L, 1)) {
@@ -124,8 +123,8 @@ void error_reply_run(const struct script_run *run, lua_State *co, struct reply *
     lua_State *L = run->world->L;
     lua_pushvalue(L, SLOT_ENDING);
     lua_xmove(co, L, 1);
-    lua_pushlightuserdata(L, &e);
-    if (lua_pcall(L, 2, 0, 0) != 0) lua_settop(L, SLOT_LAST);
+    run->world->arg = &e;
+    if (lua_pcall(L, 1, 0, 0) != 0) lua_settop(L, SLOT_LAST);
     uint32_t errors = out->errors;
     if (e.text.len) {
         reply_error_text(out, e.text.ptr, e.text.len);

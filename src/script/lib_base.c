@@ -108,6 +108,7 @@ static int base_load(lua_State *L)
 {
     const char *name = luaL_optstring(L, 2, "=(load)");
     luaL_checktype(L, 1, LUA_TFUNCTION);
+    guard_stack(L);
     lua_settop(L, 1);
     lua_pushstring(L, name);
     lua_pushvalue(L, lua_upvalueindex(1));

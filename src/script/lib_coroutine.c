@@ -25,6 +25,41 @@ static int coroutine_running(lua_State *L)
     return 1;
 }
 
+static const char *cannot_resume(lua_State *L, lua_State *co)
+{
+    lua_Debug at;
+    if (co == L) return "cannot resume running coroutine";
+    if (lua_status(co) == LUA_YIELD) return NULL;
+    if (lua_status(co) != 0) return "cannot resume dead coroutine";
+    if (lua_getstack(co, 0, &at)) return "cannot resume normal coroutine";
+    return lua_gettop(co) == 0 ? "cannot resume dead coroutine" : NULL;
+}
+
+/* Each coroutine in a coroutine takes some of C's stack. */
+static int coroutine_resume(lua_State *L)
+{
+    lua_State *co = lua_tothread(L, 1);
+    luaL_argcheck(L, co != NULL, 1, "coroutine expected");
+    int args = lua_gettop(L) - 1;
+    if (!lua_checkstack(co, args)) return luaL_error(L, "too many arguments to resume");
+    const char *refusal = guard_is_deep(L) ? "C stack overflow" : cannot_resume(L, co);
+    if (refusal) {
+        lua_pushboolean(L, 0);
+        lua_pushstring(L, refusal);
+        return 2;
+    }
+    lua_xmove(L, co, args);
+    int status = lua_resume(co, args);
+    struct script_run *run = world_of(L)->current;
+    if (run && run->wish != WISH_NONE && status == LUA_YIELD) return 0;
+    int results = status == 0 || status == LUA_YIELD ? lua_gettop(co) : 1;
+    lua_settop(L, 1);
+    lua_pushboolean(L, status == 0 || status == LUA_YIELD);
+    if (!lua_checkstack(L, results + 1)) return luaL_error(L, "too many results to resume");
+    lua_xmove(co, L, results);
+    return results + 1;
+}
+
 /* Whether what has just been resumed came back because the host wishes something. */
 static int parked(lua_State *L)
 {
@@ -77,8 +112,8 @@ void lib_coroutine_push(lua_State *L, int original)
     lua_pushcfunction(L, coroutine_running);
     lua_setfield(L, table, "running");
 
-    if (luaL_loadbufferx(L, library, sizeof(library) - 1, "=coroutine", "t") != 0) lua_error(L);
-    lua_getfield(L, from, "resume");
+    if (luaL_loadbufferx(L, library, sizeof(library) - 1, GUARD_SOURCE, "t") != 0) lua_error(L);
+    lua_pushcfunction(L, coroutine_resume);
     lua_getfield(L, from, "create");
     lua_pushcfunction(L, parked);
     lua_pushcfunction(L, park);

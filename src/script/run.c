@@ -96,7 +96,7 @@ static void set_globals(lua_State *L, int keys, int argv)
 
 static int set_up(lua_State *L)
 {
-    struct setup *s = lua_touserdata(L, 1);
+    struct setup *s = world_of(L)->arg;
     struct script_run *run = s->run;
     struct world *w = run->world;
     if (++w->runs_stepped >= GC_EVERY_RUNS) {
@@ -111,9 +111,9 @@ static int set_up(lua_State *L)
         return 0;
     }
     lua_rawgeti(L, LUA_REGISTRYINDEX, run->hold_ref);
-    lua_pushvalue(L, 2);
+    lua_pushvalue(L, 1);
     lua_rawseti(L, -2, 1);
-    lua_pushvalue(L, 3);
+    lua_pushvalue(L, 2);
     lua_rawseti(L, -2, 2);
     lua_pop(L, 1);
     return 2;
@@ -165,6 +165,7 @@ static enum script_outcome advance(struct script_run *run, int args, struct repl
     struct script_run *outer = w->current;
     dcheck(outer == NULL);
     w->current = run;
+    w->stack_base = (uintptr_t)__builtin_frame_address(0);
     run->wish = WISH_NONE;
     int status = lua_resume(run->co, args);
     w->current = outer;
@@ -214,8 +215,8 @@ enum script_outcome script_start(struct script_vm *vm, struct script *script,
     lua_State *L = w->L;
     struct setup s = {run, keys, argv, key_count, arg_count};
     lua_pushvalue(L, SLOT_SETUP);
-    lua_pushlightuserdata(L, &s);
-    if (lua_pcall(L, 1, program->is_function ? 0 : 2, 0) != 0) {
+    w->arg = &s;
+    if (lua_pcall(L, 0, program->is_function ? 0 : 2, 0) != 0) {
         lua_settop(L, SLOT_LAST);
         end_run(run, false);
         reply_error(out, ERR_NO_MEMORY);

@@ -139,21 +139,21 @@ static void alias(lua_State *L, int library, const char *name, const char *of)
 
 static void fill_libraries(lua_State *L, int globals, int original)
 {
-    int library = push_library(L, original, LUA_STRLIBNAME, string_names);
-    alias(L, library, "gfind", "gmatch");
+    int string = push_library(L, original, LUA_STRLIBNAME, string_names);
+    alias(L, string, "gfind", "gmatch");
+    int table = push_library(L, original, LUA_TABLIBNAME, table_names);
+    lib_table_fill(L, table);
+    lib_guard_fill(L, original, string, table);
+    publish(L, globals, LUA_TABLIBNAME);
     /* "x":rep(2) goes straight to the real table. */
     lua_pushliteral(L, "");
     lua_getmetatable(L, -1);
-    lua_pushvalue(L, library);
+    lua_pushvalue(L, string);
     lua_setfield(L, -2, "__index");
     lua_pop(L, 2);
     publish(L, globals, LUA_STRLIBNAME);
 
-    library = push_library(L, original, LUA_TABLIBNAME, table_names);
-    lib_table_fill(L, library);
-    publish(L, globals, LUA_TABLIBNAME);
-
-    library = push_library(L, original, LUA_MATHLIBNAME, math_names);
+    int library = push_library(L, original, LUA_MATHLIBNAME, math_names);
     alias(L, library, "mod", "fmod");
     lib_math_fill(L, library);
     publish(L, globals, LUA_MATHLIBNAME);

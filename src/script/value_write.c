@@ -294,12 +294,11 @@ static void step(struct writer *v)
     v->depth--;
 }
 
-/* Protected: the value, and a struct writer. */
+/* Protected: the value; world.arg is a struct writer. */
 int value_convert(lua_State *L)
 {
-    struct writer *v = lua_touserdata(L, 2);
+    struct writer *v = world_of(L)->arg;
     v->L = L;
-    lua_settop(L, 1);
     write_value(v, 2);
     while (v->depth) step(v);
     return 0;
@@ -316,8 +315,8 @@ void value_write(struct world *w, lua_State *co, uint8_t run_proto, struct reply
     lua_State *L = w->L;
     lua_pushvalue(L, SLOT_CONVERT);
     lua_xmove(co, L, 1);
-    lua_pushlightuserdata(L, &v);
-    if (lua_pcall(L, 2, 0, 0) != 0) {
+    w->arg = &v;
+    if (lua_pcall(L, 1, 0, 0) != 0) {
         lua_settop(L, SLOT_LAST);
         if (!out->out->failed) out->out->len = mark;
         reply_error(out, ERR_NO_MEMORY);

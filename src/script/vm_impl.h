@@ -75,6 +75,8 @@ struct world {
     size_t bytes, bytes_max;
     struct script_run *current; /* executing; NULL: none */
     struct script_run *idle;
+    uintptr_t stack_base;  /* C's, where the run that executes was entered */
+    void *arg;             /* of the protected function that is being called */
     uint32_t runs;         /* started, not yet ended (paused ones, too) */
     uint32_t runs_stepped; /* since the collector was last pushed */
     bool doomed;
@@ -144,6 +146,11 @@ void lib_math_fill(lua_State *L, int library);
 void random_seed(uint16_t state[3], uint32_t seed); /* math.randomseed */
 void lib_coroutine_push(lua_State *L, int original);
 void lib_redis_push(lua_State *L);
+/* The libraries' parts in Lua: frames that no error text shows. */
+#define GUARD_SOURCE "=library"
+void lib_guard_fill(lua_State *L, int original, int string, int table);
+bool guard_is_deep(lua_State *L); /* too much of the C stack is in use */
+int guard_stack(lua_State *L);    /* the error, then */
 /* Other files: int luaopen_NAME(lua_State *), which push one table. */
 int luaopen_cjson(lua_State *L);
 

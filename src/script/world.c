@@ -5,6 +5,9 @@
  * takes a foreign allocator on x86-64 because Debian builds it with 64-bit references.) A block
  * that shrinks never fails: Lua does not expect it.
  *
+ * Protected functions that every run needs get their argument by w->arg, not as a light userdata:
+ * with 64-bit references Lua may need memory to make one of those.
+ *
  * The JIT stays off: compiled code would not look at hooks, and a script could not be stopped. The
  * count hook is always armed; an interpreter with it is 30 % slower in an empty loop and not
  * measurably so in scripts that touch strings or tables, while arming it per run costs more.
