@@ -72,7 +72,12 @@ static int error_handler(lua_State *L)
     lua_createtable(L, 0, 1);
     lua_pushliteral(L, "err");
     lua_pushliteral(L, "ERR ");
-    lua_pushvalue(L, -4);
+    if (run && strcmp(lua_tostring(L, -4), "stack overflow") == 0) {
+        /* LuaJIT does not say where. */
+        lua_pushfstring(L, "%s:%d: stack overflow", run->source + 1, run->line);
+    } else {
+        lua_pushvalue(L, -4);
+    }
     lua_concat(L, 2);
     lua_rawset(L, -3);
     return 1;

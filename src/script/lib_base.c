@@ -10,6 +10,8 @@
 
 #include "vm_impl.h"
 
+#define PIECES_PER_PULSE 1000u /* of load */
+
 /* As Redis says it from C functions: without a position. */
 static int refuse_write(lua_State *L)
 {
@@ -88,12 +90,18 @@ static int base_setmetatable(lua_State *L)
     return 1;
 }
 
-/* Upvalues: proxies of the metatables of strings and of the globals, and the globals' proxy. */
+/* What scripts see of metatables that they must not touch: of strings, of the environment.
+ * Upvalues: a table in place of strings' metatable, the environment, and a table in place of its
+ * metatable. */
 static int base_getmetatable(lua_State *L)
 {
     luaL_checkany(L, 1);
     if (lua_type(L, 1) == LUA_TSTRING) {
         lua_pushvalue(L, lua_upvalueindex(1));
+        return 1;
+    }
+    if (lua_rawequal(L, 1, lua_upvalueindex(2))) {
+        lua_pushvalue(L, lua_upvalueindex(3));
         return 1;
     }
     if (sandbox_real(L, 1) || !lua_getmetatable(L, 1)) {
@@ -104,29 +112,75 @@ static int base_getmetatable(lua_State *L)
     return 1;
 }
 
+void lib_metatable_fill(lua_State *L, int globals)
+{
+    lua_createtable(L, 0, 1);
+    lua_insert(L, -2);
+    lua_setfield(L, -2, "__index");
+    sandbox_protect(L);
+    lua_pushvalue(L, -3);
+    lua_pushvalue(L, -3);
+    lua_pushcclosure(L, base_getmetatable, 3);
+    lua_setfield(L, globals, "getmetatable");
+    lua_pop(L, 1);
+}
+
+/* As in Lua 5.1: the message is a text, with the caller's place. */
+static int base_assert(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    if (lua_toboolean(L, 1)) return lua_gettop(L);
+    return luaL_error(L, "%s", luaL_optstring(L, 2, "assertion failed!"));
+}
+
+/* The message is at the top. */
+static int load_failed(lua_State *L)
+{
+    run_check(L);
+    lua_pushnil(L);
+    lua_insert(L, -2);
+    return 2;
+}
+
+static int load_text(lua_State *L, struct slice text, const char *name)
+{
+    return source_load(L, text, SLICE(""), name) == 0 ? 1 : load_failed(L);
+}
+
+/* The pieces are put together first: those on the stack get longer downwards, as a binary counter,
+ * so that no byte is copied often. As with Lua's reader nil or an empty text is the end. The reader
+ * may be a C function that never ends and never comes to a hook, so the host is asked here. */
 static int base_load(lua_State *L)
 {
     const char *name = luaL_optstring(L, 2, "=(load)");
     luaL_checktype(L, 1, LUA_TFUNCTION);
     guard_stack(L);
-    lua_settop(L, 1);
-    lua_pushstring(L, name);
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 1);
-    lua_pushliteral(L, "t");
-    lua_call(L, 3, LUA_MULTRET);
-    return lua_gettop(L);
+    lua_settop(L, 2);
+    for (unsigned calls = 1;; calls++) {
+        if (calls % PIECES_PER_PULSE == 0) run_poll(L);
+        lua_pushvalue(L, 1);
+        if (lua_pcall(L, 0, 1, 0) != 0) return load_failed(L);
+        if (lua_isnil(L, -1)) break;
+        if (!lua_isstring(L, -1)) {
+            lua_pushliteral(L, "reader function must return a string");
+            return load_failed(L);
+        }
+        lua_tostring(L, -1);
+        if (lua_objlen(L, -1) == 0) break;
+        while (lua_gettop(L) > 3 && lua_objlen(L, -2) <= lua_objlen(L, -1)) lua_concat(L, 2);
+    }
+    lua_pop(L, 1);
+    lua_concat(L, lua_gettop(L) - 2);
+    size_t len;
+    const char *text = lua_tolstring(L, 3, &len);
+    return load_text(L, slice_of(text, len), name);
 }
 
 static int base_loadstring(lua_State *L)
 {
     size_t len;
     const char *text = luaL_checklstring(L, 1, &len);
-    const char *name = luaL_optstring(L, 2, text);
-    if (luaL_loadbufferx(L, text, len, name, "t") == 0) return 1;
-    lua_pushnil(L);
-    lua_insert(L, -2);
-    return 2;
+    return load_text(L, slice_of(text, len), luaL_optstring(L, 2, text));
 }
 
 static int base_collectgarbage(lua_State *L)
@@ -171,15 +225,8 @@ void lib_base_fill(lua_State *L, int globals, int original)
     lua_getfield(L, original, "next");
     lua_pushcclosure(L, base_pairs, 1);
     lua_setfield(L, globals, "pairs");
-    lua_getfield(L, original, "load");
-    lua_pushcclosure(L, base_load, 1);
-    lua_setfield(L, globals, "load");
-    lua_pushliteral(L, "");
-    lua_getmetatable(L, -1);
-    lua_remove(L, -2);
-    sandbox_protect(L);
-    lua_pushcclosure(L, base_getmetatable, 1);
-    lua_setfield(L, globals, "getmetatable");
+    set_function(L, globals, "load", base_load);
+    set_function(L, globals, "assert", base_assert);
 }
 
 /* ---- table ---- */

@@ -39,7 +39,12 @@ static const char *cannot_resume(lua_State *L, lua_State *co)
 static int coroutine_resume(lua_State *L)
 {
     lua_State *co = lua_tothread(L, 1);
-    luaL_argcheck(L, co != NULL, 1, "coroutine expected");
+    if (co == NULL) {
+        luaL_where(L, 2); /* above the library's own function */
+        lua_pushliteral(L, "bad argument #1 to 'resume' (coroutine expected)");
+        lua_concat(L, 2);
+        return lua_error(L);
+    }
     int args = lua_gettop(L) - 1;
     if (!lua_checkstack(co, args)) return luaL_error(L, "too many arguments to resume");
     const char *refusal = guard_is_deep(L) ? "C stack overflow" : cannot_resume(L, co);

@@ -8,7 +8,8 @@
  * The guards are Lua functions that end in a tail call, so that error texts still find the caller's
  * name for the function and the caller's line.
  *
- * string.format is here because LuaJIT lets %s call __tostring; Lua 5.1 takes texts and numbers.
+ * Others are here because LuaJIT does more than Lua 5.1: %s of string.format calls __tostring,
+ * string.rep takes a separator, math.log a base. pcall is Redis': an error table comes as its text.
  * Thread: owner. */
 #include "vm_impl.h"
 
@@ -28,6 +29,16 @@ int guard_stack(lua_State *L)
     return 0;
 }
 
+/* The caller's place, which is above the guard. */
+static int guard_deep(lua_State *L)
+{
+    if (!guard_is_deep(L)) return 0;
+    luaL_where(L, 2);
+    lua_pushliteral(L, "C stack overflow");
+    lua_concat(L, 2);
+    return lua_error(L);
+}
+
 /* The arguments of string.format: those that its conversions take are texts or numbers. */
 static int guard_format(lua_State *L)
 {
@@ -42,31 +53,51 @@ static int guard_format(lua_State *L)
         if (*at != '%') wanted++;
     }
     if (other > wanted) return 0;
-    return luaL_error(L, "bad argument #%d to 'format' (string expected, got %s)", other,
-                      luaL_typename(L, other));
+    luaL_where(L, 2);
+    lua_pushfstring(L, "bad argument #%d to 'format' (string expected, got %s)", other,
+                    luaL_typename(L, other));
+    lua_concat(L, 2);
+    return lua_error(L);
 }
 
 static const char guards[] =
-    "local type, deep, plain, gsub, sort, format = ...\n"
+    "local type, rawget, deep, plain, gsub, sort, format, rep, log, pcall = ...\n"
+    "local function settle(ok, e, ...)\n"
+    "  if ok then return ok, e, ... end\n"
+    "  if type(e) == 'table' then\n"
+    "    local text = rawget(e, 'err')\n"
+    "    if type(text) == 'string' then return false, text end\n"
+    "  end\n"
+    "  return false, e\n"
+    "end\n"
     "return function(s, pattern, by, n)\n"
     "    if type(by) ~= 'string' then deep() end\n"
     "    return gsub(s, pattern, by, n)\n"
     "  end,\n"
     "  function(t, f) deep() return sort(t, f) end,\n"
-    "  function(...) plain(...) return format(...) end\n";
+    "  function(...) plain(...) return format(...) end,\n"
+    "  function(s, n) return rep(s, n) end,\n"
+    "  function(x) return log(x) end,\n"
+    "  function(...) return settle(pcall(...)) end\n";
 
-/* Over the fields of these tables. */
-void lib_guard_fill(lua_State *L, int original, int string, int table)
+void lib_guard_fill(lua_State *L, const struct guarded *g)
 {
     if (luaL_loadbufferx(L, guards, sizeof(guards) - 1, GUARD_SOURCE, "t") != 0) lua_error(L);
-    lua_getfield(L, original, "type");
-    lua_pushcfunction(L, guard_stack);
+    lua_getfield(L, g->original, "type");
+    lua_getfield(L, g->original, "rawget");
+    lua_pushcfunction(L, guard_deep);
     lua_pushcfunction(L, guard_format);
-    lua_getfield(L, string, "gsub");
-    lua_getfield(L, table, "sort");
-    lua_getfield(L, string, "format");
-    lua_call(L, 6, 3);
-    lua_setfield(L, string, "format");
-    lua_setfield(L, table, "sort");
-    lua_setfield(L, string, "gsub");
+    lua_getfield(L, g->string, "gsub");
+    lua_getfield(L, g->table, "sort");
+    lua_getfield(L, g->string, "format");
+    lua_getfield(L, g->string, "rep");
+    lua_getfield(L, g->math, "log");
+    lua_getfield(L, g->original, "pcall");
+    lua_call(L, 10, 6);
+    lua_setfield(L, g->globals, "pcall");
+    lua_setfield(L, g->math, "log");
+    lua_setfield(L, g->string, "rep");
+    lua_setfield(L, g->string, "format");
+    lua_setfield(L, g->table, "sort");
+    lua_setfield(L, g->string, "gsub");
 }

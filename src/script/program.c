@@ -159,7 +159,7 @@ static void grow(struct script_vm *vm)
 }
 
 struct compiling {
-    struct slice text;
+    struct slice text, rewritten;
     struct buf *error;
     int ref;
 };
@@ -168,7 +168,7 @@ struct compiling {
 static int compile(lua_State *L)
 {
     struct compiling *c = lua_touserdata(L, 1);
-    if (luaL_loadbufferx(L, c->text.ptr, c->text.len, "@user_script", "t") != 0) {
+    if (source_load(L, c->text, c->rewritten, "@user_script") != 0) {
         size_t len;
         const char *message = lua_tolstring(L, -1, &len);
         const char *prefix = error_text(ERR_SCRIPT_COMPILE);
@@ -204,11 +204,15 @@ struct script *script_load(struct script_vm *vm, struct slice text, struct buf *
     }
     memcpy(program->script.sha, sha, sizeof(sha));
     program->script.flags = flags;
-    struct compiling c = {slice_of(text.ptr + skipped, text.len - skipped), error, LUA_NOREF};
+    struct slice body = slice_of(text.ptr + skipped, text.len - skipped);
+    struct buf rewritten;
+    source_rewrite(body, &rewritten);
+    struct compiling c = {body, buf_slice(&rewritten), error, LUA_NOREF};
     if (world_protect(w, compile, &c) != 0) {
         lua_settop(w->L, SLOT_LAST);
         no_memory(error);
     }
+    buf_deinit(&rewritten);
     if (c.ref == LUA_NOREF) {
         mem_free(program);
         return NULL;

@@ -28,18 +28,23 @@
 
 /* ---- leaving ---- */
 
-int run_leave(lua_State *L)
+static int run_raise(lua_State *L)
 {
-    if (lua_isyieldable(L)) return lua_yield(L, 0);
     lua_sethook(L, world_hook, LUA_MASKCOUNT, 1);
     lua_pushliteral(L, "Script killed by user with SCRIPT KILL.");
     return lua_error(L);
+}
+
+int run_leave(lua_State *L)
+{
+    return lua_isyieldable(L) ? lua_yield(L, 0) : run_raise(L);
 }
 
 void world_hook(lua_State *L, lua_Debug *debug)
 {
     (void)debug;
     struct script_run *run = world_of(L)->current;
+    if (world_of(L)->over && (run == NULL || run->wish == WISH_NONE)) world_on_over(L);
     if (run == NULL) return;
     if (run->wish == WISH_NONE) {
         enum script_pulse pulse = run->host->pulse(run->ctx);
@@ -49,6 +54,23 @@ void world_hook(lua_State *L, lua_Debug *debug)
         error_note_place(run, L, 0);
     }
     run_leave(L);
+}
+
+void run_check(lua_State *L)
+{
+    struct script_run *run = world_of(L)->current;
+    if (run && run->wish > WISH_PAUSE) run_raise(L);
+}
+
+void run_poll(lua_State *L)
+{
+    struct script_run *run = world_of(L)->current;
+    if (run == NULL || run->wish != WISH_NONE) return;
+    if (run->host->pulse(run->ctx) != SCRIPT_KILL) return;
+    run->wish = WISH_KILL;
+    error_note_place(run, L, 0);
+    /* Raised, not yielded: the hook goes on from there. */
+    run_raise(L);
 }
 
 /* ---- beginning ---- */

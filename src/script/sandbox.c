@@ -24,12 +24,11 @@
 static const char marker; /* its address */
 
 static const char *const base_names[] = {
-    "assert", "error", "ipairs", "pcall", "rawequal", "select", "tonumber", "tostring", "type",
+    "error", "ipairs", "rawequal", "select", "tonumber", "type",
     "unpack", "xpcall", "_VERSION", NULL,
 };
 static const char *const string_names[] = {
-    "byte", "char", "dump", "find", "format", "gmatch", "gsub", "len", "lower", "match", "rep",
-    "reverse", "sub", "upper", NULL,
+    "byte", "dump", "find", "format", "gmatch", "gsub", "len", "match", "rep", NULL,
 };
 static const char *const table_names[] = {
     "concat", "foreach", "foreachi", "getn", "maxn", "remove", "sort", NULL,
@@ -87,8 +86,18 @@ bool sandbox_real(lua_State *L, int index)
 static int missing_global(lua_State *L)
 {
     const char *name = lua_tostring(L, 2);
-    return luaL_error(L, "Script attempted to access nonexistent global variable '%s'",
-                      name ? name : luaL_typename(L, 2));
+    if (name == NULL) {
+        return luaL_error(L, "Second argument to luaProtectedTableError must be a string or "
+                             "number");
+    }
+    return luaL_error(L, "Script attempted to access nonexistent global variable '%s'", name);
+}
+
+static void push_metatable(lua_State *L)
+{
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, missing_global);
+    lua_setfield(L, -2, "__index");
 }
 
 static void copy_names(lua_State *L, int from, int to, const char *const *wanted)
@@ -137,13 +146,20 @@ static void alias(lua_State *L, int library, const char *name, const char *of)
     lua_setfield(L, library, name);
 }
 
-static void fill_libraries(lua_State *L, int globals, int original)
+/* The three that need more than a choice of names. */
+static void fill_changed(lua_State *L, int globals, int original)
 {
     int string = push_library(L, original, LUA_STRLIBNAME, string_names);
     alias(L, string, "gfind", "gmatch");
+    lib_string_fill(L, string, globals);
     int table = push_library(L, original, LUA_TABLIBNAME, table_names);
     lib_table_fill(L, table);
-    lib_guard_fill(L, original, string, table);
+    int math = push_library(L, original, LUA_MATHLIBNAME, math_names);
+    alias(L, math, "mod", "fmod");
+    lib_math_fill(L, math);
+    struct guarded guarded = {original, globals, string, table, math};
+    lib_guard_fill(L, &guarded);
+    publish(L, globals, LUA_MATHLIBNAME);
     publish(L, globals, LUA_TABLIBNAME);
     /* "x":rep(2) goes straight to the real table. */
     lua_pushliteral(L, "");
@@ -152,12 +168,11 @@ static void fill_libraries(lua_State *L, int globals, int original)
     lua_setfield(L, -2, "__index");
     lua_pop(L, 2);
     publish(L, globals, LUA_STRLIBNAME);
+}
 
-    int library = push_library(L, original, LUA_MATHLIBNAME, math_names);
-    alias(L, library, "mod", "fmod");
-    lib_math_fill(L, library);
-    publish(L, globals, LUA_MATHLIBNAME);
-
+static void fill_libraries(lua_State *L, int globals, int original)
+{
+    fill_changed(L, globals, original);
     push_library(L, original, LUA_BITLIBNAME, bit_names);
     publish(L, globals, LUA_BITLIBNAME);
     push_library(L, original, LUA_OSLIBNAME, os_names);
@@ -199,13 +214,15 @@ void sandbox_build(lua_State *L)
     lua_setfield(L, 2, "KEYS");
     lua_pushboolean(L, 0);
     lua_setfield(L, 2, "ARGV");
-    lua_createtable(L, 0, 1);
-    lua_pushcfunction(L, missing_global);
-    lua_setfield(L, -2, "__index");
+    push_metatable(L);
     lua_setmetatable(L, 2);
 
     lua_pushvalue(L, 2);
     sandbox_protect(L); /* 3: the environment */
+    push_metatable(L);
+    sandbox_protect(L);
+    lua_getfield(L, 2, "string");
+    lib_metatable_fill(L, 2);
     lua_pushvalue(L, 3);
     lua_setfield(L, 2, "_G");
     lua_pushvalue(L, 3);

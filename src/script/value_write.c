@@ -97,10 +97,9 @@ static void write_line(struct reply *out, char type, const char *text, size_t le
 
 static void write_error(struct writer *v)
 {
-    size_t len;
-    const char *text = lua_tolstring(v->L, -1, &len);
+    const char *text = lua_tostring(v->L, -1); /* as Redis: up to the first NUL */
     uint32_t errors = v->out->errors;
-    reply_error_text(v->out, text, len);
+    reply_error_text(v->out, text, strlen(text));
     lua_pop(v->L, 1);
     /* Counted by the command that said it. */
     if (field(v->L, NAME_IGNORE) == LUA_TBOOLEAN && lua_toboolean(v->L, -1)) {
@@ -244,7 +243,7 @@ static void open_table(struct writer *v, uint32_t slots)
 /* The value at the top, at that depth of Redis' stack: written and popped, or opened. */
 static void write_value(struct writer *v, uint32_t slots)
 {
-    if (slots + 4 > SLOTS_MAX || !lua_checkstack(v->L, 8)) {
+    if (slots + 4 > SLOTS_MAX || !lua_checkstack(v->L, 4)) {
         reply_error(v->out, ERR_SCRIPT_STACK);
     } else if (lua_type(v->L, -1) != LUA_TTABLE) {
         write_scalar(v->L, v->proto, v->out);

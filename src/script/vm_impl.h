@@ -73,6 +73,7 @@ struct reply_frame {
 struct world {
     lua_State *L;
     size_t bytes, bytes_max;
+    bool over; /* beyond bytes_max: the hook comes with the next instruction */
     struct script_run *current; /* executing; NULL: none */
     struct script_run *idle;
     uintptr_t stack_base;  /* C's, where the run that executes was entered */
@@ -123,6 +124,7 @@ static inline struct world *world_of(lua_State *L)
     return world;
 }
 void world_hook(lua_State *L, lua_Debug *debug); /* run.c: the count hook */
+void world_on_over(lua_State *L); /* in the hook: collects, and throws if that does not help */
 
 struct program *program_new(struct world *w, const char *name); /* NULL: no memory; ref not set */
 /* Its Lua function is let go and it is freed, once nothing runs it. */
@@ -141,6 +143,10 @@ int sandbox_readonly(lua_State *L);
 /* ---- libraries: push or fill tables, inside world_protect ---- */
 
 void lib_base_fill(lua_State *L, int globals, int original); /* Lua's own, as Redis has them */
+void lib_string_fill(lua_State *L, int library, int globals);
+/* getmetatable; at the top of the stack are the environment, what it shall say of that, and the
+ * table of strings' functions: popped but the first. */
+void lib_metatable_fill(lua_State *L, int globals);
 void lib_table_fill(lua_State *L, int library);
 void lib_math_fill(lua_State *L, int library);
 void random_seed(uint16_t state[3], uint32_t seed); /* math.randomseed */
@@ -148,7 +154,10 @@ void lib_coroutine_push(lua_State *L, int original);
 void lib_redis_push(lua_State *L);
 /* The libraries' parts in Lua: frames that no error text shows. */
 #define GUARD_SOURCE "=library"
-void lib_guard_fill(lua_State *L, int original, int string, int table);
+struct guarded { /* tables on the stack whose functions are replaced, and Lua's own globals */
+    int original, globals, string, table, math;
+};
+void lib_guard_fill(lua_State *L, const struct guarded *g);
 bool guard_is_deep(lua_State *L); /* too much of the C stack is in use */
 int guard_stack(lua_State *L);    /* the error, then */
 /* Other files: int luaopen_NAME(lua_State *), which push one table. */
@@ -158,6 +167,10 @@ int luaopen_cjson(lua_State *L);
 
 /* Leaves the run for good (run->wish is set), from any C function of it. */
 int run_leave(lua_State *L);
+/* For long loops of C: a pulse whose wish to kill is obeyed (throws). */
+void run_poll(lua_State *L);
+/* A C function that caught an error: throws again if the run is being left. */
+void run_check(lua_State *L);
 void run_push_setup(lua_State *L); /* SLOT_SETUP */
 
 /* ---- errors.c ---- */
@@ -181,6 +194,14 @@ void value_write(struct world *w, lua_State *L, uint8_t run_proto, struct reply 
 int value_convert(lua_State *L); /* SLOT_CONVERT */
 /* Upvalues of value_convert. */
 void value_push_convert(lua_State *L);
+
+/* ---- source.c ---- */
+
+/* Tail calls of library functions in parentheses. False: nothing to do, *out is empty. */
+bool source_rewrite(struct slice text, struct buf *out);
+/* Loads a text as lua_load does, with these two: 0 and a function, or LUA_ERR* and a message. May
+ * throw for want of memory. rewritten: source_rewrite's, or empty. */
+int source_load(lua_State *L, struct slice text, struct slice rewritten, const char *name);
 
 /* ---- shebang.c ---- */
 

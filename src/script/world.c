@@ -1,9 +1,13 @@
 /* A world: one lua_State with its sandbox, and the memory it may take.
  *
- * Lua gets its memory from the house's functions through a lua_Alloc that counts and has a limit;
- * refusing makes Lua raise "not enough memory", which ends the script and nothing else. (LuaJIT
- * takes a foreign allocator on x86-64 because Debian builds it with 64-bit references.) A block
- * that shrinks never fails: Lua does not expect it.
+ * Lua gets its memory from the house's functions through a lua_Alloc that counts. (LuaJIT takes a
+ * foreign allocator on x86-64 because Debian builds it with 64-bit references.) The limit is not
+ * kept by refusing: LuaJIT does not survive a refusal everywhere (when its stack cannot grow, or in
+ * its functions in assembler, the error is written to a stale top of the stack). So small blocks
+ * are always given, and what goes beyond the limit arms the hook for the next instruction; that
+ * collects, and raises "not enough memory" where it does not help. Blocks beyond BLOCK_SMALL are
+ * refused: only C functions and Lua's own operators ask for those, and both bear it; string.sub
+ * and its like, which are assembler in LuaJIT, are ours (lib_string.c).
  *
  * Protected functions that every run needs get their argument by w->arg, not as a light userdata:
  * with 64-bit references Lua may need memory to make one of those.
@@ -18,6 +22,8 @@
 #include "splitring/base/mem.h"
 #include "vm_impl.h"
 
+#define BLOCK_SMALL ((size_t)1 << 20) /* Lua's largest stack has half of it */
+
 static void *world_alloc(void *ud, void *ptr, size_t len, size_t wanted)
 {
     struct world *w = ud;
@@ -26,13 +32,29 @@ static void *world_alloc(void *ud, void *ptr, size_t len, size_t wanted)
         w->bytes -= len;
         return NULL;
     }
-    if (wanted > len && (w->bytes > w->bytes_max || wanted - len > w->bytes_max - w->bytes)) {
-        return NULL;
+    size_t bytes = w->bytes - len + wanted;
+    if (unlikely(bytes > w->bytes_max && wanted > len)) {
+        if (wanted > BLOCK_SMALL) return NULL;
+        if (!w->over && w->L) {
+            w->over = true;
+            lua_sethook(w->L, world_hook, LUA_MASKCOUNT, 1);
+        }
     }
     void *grown = mem_try_realloc(ptr, wanted);
     if (grown == NULL) return wanted <= len ? ptr : NULL;
-    w->bytes = w->bytes - len + wanted;
+    w->bytes = bytes;
     return grown;
+}
+
+void world_on_over(lua_State *L)
+{
+    struct world *w = world_of(L);
+    lua_gc(L, LUA_GCCOLLECT, 0);
+    w->over = false;
+    lua_sethook(L, world_hook, LUA_MASKCOUNT, SCRIPT_PULSE_EVERY);
+    if (w->bytes <= w->bytes_max - w->bytes_max / 8) return;
+    lua_pushliteral(L, "not enough memory");
+    lua_error(L);
 }
 
 /* Only a call outside of protection comes here; see vm_impl.h. */

@@ -166,3 +166,178 @@ Test(script, stops_and_kills)
         fake_host_deinit(&h);
     }
 }
+
+Test(script, conversions_in_resp3)
+{
+    CHECK_ALL(3,
+        {"return true", ":1\r\n"},
+        {"return false", "_\r\n"},
+        {"redis.setresp(3) return {true, false, nil, 1}", "*2\r\n#t\r\n#f\r\n"},
+        {"return {double=3.5}", ",3.5\r\n"},
+        {"return {map={a=1}}", "%1\r\n$1\r\na\r\n:1\r\n"},
+        {"return {map={[{1}]={2}}}", "%1\r\n*1\r\n:1\r\n*1\r\n:2\r\n"},
+        {"return {set={a=true}}", "~1\r\n$1\r\na\r\n"},
+        {"return {big_number='12\\r\\n3'}", "(12  3\r\n"},
+        {"return {verbatim_string={format='t',string='hello'}}", "=9\r\nt  :hello\r\n"},
+        {"return {verbatim_string={format=1,string='hello'}}", "*0\r\n"},
+        {"return redis.call('version')", ":2\r\n"},
+        {"redis.setresp(3) return redis.call('version')", ":3\r\n"},
+        {"redis.setresp(3) return redis.call('nil') == nil", "#t\r\n"},
+        {"return redis.call('nil') == false", ":1\r\n"},
+        {"return redis.call('resp', ',3.5\\r\\n').double * 2", ":7\r\n"},
+        {"return redis.call('resp', ',inf\\r\\n').double == 1/0", ":1\r\n"},
+        {"return redis.call('resp', '(123\\r\\n').big_number", "$3\r\n123\r\n"},
+        {"return redis.call('resp', '%1\\r\\n+a\\r\\n*2\\r\\n:1\\r\\n:-2\\r\\n')",
+         "%1\r\n+a\r\n*2\r\n:1\r\n:-2\r\n"},
+        {"return redis.call('resp', '~1\\r\\n$1\\r\\nx\\r\\n').set.x", ":1\r\n"},
+        {"return redis.call('resp', '=7\\r\\ntxt:abc\\r\\n')", "=7\r\ntxt:abc\r\n"},
+        {"return redis.call('resp', '#f\\r\\n') == false", ":1\r\n"},
+        {"return redis.call('resp', '*3\\r\\n$-1\\r\\n*-1\\r\\n_\\r\\n')", "*2\r\n_\r\n_\r\n"},
+        {"return redis.call('resp', '$3\\r\\nab')", "-ERR malformed reply" AT1},
+        {"return redis.call('resp', '*9\\r\\n')", "-ERR malformed reply" AT1});
+}
+
+Test(script, deep_results)
+{
+    struct fake_host h;
+    fake_host_init(&h);
+    /* 7995 levels, then the error; as redis-server. */
+    const char *got = fake_host_eval(&h, "local t = {} t[1] = t return t");
+    cr_expect_eq(h.reply.len - 1, 7995 * 4 + sizeof("-ERR reached lua stack limit\r\n") - 1);
+    cr_expect(strstr(got, "\r\n-ERR reached lua stack limit\r\n") != NULL);
+    static const char *const deep[] = {
+        "local t = {} t.map = {a = t} return t", "local t = {} t.set = {[t] = true} return t",
+        "local t = {} t.map = {[t] = 1} return t", "local t = {} t.map = {[t] = t} return 1",
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(deep); i++) {
+        h.proto = 3;
+        fake_host_eval(&h, deep[i]);
+        cr_expect(h.reply.len < 100000);
+    }
+    fake_host_deinit(&h);
+}
+
+/* Each of these is an error, and afterwards the sandbox is as it was. */
+Test(script, escapes)
+{
+    static const char *const attempts[] = {
+        "getmetatable('').__index.rep = 1",
+        "getmetatable('').__index = {}",
+        "getmetatable(_G).__index = nil",
+        "setmetatable(_G, nil)",
+        "setmetatable(redis, nil)",
+        "setmetatable(string, {__index = {}})",
+        "rawset(string, 'rep', 1)",
+        "rawset(getmetatable(''), '__index', 1)",
+        "table.insert(redis, 1)",
+        "table.insert(_G, 1, 1)",
+        "string.rep = 1",
+        "_G.redis = 1",
+        "redis = nil",
+        "KEYS = 1",
+        "for _, v in pairs({pairs(redis)}) do if type(v) == 'table' then v.call = 1 end end\n"
+        "return redis.call.x",
+        "local _, real = next({pairs(string)}, 1) real.rep = 1 error('x')",
+        "return debug",
+        "return getfenv(1)",
+        "return setfenv(1, {})",
+        "return newproxy(true)",
+        "return require('ffi')",
+        "return package.loaded",
+        "return io.open('/etc/passwd')",
+        "return os.execute('true')",
+        "return dofile('/etc/passwd')",
+        "return loadfile('/etc/passwd')()",
+        "return print(1)",
+        "return jit.on()",
+        "return loadstring(string.dump(function() end))()",
+        "return load(function() return string.dump(function() end) end)()",
+        "return loadstring('return 1LL')()",
+        "return coroutine.yield()",
+        "return table.move",
+        "return string.buffer.new()",
+        "local f = loadstring('x = 1') f()",
+        "local co = coroutine.wrap(function() redis.call = 1 end) co()",
+        "return cjson.encode.x",
+        "cjson.encode = nil",
+    };
+    struct fake_host h;
+    fake_host_init(&h);
+    for (size_t i = 0; i < ARRAY_COUNT(attempts); i++) {
+        const char *got = fake_host_eval(&h, attempts[i]);
+        bool absent = strncmp(attempts[i], "return table.move", 17) == 0 && got[0] == '$';
+        cr_expect(got[0] == '-' || absent, "%s: %s", attempts[i], got);
+        got = fake_host_eval(
+            &h, "local n = 0 for _ in pairs(redis) do n = n + 1 end\n"
+                "return {('x'):rep(2), redis.call('echo', 'y'), type(cjson.encode),\n"
+                "  type(getmetatable('').__index), #KEYS, n > 10 and 1 or 0, #_G,\n"
+                "  tostring(rawget(_G, 'x')), string.rep('z', 2)}");
+        cr_expect_str_eq(got, "*9\r\n$2\r\nxx\r\n$1\r\ny\r\n$8\r\nfunction\r\n$5\r\ntable\r\n"
+                              ":0\r\n:1\r\n:0\r\n$3\r\nnil\r\n$2\r\nzz\r\n",
+                         "after %s: %s", attempts[i], got);
+    }
+    fake_host_deinit(&h);
+}
+
+/* Nothing that recurses in C goes on until C's stack is out. */
+Test(script, recursion_in_c)
+{
+    static const char *const loops[] = {
+        "local function f() return (string.gsub('a', 'a', f)) end f()",
+        "local function f() return 1 + coroutine.wrap(f)() end return f()",
+        "local function f() table.sort({1, 2}, f) end f()",
+        "local function f() load(f) end f() error('x')",
+        "local function f() xpcall(error, f) end f() error('x')",
+        "local mt = {} local function o() return setmetatable({}, mt) end\n"
+        "mt.__lt = function() table.sort({o(), o()}) return true end return o() < o()",
+        "local t = setmetatable({}, {})\n"
+        "getmetatable(t).__index = function(s, k) return s[k + 1] end\n"
+        "return t[1]",
+        "local function f() return f() + 1 end return f()",
+        "return cjson.decode(string.rep('[', 100000))",
+        "local t = {} t.t = t return cjson.encode(t)",
+        "return loadstring(string.rep('(', 1e6))()",
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(loops); i++) {
+        struct fake_host h;
+        fake_host_init(&h);
+        h.give_up_at = 100000;
+        const char *got = fake_host_eval(&h, loops[i]);
+        cr_expect(got[0] == '-' && strstr(got, "KILL") == NULL, "%s: %s", loops[i], got);
+        cr_expect_str_eq(fake_host_eval(&h, "return 1"), ":1\r\n");
+        fake_host_deinit(&h);
+    }
+}
+
+/* Wherever memory ends, a script ends in an error, and the VM goes on once there is more. */
+Test(script, out_of_memory)
+{
+    static const char *const scripts[] = {
+        "local t = {} for i = 1, 1e9 do t[i] = {i} end",
+        "local s = 'x' while true do s = s .. s end",
+        "return string.rep('x', 1e9)",
+        "local t = {} for i = 1, 300 do t[i] = tostring(i) .. 'abc' end return t",
+        "local r = {} for i = 1, 20 do r[i] = redis.call('echo', 'v' .. i) end return r",
+        "return coroutine.wrap(function() return pcall(error, {err = ('e'):rep(5000)}) end)()",
+        "return redis.call('error', 'X y')",
+        "return cjson.encode(cjson.decode('[1,2,[3,{\"a\":[4]}]]'))",
+        "local f = loadstring('return {1, 2, 3}') return f()",
+        "while true do local ok = pcall(string.rep, 'x', 1e6) if not ok then error('oom') end end",
+    };
+    struct fake_host h;
+    fake_host_init(&h);
+    size_t floor = script_vm_bytes(h.vm);
+    for (size_t i = 0; i < ARRAY_COUNT(scripts); i++) {
+        for (size_t room = 0; room < 40000; room += 509) {
+            script_vm_limit(h.vm, floor + room);
+            h.give_up_at = 3000;
+            const char *got = fake_host_eval(&h, scripts[i]);
+            cr_expect(got[0] != '\0', "%s", scripts[i]);
+        }
+        script_vm_limit(h.vm, 64u << 20);
+        cr_expect_str_eq(fake_host_eval(&h, "collectgarbage() return 1"), ":1\r\n");
+        cr_expect_leq(script_vm_bytes(h.vm), floor + 120000, "%s: %zu", scripts[i],
+                      script_vm_bytes(h.vm) - floor);
+    }
+    fake_host_deinit(&h);
+}
