@@ -28,7 +28,14 @@ void rdb_put_u64(struct rdb_writer *w, uint64_t value); /* 8 bytes, little endia
 void rdb_put_text(struct rdb_writer *w, struct slice text);
 void rdb_put_int(struct rdb_writer *w, int64_t number); /* as a string */
 
+/* The end of a payload: version and CRC-64 of all from begin on. */
+void rdb_put_footer(struct buf *out, size_t begin, unsigned version);
+
 /* ---- reading ---- */
+
+#define RDB_FOOTER_LEN 10u
+/* Which version wrote the payload; 0: none that we read, or damaged. */
+unsigned rdb_payload_version(struct slice payload);
 
 /* Every function returns false once something was wrong: error is then RDB_E_FORMAT or -ENOMEM. */
 struct rdb_reader {

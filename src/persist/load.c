@@ -16,7 +16,6 @@
 #include "splitring/base/mem.h"
 #include "types.h"
 
-#define FOOTER_LEN 10u
 #define VERSION_REDIS_MAX 12u
 #define VERSION_VALKEY_MIN 80u
 #define VERSION_VALKEY_MAX 89u
@@ -158,13 +157,12 @@ static bool load_value(struct loading *l, unsigned type)
 
 /* ---- payloads ---- */
 
-/* Which version wrote it; 0: none that we read, or damaged. */
-static unsigned payload_version(struct slice payload)
+unsigned rdb_payload_version(struct slice payload)
 {
     uint16_t version;
     uint64_t crc;
-    if (payload.len < FOOTER_LEN) return 0;
-    const char *footer = payload.ptr + payload.len - FOOTER_LEN;
+    if (payload.len < RDB_FOOTER_LEN) return 0;
+    const char *footer = payload.ptr + payload.len - RDB_FOOTER_LEN;
     memcpy(&version, footer, sizeof(version));
     memcpy(&crc, footer + sizeof(version), sizeof(crc));
     bool known = version <= VERSION_REDIS_MAX ||
@@ -178,10 +176,10 @@ int rdb_restore(struct ks *ks, struct slice key, struct slice payload,
                 const struct rdb_limits *limits, struct rdb_value *v)
 {
     *v = (struct rdb_value){.held = RDB_NOTHING, .limits = limits};
-    unsigned version = payload_version(payload);
+    unsigned version = rdb_payload_version(payload);
     if (version == 0) return RDB_E_PAYLOAD;
     struct loading l = {
-        .r = {.at = payload.ptr, .end = payload.ptr + payload.len - FOOTER_LEN},
+        .r = {.at = payload.ptr, .end = payload.ptr + payload.len - RDB_FOOTER_LEN},
         .ks = ks,
         .key = key,
         .shard = ks_shard_of(ks, key),

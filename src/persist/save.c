@@ -35,12 +35,18 @@ unsigned rdb_save(const struct entry *e, unsigned version, bool compress, struct
     return w.version_used;
 }
 
-void rdb_dump(const struct entry *e, bool compress, struct buf *out)
+void rdb_put_footer(struct buf *out, size_t begin, unsigned version)
 {
-    size_t begin = out->len;
-    uint16_t version = (uint16_t)rdb_save(e, RDB_VERSION_LEAST, compress, out);
-    buf_append(out, &version, sizeof(version));
+    uint16_t number = (uint16_t)version;
+    buf_append(out, &number, sizeof(number));
     if (out->failed) return;
     uint64_t crc = crc64(0, out->ptr + begin, out->len - begin);
     buf_append(out, &crc, sizeof(crc));
+}
+
+void rdb_dump(const struct entry *e, bool compress, struct buf *out)
+{
+    size_t begin = out->len;
+    unsigned version = rdb_save(e, RDB_VERSION_LEAST, compress, out);
+    rdb_put_footer(out, begin, version);
 }

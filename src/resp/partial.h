@@ -6,6 +6,7 @@
 
 #include "splitring/resp/errors.h"
 #include "splitring/resp/parse.h"
+#include "splitring/resp/words.h"
 
 enum partial_stage {
     PARTIAL_HEADER, /* in "*3\r\n" */
@@ -53,12 +54,8 @@ size_t partial_bytes(const struct partial *part);
 bool partial_argv_room(struct arg **argv, int *cap, int64_t count);
 enum partial_status partial_fail(struct parser *p, enum error_id error);
 
-/* Room for the arguments of an inline line: at least as many as there are. */
-int inline_argc_max(struct slice line);
 bool inline_has_quotes(struct slice line);
 /* Splits a line without quotes; arguments point into it. */
 int inline_split(struct slice line, struct arg *argv);
-/* Splits a line with quotes, whose text is unescaped in place. -1: quotes are unbalanced. */
-int inline_split_quoted(char *line, size_t len, struct arg *argv);
 
 #endif

@@ -6,6 +6,7 @@
  * Thread: owner. */
 #include <stdio.h>
 
+#include "library_impl.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
 #include "splitring/base/sha1.h"
@@ -58,7 +59,7 @@ void script_vm_free(struct script_vm *vm)
     if (vm == NULL) return;
     forget_all(vm);
     world_retire(vm->evals);
-    world_retire(vm->functions);
+    script_libraries_free(vm);
     mem_free(vm->buckets);
     mem_free(vm);
 }

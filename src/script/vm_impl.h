@@ -25,7 +25,7 @@
 #include <luajit-2.1/lua.h>
 #include <luajit-2.1/lualib.h>
 
-#include "splitring/script/vm.h"
+#include "splitring/script/library.h"
 
 #define PROGRAM_NAME_MAX 128u
 
@@ -98,6 +98,8 @@ struct script_vm {
     uint16_t random[3];              /* of math.random */
     struct program **buckets;        /* scripts by SHA */
     size_t bucket_count, script_count;
+    const struct library_set *libraries; /* NULL: none yet */
+    struct program **programs; /* of their functions, in that order; NULL: not run here yet */
 };
 
 /* Fixed places on the stack of a world's main state: what may be pushed without allocating. */

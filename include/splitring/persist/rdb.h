@@ -11,9 +11,7 @@
 #include "splitring/keyspace/set.h"
 #include "splitring/keyspace/stream.h"
 #include "splitring/keyspace/zset.h"
-
-#define RDB_E_FORMAT 1  /* no value of ours: damaged, hostile, of a module */
-#define RDB_E_PAYLOAD 2 /* wrong checksum, or of a version that is not known */
+#include "splitring/persist/functions.h"
 
 /* What decides about encodings when a value is built. */
 struct rdb_limits {
