@@ -1,10 +1,10 @@
 /* Libraries in a VM: running their text, and the functions that come of it.
  *
  * All libraries of a VM live in one world, whose globals nothing can change: what a library shares
- * with nobody are the locals of its chunk. While a library is loaded its globals are others: `redis`
- * alone, with register_function, log, the levels and the version. The environment of every chunk
- * and function is the one proxy of the world's globals (sandbox.c); what it reads from is exchanged
- * for as long as the load takes, which nothing can interrupt.
+ * with nobody are the locals of its chunk. While a library is loaded its globals are others:
+ * `redis` alone, with register_function, log, the levels and the version. The environment of every
+ * chunk and function is the one proxy of the world's globals (sandbox.c); what it reads from is
+ * exchanged for as long as the load takes, which nothing can interrupt.
  *
  *   script_library_load: run ──▶ struct library (names, flags, texts), the callbacks let go again
  *   script_function_find: the library's first call here: run ──▶ a program per function

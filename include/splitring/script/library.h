@@ -2,9 +2,9 @@
  * change once they are made, so any number of VMs may read them; their counts of references are
  * plain numbers, changed only under the lock of whoever shares them.
  *
- * A library's text is run once when it is loaded, to learn its functions, and once in every VM where
- * one of them is called. It gives the same functions there, since nothing that a library can reach while
- * it is loaded differs from VM to VM.
+ * A library's text is run once when it is loaded, to learn its functions, and once in every VM
+ * where one of them is called. It gives the same functions there, since nothing that a library can
+ * reach while it is loaded differs from VM to VM.
  * Source: https://redis.io/docs/latest/develop/programmability/functions-intro/
  * Thread: any for reading; references and sets: under the sharer's lock; VMs: owner. */
 #ifndef SPLITRING_SCRIPT_LIBRARY_H

@@ -1,4 +1,4 @@
-/* Payloads of FUNCTION DUMP: one of redis-server 7.0.15 to the byte, and what is no such payload. */
+/* Payloads of FUNCTION DUMP: one of redis-server 7.0.15 to the byte, and what is none. */
 #include <criterion/criterion.h>
 #include <string.h>
 

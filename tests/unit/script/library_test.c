@@ -214,8 +214,8 @@ Test(library, functions_run)
                      "-ERR user_function:4: Attempt to modify a readonly table script: set, on "
                      "@user_function:4.\r\n");
     cr_expect_str_eq(call(&h, "again"),
-                     "-ERR user_function:5: attempt to call field 'register_function' (a nil value) "
-                     "script: again, on @user_function:5.\r\n");
+                     "-ERR user_function:5: attempt to call field 'register_function' (a nil "
+                     "value) script: again, on @user_function:5.\r\n");
     cr_expect_str_eq(call(&h, "kept"),
                      "-ERR redis.register_function can only be called on FUNCTION LOAD command "
                      "script: kept, on @user_function:7.\r\n");
@@ -227,7 +227,7 @@ Test(library, functions_run)
     fake_host_deinit(&h);
 }
 
-/* A library that stays keeps its locals; one that is replaced begins anew; one that goes is gone. */
+/* A library that stays keeps its locals; a new one takes its place whole; one that goes is gone. */
 Test(library, sets_change)
 {
     struct fake_host h;
