@@ -3,6 +3,7 @@
  *
  *   sim_io.c      the io, net and os faces: clients' bytes in, replies out, sleeping, waking
  *   sim_run.c     one schedule: workers as coroutines, clients with random programs
+ *   sim_wire.c    what is sent, and how it reads
  *   sim_model.c   is there an order of the commands that explains every reply?
  *   sim_pubsub.c  instead: publishers and listeners, and what may be heard in which order
  *   sim_main.c    many seeds; planted faults
@@ -22,6 +23,7 @@
 #define SIM_CLIENTS_MAX 5
 #define SIM_OPS_MAX 12 /* per client */
 #define SIM_KEYS 6  /* strings */
+#define SIM_ACCOUNTS 3 /* of them, where money is moved */
 #define SIM_LISTS 3 /* keys SIM_KEYS … */
 #define SIM_LIST_LEN_MAX 64
 #define SIM_RESCUE_MAX 60 /* commands of the client that ends everybody's waiting */
@@ -35,6 +37,8 @@ enum op_kind {
     SIM_RENAME, SIM_COPY, SIM_DBSIZE, SIM_FLUSHALL, SIM_PING,
     SIM_MULTI, /* MULTI, INCR k0, GET k1, SET k2, EXEC */
     SIM_CAS,   /* WATCH k0 k1, GET k0, MULTI, SET k0, INCR k1, EXEC */
+    SIM_TRANSFER, /* MULTI, DECRBY k0 v0, INCRBY k1 v0, EXEC */
+    SIM_LOOK,  /* MULTI, GET k0, GET k1, GET k2, EXEC */
     SIM_RPUSH, SIM_LPOP, SIM_LLEN, SIM_LMOVE, SIM_LMPOP, SIM_BLPOP, SIM_BLMOVE, SIM_BLMPOP,
     SIM_PUBLISH, SIM_SUBSCRIBE, SIM_UNSUBSCRIBE, /* sim_pubsub.c */
     SIM_KINDS
@@ -111,6 +115,7 @@ struct sim {
     unsigned listeners; /* the first clients */
     struct sim_listener listener[SIM_CLIENTS_MAX];
     int64_t published;  /* the sum of PUBLISH's answers */
+    bool bank;     /* programs with transfers and looks; all money together is 0 */
     bool lists;    /* programs with lists, and clients that wait for them */
     bool lockstep; /* workers in turn instead of at random: symmetrical conflicts */
     uint64_t turn; /* lockstep: whose it is */
@@ -144,6 +149,8 @@ bool sim_pubsub_reads(struct sim *sim, unsigned c);
 void sim_pubsub_judge(struct sim *sim);
 /* Every command with its times and its reply, to stderr. */
 void sim_history_print(const struct sim *sim);
+/* Every look at all accounts found the same sum? (sim_model.c) */
+bool sim_sums_right(const struct sim *sim);
 /* The request of an op, and how many bytes its replies have (0: incomplete). */
 void sim_op_write(const struct sim *sim, const struct sim_op *op, struct buf *out);
 size_t sim_reply_len(const char *ptr, size_t len); /* one reply */

@@ -76,6 +76,17 @@ static void program_list_op(struct sim *sim, struct sim_op *op)
     for (int i = 0; i < op->value_count; i++) op->values[i] = ++sim->next_value;
 }
 
+/* Accounts in any order, so on any shards. */
+static void program_bank_op(struct sim *sim, struct sim_op *op)
+{
+    static const enum op_kind dice[] = {SIM_TRANSFER, SIM_TRANSFER, SIM_LOOK, SIM_MGET, SIM_MGET};
+    op->kind = dice[rng_below(&sim->rng, ARRAY_COUNT(dice))];
+    op->key_count = op->kind == SIM_TRANSFER ? 2 : SIM_ACCOUNTS;
+    int first = (int)rng_below(&sim->rng, SIM_ACCOUNTS), step = 1 + (int)rng_below(&sim->rng, 2);
+    for (int i = 0; i < op->key_count; i++) op->keys[i] = (first + i * step) % SIM_ACCOUNTS;
+    op->values[0] = 1 + (int64_t)rng_below(&sim->rng, 9);
+}
+
 static void program_op(struct sim *sim, struct sim_op *op, int64_t *unique)
 {
     /* the many-key kinds come often: they are what is tested */
@@ -85,6 +96,10 @@ static void program_op(struct sim *sim, struct sim_op *op, int64_t *unique)
         SIM_COPY, SIM_DBSIZE, SIM_PING, SIM_MULTI, SIM_MULTI, SIM_CAS, SIM_CAS};
     if (sim->lists && rng_below(&sim->rng, 4)) {
         program_list_op(sim, op);
+        return;
+    }
+    if (sim->bank) {
+        program_bank_op(sim, op);
         return;
     }
     op->kind =
@@ -126,6 +141,7 @@ static void programs(struct sim *sim)
         return;
     }
     sim->lists = rng_below(&sim->rng, 2);
+    sim->bank = rng_below(&sim->rng, 4) == 0;
     sim->client_count = 2 + (unsigned)rng_below(&sim->rng, SIM_CLIENTS_MAX - 1);
     for (unsigned c = 0; c < sim->client_count; c++) {
         struct sim_client *client = &sim->clients[c];
@@ -429,6 +445,8 @@ bool sim_run(struct sim *sim, uint64_t seed, uint32_t faults)
         for (int i = 0; i < sim->clients[c].answered; i++)
             sim->clients[c].ops[i].reply.ptr =
                 sim->clients[c].replies.ptr + (uintptr_t)sim->clients[c].ops[i].reply.ptr;
+    if (!sim->failure[0] && whole && sim->bank && !sim_sums_right(sim))
+        sim_fail(sim, "money was made or lost");
     if (!sim->failure[0] && whole && !sim->pubsub && !sim_serializable(sim))
         sim_fail(sim, "not strictly serializable");
     if (!sim->failure[0]) finish(sim);

@@ -1,0 +1,152 @@
+/* What the clients of a schedule send, how long the replies to it are, and a history for reading.
+ * Thread: one. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "sim.h"
+
+static void put_arg(struct buf *out, const char *text)
+{
+    buf_printf(out, "$%zu\r\n%s\r\n", strlen(text), text);
+}
+
+static void put_number(struct buf *out, int64_t n)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%lld", (long long)n);
+    put_arg(out, text);
+}
+
+static void put_command(struct buf *out, const char *name, const char *key, int64_t value)
+{
+    buf_printf(out, "*%d\r\n", 1 + (key != NULL) + (value != 0));
+    put_arg(out, name);
+    if (key) put_arg(out, key);
+    if (value) put_number(out, value);
+}
+
+static void transaction_write(const struct sim *sim, const struct sim_op *op, struct buf *out)
+{
+    const char *keys[3];
+    for (int i = 0; i < op->key_count; i++) keys[i] = sim->keys[op->keys[i]];
+    if (op->kind == SIM_CAS) {
+        buf_printf(out, "*3\r\n");
+        put_arg(out, "WATCH");
+        put_arg(out, keys[0]);
+        put_arg(out, keys[1]);
+        put_command(out, "GET", keys[0], 0);
+        put_command(out, "MULTI", NULL, 0);
+        put_command(out, "SET", keys[0], op->values[0]);
+        put_command(out, "INCR", keys[1], 0);
+    } else if (op->kind == SIM_TRANSFER) {
+        put_command(out, "MULTI", NULL, 0);
+        put_command(out, "DECRBY", keys[0], op->values[0]);
+        put_command(out, "INCRBY", keys[1], op->values[0]);
+    } else if (op->kind == SIM_LOOK) {
+        put_command(out, "MULTI", NULL, 0);
+        for (int i = 0; i < op->key_count; i++) put_command(out, "GET", keys[i], 0);
+    } else {
+        put_command(out, "MULTI", NULL, 0);
+        put_command(out, "INCR", keys[0], 0);
+        put_command(out, "GET", keys[1], 0);
+        put_command(out, "SET", keys[2], op->values[2]);
+    }
+    put_command(out, "EXEC", NULL, 0);
+}
+
+static void list_op_write(const struct sim *sim, const struct sim_op *op, const char *name,
+                          struct buf *out)
+{
+    bool move = op->kind == SIM_LMOVE || op->kind == SIM_BLMOVE;
+    bool many = op->kind == SIM_LMPOP || op->kind == SIM_BLMPOP, blocks = sim_op_blocks(op);
+    buf_printf(out, "*%d\r\n",
+               1 + op->key_count + op->value_count + 2 * move + 2 * many + blocks);
+    put_arg(out, name);
+    if (op->kind == SIM_BLMPOP) put_number(out, 0);
+    if (many) put_number(out, op->key_count);
+    for (int i = 0; i < op->key_count; i++) put_arg(out, sim->keys[op->keys[i]]);
+    for (int i = 0; i < op->value_count; i++) put_number(out, op->values[i]);
+    if (many) put_arg(out, "LEFT");
+    if (move) put_arg(out, "LEFT");
+    if (move) put_arg(out, "RIGHT");
+    if (blocks && op->kind != SIM_BLMPOP) put_number(out, 0);
+}
+
+void sim_op_write(const struct sim *sim, const struct sim_op *op, struct buf *out)
+{
+    static const char *const names[SIM_KINDS] = {
+        "GET",   "SET",  "SET",  "INCR",  "DEL",   "MGET",  "MSET",     "MSETNX",
+        "EXISTS", "RENAME", "COPY", "DBSIZE", "FLUSHALL", "PING", "MULTI", "CAS",
+        "TRANSFER", "LOOK",
+        "RPUSH", "LPOP", "LLEN", "LMOVE", "LMPOP", "BLPOP", "BLMOVE", "BLMPOP"};
+    if (op->kind >= SIM_MULTI && op->kind <= SIM_LOOK) {
+        transaction_write(sim, op, out);
+        return;
+    }
+    if (op->kind >= SIM_RPUSH) {
+        list_op_write(sim, op, names[op->kind], out);
+        return;
+    }
+    bool values = op->kind == SIM_SET || op->kind == SIM_SETGET || op->kind == SIM_MSET ||
+                  op->kind == SIM_MSETNX;
+    int extra = op->kind == SIM_SETGET || op->kind == SIM_COPY;
+    buf_printf(out, "*%d\r\n", 1 + op->key_count * (1 + values) + extra);
+    put_arg(out, names[op->kind]);
+    for (int i = 0; i < op->key_count; i++) {
+        put_arg(out, sim->keys[op->keys[i]]);
+        if (values) put_number(out, op->values[i]);
+    }
+    if (op->kind == SIM_SETGET) put_arg(out, "GET");
+    if (op->kind == SIM_COPY) put_arg(out, "REPLACE");
+}
+
+size_t sim_reply_len(const char *ptr, size_t len)
+{
+    const char *nl = len ? memchr(ptr, '\n', len) : NULL;
+    if (!nl) return 0;
+    size_t line = (size_t)(nl - ptr) + 1;
+    long n = strtol(ptr + 1, NULL, 10);
+    if (*ptr == '$') return n < 0 ? line : line + (size_t)n + 2 <= len ? line + (size_t)n + 2 : 0;
+    if (*ptr != '*') return line;
+    for (long i = 0; i < n; i++) {
+        size_t item = sim_reply_len(ptr + line, len - line);
+        if (!item) return 0;
+        line += item;
+    }
+    return line;
+}
+
+size_t sim_op_reply_len(const struct sim_op *op, const char *ptr, size_t len)
+{
+    static const int replies_of[SIM_KINDS] = {
+        [SIM_MULTI] = 5, [SIM_CAS] = 6, [SIM_TRANSFER] = 4, [SIM_LOOK] = 5};
+    int replies = replies_of[op->kind] ? replies_of[op->kind] : 1;
+    size_t all = 0;
+    while (replies--) {
+        size_t one = sim_reply_len(ptr + all, len - all);
+        if (!one) return 0;
+        all += one;
+    }
+    return all;
+}
+
+void sim_history_print(const struct sim *sim)
+{
+    for (unsigned c = 0; c < sim->client_count; c++)
+        for (int i = 0; i < sim->clients[c].op_count; i++) {
+            const struct sim_op *op = &sim->clients[c].ops[i];
+            struct buf text = {0};
+            sim_op_write(sim, op, &text);
+            fprintf(stderr, "client %u [%llu, %llu]", c, (unsigned long long)op->invoked,
+                    (unsigned long long)op->completed);
+            for (size_t at = 0; at < text.len; at++)
+                if (text.ptr[at] == '\n' || text.ptr[at] == '\r') text.ptr[at] = ' ';
+            fprintf(stderr, " %.*s →", (int)text.len, text.ptr);
+            for (size_t at = 0; op->completed && at < op->reply.len; at++) {
+                char byte = op->reply.ptr[at];
+                fputc(byte == '\n' || byte == '\r' ? ' ' : byte, stderr);
+            }
+            fputc('\n', stderr);
+            buf_deinit(&text);
+        }
+}
