@@ -227,16 +227,44 @@ static void serve_key(struct worker *w, struct keyed_list *k, shard_id s)
     keyed_drop_if_empty(&w->hub->waiting[s].keys, k);
 }
 
+/* A command of EXEC has made keys ready: they come after those of the commands before it. */
+static void note_turns(struct worker *w)
+{
+    for (uint32_t m = w->held; m; m &= m - 1) {
+        struct list *ready = &w->hub->waiting[__builtin_ctz(m)].ready, *l = ready->prev;
+        while (l != ready && !CONTAINER_OF(l, struct keyed_list, mark)->turn) l = l->prev;
+        for (l = l->next; l != ready; l = l->next)
+            CONTAINER_OF(l, struct keyed_list, mark)->turn = ++w->ready_turns;
+    }
+}
+
+/* Of all held shards, the key that became ready first. A client that waits for several keys gets
+ * the one Redis would give it. */
+static struct keyed_list *take_ready(struct worker *w, shard_id *shard)
+{
+    struct keyed_list *first = NULL;
+    for (uint32_t m = w->held; m; m &= m - 1) {
+        shard_id s = (shard_id)__builtin_ctz(m);
+        struct list *ready = &w->hub->waiting[s].ready;
+        if (list_empty(ready)) continue;
+        struct keyed_list *k = CONTAINER_OF(ready->next, struct keyed_list, mark);
+        if (first && k->turn - 1 >= first->turn - 1) continue; /* 0 is the last of all */
+        first = k;
+        *shard = s;
+    }
+    if (!first) return NULL;
+    list_remove(&first->mark);
+    first->turn = 0;
+    return first;
+}
+
 void block_serve_slow(struct worker *w)
 {
-    for (uint32_t m = w->held; m;) {
-        shard_id s = (shard_id)__builtin_ctz(m);
-        struct list *link = list_pop_front(&w->hub->waiting[s].ready);
-        if (!link) {
-            m &= m - 1;
-            continue;
-        }
-        serve_key(w, CONTAINER_OF(link, struct keyed_list, mark), s);
-        m = w->held; /* a move may have made keys of any of them ready */
+    struct keyed_list *k;
+    shard_id s = 0;
+    if (w->serve_later) {
+        note_turns(w);
+        return;
     }
+    while ((k = take_ready(w, &s)) != NULL) serve_key(w, k, s); /* a move may make more ready */
 }

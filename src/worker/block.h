@@ -20,10 +20,11 @@ void waiting_on_ready(void *ctx, struct shard *shard, db_id db, struct slice key
 /* The key may have something for its waiters. */
 void block_mark(struct worker *w, shard_id s, db_id db, struct slice key);
 void block_serve_slow(struct worker *w);
-/* The last act of every unit: serves those whose keys it made ready. */
+/* The last act of every unit: serves those whose keys it made ready. Within EXEC only notes which
+ * keys became ready before which. */
 static inline void block_serve(struct worker *w, shard_id s)
 {
-    if (unlikely(!list_empty(&w->hub->waiting[s].ready)) && !w->serve_later) block_serve_slow(w);
+    if (unlikely(!list_empty(&w->hub->waiting[s].ready))) block_serve_slow(w);
 }
 /* From now on a push to one of its keys here serves it. */
 void block_register(struct worker *w, struct waiter *v, shard_id s);

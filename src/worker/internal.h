@@ -316,7 +316,8 @@ struct worker {
         instant_ms until;  /* CLIENT PAUSE; 0: none */
         bool writes_only;
     } pause;
-    bool serve_later;      /* EXEC runs: waiters are served at its end */
+    bool serve_later;      /* EXEC runs: waiters are served at its end, */
+    uint32_t ready_turns;  /* key by key as they became ready, over all shards */
     struct list paused;    /* connections held back by CLIENT PAUSE */
     struct waiter **deadlines; /* of blocked clients: a heap (block_home.c) */
     size_t deadline_count, deadline_cap;

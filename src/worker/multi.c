@@ -263,11 +263,13 @@ static void run_all(struct worker *w, struct conn *c, struct multi *m, struct bu
         reply_array(&reply, m->count);
     }
     w->serve_later = true;
+    w->ready_turns = 0;
     for (size_t i = 0; i < m->count; i++)
         if (!is_later(m->cmds[i]->cmd))
             run_one(w, c, m->cmds[i], later ? &m->slots[i] : out);
     w->serve_later = false;
-    if (w->held) block_serve(w, (shard_id)__builtin_ctz(w->held));
+    for (uint32_t held = w->held; held; held &= held - 1)
+        block_serve(w, (shard_id)__builtin_ctz(held));
 }
 
 bool multi_run(struct worker *w, struct conn *c, const struct command *exec, struct buf *out)

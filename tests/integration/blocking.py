@@ -129,6 +129,27 @@ class Waiting(support.ServerTest):
             self.control.ok(*make)
             self.assertEqual(client.value(), [b"key", b"v"], make)
 
+    def test_served_by_a_transaction(self):
+        """Whatever other shards it holds, and in whichever order it fills them: who waits for two
+        keys gets the one that was filled first."""
+        keys = [some[0] for some in shards.keys_by_shard(8, 1)]
+        for first in keys:
+            for second in keys:
+                if first == second:
+                    continue
+                for order in ([first, second], [second, first]):
+                    self.waiting = 0
+                    self.control.ok("DEL", *keys)
+                    both = self.waits("BLPOP", *keys, "0")
+                    one = self.waits("BLPOP", second, "0")
+                    self.control.pipeline([["MULTI"], ["SET", "{x}", "1"], ["GET", keys[0]],
+                                           *[["RPUSH", key, "a", "b"] for key in order],
+                                           ["EXEC"]])
+                    self.assertEqual(both.value(), [order[0].encode(), b"a"], order)
+                    self.assertEqual(one.value()[0], second.encode())
+                    both.close()
+                    one.close()
+
     def test_another_type_serves_nobody(self):
         client = self.waits("BLPOP", "key", "0")
         self.control.ok("SADD", "key", "m")
