@@ -405,6 +405,8 @@ bool worker_step(struct worker *w, instant_us unix_us, int64_t mono_us, int64_t 
         announced = true;
         sleep_announce(hub_sleeping(w->hub, w->id));
         if (must_not_sleep(w)) wait.timeout_us = 0;
+    } else if (w->hub->count == 1 && !inbox_empty(w)) {
+        wait.timeout_us = 0; /* nobody else sends, but it may have sent itself something */
     }
     if (wait.timeout_us != 0) {
         batch_wait(w, &wait);
