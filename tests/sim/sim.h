@@ -39,6 +39,7 @@ enum op_kind {
     SIM_CAS,   /* WATCH k0 k1, GET k0, MULTI, SET k0, INCR k1, EXEC */
     SIM_TRANSFER, /* MULTI, DECRBY k0 v0, INCRBY k1 v0, EXEC */
     SIM_LOOK,  /* MULTI, GET k0, GET k1, GET k2, EXEC */
+    SIM_MLIST, /* MULTI, RPUSH k0 v0, LPOP k1, RPUSH k2 v1, EXEC */
     SIM_RPUSH, SIM_LPOP, SIM_LLEN, SIM_LMOVE, SIM_LMPOP, SIM_BLPOP, SIM_BLMOVE, SIM_BLMPOP,
     SIM_PUBLISH, SIM_SUBSCRIBE, SIM_UNSUBSCRIBE, /* sim_pubsub.c */
     SIM_KINDS
@@ -49,6 +50,7 @@ struct sim_op {
     int keys[3], key_count;
     int64_t values[3];
     int value_count; /* RPUSH */
+    int timeout_ms;  /* of one that waits; 0: for ever */
     uint64_t invoked, completed; /* ticks; completed 0: no reply yet */
     struct slice reply;          /* into the client's replies */
 };

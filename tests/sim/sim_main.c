@@ -10,6 +10,7 @@
  * Thread: one per process. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -56,6 +57,8 @@ static pid_t start_seeds(uint64_t first, unsigned count, uint32_t bits, bool lou
     fflush(stdout);
     pid_t pid = fork();
     if (pid != 0) return pid;
+    struct rlimit cpu = {5, 5}; /* a fault may make one worker turn in circles for ever */
+    if (!loud) setrlimit(RLIMIT_CPU, &cpu);
     if (!loud && !freopen("/dev/null", "w", stderr)) _exit(2);
     struct sim *sim = malloc(sizeof *sim);
     for (unsigned i = 0; i < count; i++) {
@@ -98,7 +101,8 @@ static bool run_clean(uint64_t first, unsigned count)
     return fine;
 }
 
-/* A fault must be caught within FAULT_SEEDS; a hang is cut by the schedule's own limit. */
+/* A fault must be caught within FAULT_SEEDS; a hang is cut by the schedule's own limit,
+ * or by that of the processor's time. */
 static bool run_fault(const struct planted *fault, uint64_t first)
 {
     for (unsigned at = 0; at < FAULT_SEEDS; at++) {

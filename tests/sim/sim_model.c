@@ -103,11 +103,18 @@ static void list_push(struct state *s, int list, int64_t value)
     if (s->lens[list] < SIM_LIST_LEN_MAX) s->lists[list][s->lens[list]++] = (uint8_t)value;
 }
 
+/* There is nothing for it. 0: it would wait; one whose time was over says so. */
+static size_t nothing(const struct sim_op *op, const char *at_once, char *out)
+{
+    if (sim_op_blocks(op) && !op->timeout_ms) return 0;
+    return (size_t)sprintf(out, "%s", sim_op_blocks(op) ? "*-1\r\n" : at_once);
+}
+
 /* From the head of one list to the tail of another, or nil. 0: it would wait. */
 static size_t move_element(struct state *s, const struct sim_op *op, char *out)
 {
     int from = op->keys[0] - SIM_KEYS, to = op->keys[1] - SIM_KEYS;
-    if (!s->lens[from]) return sim_op_blocks(op) ? 0 : put_bulk(out, ABSENT);
+    if (!s->lens[from]) return nothing(op, "$-1\r\n", out);
     uint8_t value = list_pop(s, from);
     list_push(s, to, value);
     return put_bulk(out, value);
@@ -130,13 +137,29 @@ static size_t pop_first(const struct sim *sim, struct state *s, const struct sim
         if (op->kind != SIM_BLPOP) len += (size_t)sprintf(out + len, "*1\r\n");
         return len + put_bulk(out + len, list_pop(s, list));
     }
-    return sim_op_blocks(op) ? 0 : (size_t)sprintf(out, "*-1\r\n");
+    for (int i = 0; i < op->key_count; i++) /* it was told of another one */
+        if (s->lens[op->keys[i] - SIM_KEYS]) return 0;
+    return nothing(op, "*-1\r\n", out);
+}
+
+/* A transaction: who waits for one of its lists sees what is left at its end. */
+static size_t push_pop_push(struct state *s, const struct sim_op *op, char *out)
+{
+    int first = op->keys[0] - SIM_KEYS, second = op->keys[1] - SIM_KEYS,
+        third = op->keys[2] - SIM_KEYS;
+    size_t len = (size_t)sprintf(out, "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*3\r\n");
+    list_push(s, first, op->values[0]);
+    len += put_int(out + len, s->lens[first]);
+    len += put_bulk(out + len, s->lens[second] ? list_pop(s, second) : ABSENT);
+    list_push(s, third, op->values[1]);
+    return len + put_int(out + len, s->lens[third]);
 }
 
 static size_t apply_list(const struct sim *sim, struct state *s, const struct sim_op *op, char *out)
 {
     int list = op->keys[0] - SIM_KEYS;
     switch (op->kind) {
+    case SIM_MLIST: return push_pop_push(s, op, out);
     case SIM_RPUSH:
         for (int i = 0; i < op->value_count; i++) list_push(s, list, op->values[i]);
         return put_int(out, s->lens[list]);
@@ -198,7 +221,7 @@ static size_t apply_cas(struct state *s, const struct sim_op *op, char *out)
 /* Applies op to *s and writes the reply it must have had. */
 static size_t apply(const struct sim *sim, struct state *s, const struct sim_op *op, char *out)
 {
-    if (op->kind >= SIM_RPUSH) return apply_list(sim, s, op, out);
+    if (op->kind >= SIM_MLIST) return apply_list(sim, s, op, out);
     int64_t *value = &s->values[op->keys[0]], old = *value;
     switch (op->kind) {
     case SIM_GET: return put_bulk(out, *value);

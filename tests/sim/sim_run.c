@@ -65,14 +65,20 @@ static void program_list_op(struct sim *sim, struct sim_op *op)
 {
     static const enum op_kind dice[] = {
         SIM_RPUSH, SIM_RPUSH, SIM_RPUSH, SIM_RPUSH, SIM_LPOP, SIM_LLEN, SIM_LMOVE, SIM_LMPOP,
-        SIM_BLPOP, SIM_BLPOP, SIM_BLMOVE, SIM_BLMOVE, SIM_BLMPOP};
+        SIM_BLPOP, SIM_BLPOP, SIM_BLMOVE, SIM_BLMOVE, SIM_BLMPOP, SIM_MLIST, SIM_MLIST};
     op->kind = dice[rng_below(&sim->rng, ARRAY_COUNT(dice))];
     bool move = op->kind == SIM_LMOVE || op->kind == SIM_BLMOVE;
     bool many = op->kind == SIM_LMPOP || op->kind == SIM_BLPOP || op->kind == SIM_BLMPOP;
     op->key_count = move ? 2 : many ? 1 + (int)rng_below(&sim->rng, SIM_LISTS) : 1;
+    if (op->kind == SIM_MLIST) op->key_count = SIM_LISTS;
     int first = (int)rng_below(&sim->rng, SIM_LISTS);
     for (int i = 0; i < op->key_count; i++) op->keys[i] = SIM_KEYS + (first + i) % SIM_LISTS;
+    if (op->kind == SIM_MLIST && rng_below(&sim->rng, 3) == 0) op->keys[1] = op->keys[0];
+    if (sim_op_blocks(op) && rng_below(&sim->rng, 3) == 0)
+        op->timeout_ms = 1 + (int)rng_below(&sim->rng, 20);
     if (op->kind == SIM_RPUSH) op->value_count = 1 + (int)rng_below(&sim->rng, 2);
+    if (op->kind == SIM_MLIST)
+        for (int i = 0; i < 2; i++) op->values[i] = ++sim->next_value;
     for (int i = 0; i < op->value_count; i++) op->values[i] = ++sim->next_value;
 }
 
@@ -318,6 +324,8 @@ static void schedule(struct sim *sim)
             sim_fail(sim, "no end: livelock or endless work");
             return;
         }
+        if (sim->lists && rng_below(&sim->rng, 100) == 0) /* timeouts amid everything */
+            sim->clock_us += (int64_t)rng_below(&sim->rng, 4000);
         bool acted = false;
         unsigned who = (unsigned)rng_below(&sim->rng, 100);
         if (who < (sim->lockstep ? 20 : 40)) acted = client_acts(sim);

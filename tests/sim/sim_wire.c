@@ -42,6 +42,11 @@ static void transaction_write(const struct sim *sim, const struct sim_op *op, st
         put_command(out, "MULTI", NULL, 0);
         put_command(out, "DECRBY", keys[0], op->values[0]);
         put_command(out, "INCRBY", keys[1], op->values[0]);
+    } else if (op->kind == SIM_MLIST) {
+        put_command(out, "MULTI", NULL, 0);
+        put_command(out, "RPUSH", keys[0], op->values[0]);
+        put_command(out, "LPOP", keys[1], 0);
+        put_command(out, "RPUSH", keys[2], op->values[1]);
     } else if (op->kind == SIM_LOOK) {
         put_command(out, "MULTI", NULL, 0);
         for (int i = 0; i < op->key_count; i++) put_command(out, "GET", keys[i], 0);
@@ -62,14 +67,16 @@ static void list_op_write(const struct sim *sim, const struct sim_op *op, const 
     buf_printf(out, "*%d\r\n",
                1 + op->key_count + op->value_count + 2 * move + 2 * many + blocks);
     put_arg(out, name);
-    if (op->kind == SIM_BLMPOP) put_number(out, 0);
+    char timeout[24];
+    snprintf(timeout, sizeof timeout, "%d.%03d", op->timeout_ms / 1000, op->timeout_ms % 1000);
+    if (op->kind == SIM_BLMPOP) put_arg(out, timeout);
     if (many) put_number(out, op->key_count);
     for (int i = 0; i < op->key_count; i++) put_arg(out, sim->keys[op->keys[i]]);
     for (int i = 0; i < op->value_count; i++) put_number(out, op->values[i]);
     if (many) put_arg(out, "LEFT");
     if (move) put_arg(out, "LEFT");
     if (move) put_arg(out, "RIGHT");
-    if (blocks && op->kind != SIM_BLMPOP) put_number(out, 0);
+    if (blocks && op->kind != SIM_BLMPOP) put_arg(out, timeout);
 }
 
 void sim_op_write(const struct sim *sim, const struct sim_op *op, struct buf *out)
@@ -77,9 +84,9 @@ void sim_op_write(const struct sim *sim, const struct sim_op *op, struct buf *ou
     static const char *const names[SIM_KINDS] = {
         "GET",   "SET",  "SET",  "INCR",  "DEL",   "MGET",  "MSET",     "MSETNX",
         "EXISTS", "RENAME", "COPY", "DBSIZE", "FLUSHALL", "PING", "MULTI", "CAS",
-        "TRANSFER", "LOOK",
+        "TRANSFER", "LOOK", "MLIST",
         "RPUSH", "LPOP", "LLEN", "LMOVE", "LMPOP", "BLPOP", "BLMOVE", "BLMPOP"};
-    if (op->kind >= SIM_MULTI && op->kind <= SIM_LOOK) {
+    if (op->kind >= SIM_MULTI && op->kind <= SIM_MLIST) {
         transaction_write(sim, op, out);
         return;
     }
@@ -119,7 +126,7 @@ size_t sim_reply_len(const char *ptr, size_t len)
 size_t sim_op_reply_len(const struct sim_op *op, const char *ptr, size_t len)
 {
     static const int replies_of[SIM_KINDS] = {
-        [SIM_MULTI] = 5, [SIM_CAS] = 6, [SIM_TRANSFER] = 4, [SIM_LOOK] = 5};
+        [SIM_MULTI] = 5, [SIM_CAS] = 6, [SIM_TRANSFER] = 4, [SIM_LOOK] = 5, [SIM_MLIST] = 5};
     int replies = replies_of[op->kind] ? replies_of[op->kind] : 1;
     size_t all = 0;
     while (replies--) {
