@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 #include "library_impl.h"
-#include "splitring/base/check.h"
+#include "splitring/base/hash.h"
 #include "splitring/base/mem.h"
 #include "splitring/base/sha1.h"
 #include "vm_impl.h"
@@ -34,8 +34,9 @@ struct script_vm *script_vm_new(void)
     random_seed(vm->random, RANDOM_SEED);
     vm->bucket_count = PROGRAM_BUCKETS_MIN;
     vm->buckets = mem_try_zalloc(vm->bucket_count * sizeof(struct program *));
+    vm->text_buckets = mem_try_zalloc(vm->bucket_count * sizeof(struct program *));
     vm->evals = world_new(vm);
-    if (vm->buckets == NULL || vm->evals == NULL) {
+    if (vm->buckets == NULL || vm->text_buckets == NULL || vm->evals == NULL) {
         script_vm_free(vm);
         return NULL;
     }
@@ -50,8 +51,9 @@ static void forget_all(struct script_vm *vm)
             vm->buckets[i] = program->next;
             program_retire(program);
         }
+        if (vm->text_buckets) vm->text_buckets[i] = NULL;
     }
-    vm->script_count = 0;
+    vm->script_count = vm->text_bytes = 0;
 }
 
 void script_vm_free(struct script_vm *vm)
@@ -61,6 +63,7 @@ void script_vm_free(struct script_vm *vm)
     world_retire(vm->evals);
     script_libraries_free(vm);
     mem_free(vm->buckets);
+    mem_free(vm->text_buckets);
     mem_free(vm);
 }
 
@@ -76,8 +79,8 @@ void script_vm_seed(struct script_vm *vm, uint32_t seed) { random_seed(vm->rando
 size_t script_vm_bytes(const struct script_vm *vm)
 {
     return vm->evals->bytes + (vm->functions ? vm->functions->bytes : 0) +
-           vm->bucket_count * sizeof(struct program *) +
-           vm->script_count * sizeof(struct program);
+           2 * vm->bucket_count * sizeof(struct program *) +
+           vm->script_count * sizeof(struct program) + vm->text_bytes;
 }
 
 struct program *program_new(struct world *w, const char *name)
@@ -96,6 +99,7 @@ void program_retire(struct program *program)
     if (program->runs) return;
     /* Writes to a slot that exists: nothing is allocated. */
     luaL_unref(program->world->L, LUA_REGISTRYINDEX, program->ref);
+    mem_free(program->text);
     mem_free(program);
 }
 
@@ -139,23 +143,65 @@ struct script *script_find(struct script_vm *vm, struct slice sha)
     return program ? &program->script : NULL;
 }
 
+struct slice script_text(const struct script *script)
+{
+    const struct program *program = CONTAINER_OF(script, struct program, script);
+    return slice_of(program->text, program->text_len);
+}
+
+/* The table's address is as good as any seed: chains are looked through, never listed. */
+static uint64_t hash_text(const struct script_vm *vm, struct slice text)
+{
+    return hash_key(text, (uint64_t)(uintptr_t)vm);
+}
+
+static struct program **text_bucket_of(const struct script_vm *vm, uint64_t hash)
+{
+    return &vm->text_buckets[hash & (vm->bucket_count - 1)];
+}
+
+static struct program *find_text(const struct script_vm *vm, struct slice text, uint64_t hash)
+{
+    struct program *program = *text_bucket_of(vm, hash);
+    while (program && !(program->text_hash == hash &&
+                        slice_equal(slice_of(program->text, program->text_len), text))) {
+        program = program->next_text;
+    }
+    return program;
+}
+
+static void link_program(struct script_vm *vm, struct program *program)
+{
+    struct program **bucket = bucket_of(vm, program->script.sha);
+    program->next = *bucket;
+    *bucket = program;
+    bucket = text_bucket_of(vm, program->text_hash);
+    program->next_text = *bucket;
+    *bucket = program;
+}
+
 /* Longer chains are slower, not wrong: without memory it stays as it is. */
 static void grow(struct script_vm *vm)
 {
     struct script_vm bigger = {.bucket_count = vm->bucket_count * 2};
     bigger.buckets = mem_try_zalloc(bigger.bucket_count * sizeof(struct program *));
-    if (bigger.buckets == NULL) return;
+    bigger.text_buckets = mem_try_zalloc(bigger.bucket_count * sizeof(struct program *));
+    if (bigger.buckets == NULL || bigger.text_buckets == NULL) {
+        mem_free(bigger.buckets);
+        mem_free(bigger.text_buckets);
+        return;
+    }
     for (size_t i = 0; i < vm->bucket_count; i++) {
         while (vm->buckets[i]) {
             struct program *program = vm->buckets[i];
             vm->buckets[i] = program->next;
-            struct program **bucket = bucket_of(&bigger, program->script.sha);
-            program->next = *bucket;
-            *bucket = program;
+            link_program(&bigger, program);
         }
     }
     mem_free(vm->buckets);
+    mem_free(vm->text_buckets);
     vm->buckets = bigger.buckets;
+    vm->text_buckets = bigger.text_buckets;
     vm->bucket_count = bigger.bucket_count;
 }
 
@@ -187,25 +233,9 @@ static void no_memory(struct buf *error)
     buf_append(error, text, strlen(text));
 }
 
-struct script *script_load(struct script_vm *vm, struct slice text, struct buf *error)
+/* The body into the world: a reference to its function, or LUA_NOREF and *error. */
+static int compile_body(struct world *w, struct slice body, struct buf *error)
 {
-    char sha[SCRIPT_SHA_LEN + 1];
-    script_sha(text, sha);
-    struct program *program = find(vm, sha);
-    if (program) return &program->script;
-
-    uint32_t flags;
-    size_t skipped;
-    if (!shebang_parse(text, &flags, &skipped, error)) return NULL;
-    struct world *w = vm->evals;
-    program = program_new(w, sha);
-    if (program == NULL) {
-        no_memory(error);
-        return NULL;
-    }
-    memcpy(program->script.sha, sha, sizeof(sha));
-    program->script.flags = flags;
-    struct slice body = slice_of(text.ptr + skipped, text.len - skipped);
     struct buf rewritten;
     source_rewrite(body, &rewritten);
     struct compiling c = {body, buf_slice(&rewritten), error, LUA_NOREF};
@@ -214,17 +244,48 @@ struct script *script_load(struct script_vm *vm, struct slice text, struct buf *
         no_memory(error);
     }
     buf_deinit(&rewritten);
-    if (c.ref == LUA_NOREF) {
+    return c.ref;
+}
+
+static struct script *load_new(struct script_vm *vm, struct slice text, const char *sha,
+                               uint64_t hash, struct buf *error)
+{
+    uint32_t flags;
+    size_t skipped;
+    if (!shebang_parse(text, &flags, &skipped, error)) return NULL;
+    struct program *program = program_new(vm->evals, sha);
+    if (program) program->text = mem_try_alloc(text.len);
+    if (program == NULL || program->text == NULL) {
         mem_free(program);
+        no_memory(error);
         return NULL;
     }
-    program->ref = c.ref;
+    if (text.len) memcpy(program->text, text.ptr, text.len);
+    program->text_len = text.len;
+    program->text_hash = hash;
+    memcpy(program->script.sha, sha, SCRIPT_SHA_LEN + 1);
+    program->script.flags = flags;
+    struct slice body = slice_of(program->text + skipped, text.len - skipped);
+    program->ref = compile_body(vm->evals, body, error);
+    if (program->ref == LUA_NOREF) {
+        program_retire(program);
+        return NULL;
+    }
     if (vm->script_count >= vm->bucket_count) grow(vm);
-    struct program **bucket = bucket_of(vm, sha);
-    program->next = *bucket;
-    *bucket = program;
+    link_program(vm, program);
     vm->script_count++;
+    vm->text_bytes += text.len;
     return &program->script;
+}
+
+struct script *script_load(struct script_vm *vm, struct slice text, struct buf *error)
+{
+    uint64_t hash = hash_text(vm, text);
+    struct program *program = find_text(vm, text, hash);
+    if (program) return &program->script;
+    char sha[SCRIPT_SHA_LEN + 1];
+    script_sha(text, sha);
+    return load_new(vm, text, sha, hash, error);
 }
 
 void script_forget(struct script_vm *vm, struct script *script)
@@ -233,7 +294,11 @@ void script_forget(struct script_vm *vm, struct script *script)
     struct program **link = bucket_of(vm, script->sha);
     while (*link != program) link = &(*link)->next;
     *link = program->next;
+    link = text_bucket_of(vm, program->text_hash);
+    while (*link != program) link = &(*link)->next_text;
+    *link = program->next_text;
     vm->script_count--;
+    vm->text_bytes -= program->text_len;
     program_retire(program);
 }
 

@@ -44,7 +44,11 @@ struct program {
     bool is_function;     /* called with keys and argv; otherwise they are globals */
     bool retired;         /* goes with its last run */
     uint32_t runs;        /* not yet ended */
-    struct program *next; /* the same bucket of the VM's table of scripts */
+    struct program *next;      /* the same bucket of the VM's table by SHA */
+    struct program *next_text; /* and by text */
+    char *text;                /* a script's, whole */
+    size_t text_len;
+    uint64_t text_hash;
     char name[PROGRAM_NAME_MAX]; /* in error texts: the SHA, or the function's name */
 };
 
@@ -97,7 +101,9 @@ struct script_vm {
     size_t bytes_max;                /* of each world */
     uint16_t random[3];              /* of math.random */
     struct program **buckets;        /* scripts by SHA */
+    struct program **text_buckets;   /* and by text: EVAL needs no SHA-1 */
     size_t bucket_count, script_count;
+    size_t text_bytes;
     const struct library_set *libraries; /* NULL: none yet */
     struct program **programs; /* of their functions, in that order; NULL: not run here yet */
 };

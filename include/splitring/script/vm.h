@@ -87,8 +87,11 @@ void script_vm_limit(struct script_vm *vm, size_t bytes_max);
 void script_sha(struct slice text, char sha[SCRIPT_SHA_LEN + 1]);
 /* NULL: not loaded in this VM. sha: any case. */
 struct script *script_find(struct script_vm *vm, struct slice sha);
-/* Compiles; the same text again gives the same script. NULL: the error reply's text (without '-'
- * and CRLF: "ERR Error compiling script (new function): …") is in *error. */
+/* As it was loaded, with its first line. */
+struct slice script_text(const struct script *script);
+/* Compiles; the same text again gives the same script, which costs a hash of it and no SHA-1.
+ * NULL: the error reply's text (without '-' and CRLF: "ERR Error compiling script (new function):
+ * …") is in *error. */
 struct script *script_load(struct script_vm *vm, struct slice text, struct buf *error);
 /* Forgets one script (it may be running: then when that has ended), or all (a new, clean VM, as
  * SCRIPT FLUSH; functions stay). */

@@ -341,3 +341,199 @@ Test(script, out_of_memory)
     }
     fake_host_deinit(&h);
 }
+
+/* ---- what lives longer than a run ---- */
+
+static enum script_outcome start(struct fake_host *h, const char *text, struct reply *out,
+                                 struct script_run **run)
+{
+    struct buf error = {0};
+    struct script *script = script_load(h->vm, slice_str(text), &error);
+    cr_assert(script != NULL);
+    struct slice key = slice_str(text);
+    return script_start(h->vm, script, &key, 1, NULL, 0, &fake_host_face, h, out, run);
+}
+
+Test(script, several_paused)
+{
+    static const char *const texts[] = {
+        "for i = 1, 1e5 do end return {KEYS[1], #KEYS, #ARGV}",
+        "local s = KEYS[1] for i = 1, 1e5 do end return {s == KEYS[1] and KEYS[1]}",
+        "return {(string.gsub('x', 'x', function() for i = 1, 1e5 do end return KEYS[1] end))}",
+    };
+    struct fake_host h;
+    fake_host_init(&h);
+    h.pause_every = 2;
+    struct buf bufs[3] = {0};
+    struct reply outs[3];
+    struct script_run *runs[3];
+    bool paused[3];
+    for (size_t i = 0; i < 3; i++) {
+        outs[i] = (struct reply){.out = &bufs[i], .proto = 2};
+        paused[i] = start(&h, texts[i], &outs[i], &runs[i]) == SCRIPT_PAUSED;
+    }
+    cr_expect(paused[0] && paused[1]);
+    script_flush(h.vm); /* the runs go on in the old world */
+    cr_expect(script_find(h.vm, SLICE("0000000000000000000000000000000000000000")) == NULL);
+    while (paused[0] || paused[1] || paused[2]) {
+        for (size_t i = 0; i < 3; i++) {
+            if (paused[i]) paused[i] = script_resume(runs[i], &outs[i]) == SCRIPT_PAUSED;
+        }
+    }
+    for (size_t i = 0; i < 3; i++) {
+        buf_append_char(&bufs[i], '\0');
+        cr_expect(strstr(bufs[i].ptr, texts[i]) != NULL, "%zu: %s", i, bufs[i].ptr);
+        buf_deinit(&bufs[i]);
+    }
+    fake_host_deinit(&h);
+}
+
+Test(script, dropped_forgotten_flushed)
+{
+    struct fake_host h;
+    fake_host_init(&h);
+    fake_host_eval(&h, "return 1");
+    size_t least = script_vm_bytes(h.vm);
+    struct buf buf = {0};
+    struct reply out = {.out = &buf, .proto = 2};
+    for (int i = 0; i < 300; i++) {
+        h.pause_every = 1;
+        struct script_run *run;
+        char text[128];
+        snprintf(text, sizeof(text),
+                 "local t = {} for i = 1, 2e4 do t[i %% 50] = {i} end return %d", i);
+        cr_assert_eq(start(&h, text, &out, &run), SCRIPT_PAUSED);
+        char sha[SCRIPT_SHA_LEN + 1];
+        script_sha(slice_str(text), sha);
+        struct script *script = script_find(h.vm, slice_str(sha));
+        cr_expect(slice_equal(script_text(script), slice_str(text)));
+        if (i % 3 != 0) script_forget(h.vm, script);
+        if (i % 5 == 0) script_flush(h.vm);
+        if (i % 2 == 0) {
+            script_drop(run);
+        } else {
+            while (script_resume(run, &out) == SCRIPT_PAUSED) {}
+        }
+        h.pause_every = 0;
+        cr_expect_str_eq(fake_host_eval(&h, "return 1"), ":1\r\n");
+    }
+    script_flush(h.vm);
+    fake_host_eval(&h, "collectgarbage() return 1");
+    cr_expect_leq(script_vm_bytes(h.vm), least + 20000);
+    buf_deinit(&buf);
+    fake_host_deinit(&h);
+}
+
+/* Random trees of values: written by the script's own words and by the conversion. */
+struct tree {
+    struct buf script, reply;
+    uint64_t random;
+};
+
+static unsigned draw(struct tree *t, unsigned below)
+{
+    t->random = t->random * 6364136223846793005u + 1442695040888963407u;
+    return (unsigned)(t->random >> 33) % below;
+}
+
+static void grow_tree(struct tree *t, int depth)
+{
+    struct reply r = {.out = &t->reply, .proto = 3};
+    unsigned kind = draw(t, depth > 0 ? 10 : 7);
+    int number = (int)draw(t, 2000000) - 1000000;
+    unsigned count = draw(t, 5);
+    switch (kind) {
+    case 0:
+        buf_printf(&t->script, "%d.75", number);
+        reply_int(&r, number);
+        break;
+    case 1:
+        buf_printf(&t->script, "'s%d'", number);
+        buf_printf(&t->reply, "$%d\r\ns%d\r\n", snprintf(NULL, 0, "s%d", number), number);
+        break;
+    case 2:
+        buf_printf(&t->script, "true");
+        reply_int(&r, 1);
+        break;
+    case 3:
+        buf_printf(&t->script, "false");
+        reply_null(&r);
+        break;
+    case 4:
+        buf_printf(&t->script, "{ok='o%d'}", number);
+        buf_printf(&t->reply, "+o%d\r\n", number);
+        break;
+    case 5:
+        buf_printf(&t->script, "{err='E e%d'}", number);
+        buf_printf(&t->reply, "-E e%d\r\n", number);
+        break;
+    case 6:
+        buf_printf(&t->script, "{double=%d.5}", number);
+        reply_double(&r, number < 0 ? number - 0.5 : number + 0.5);
+        break;
+    case 7:
+        buf_printf(&t->script, "{map={x%d=", number);
+        reply_map(&r, 1);
+        buf_printf(&t->reply, "$%d\r\nx%d\r\n", snprintf(NULL, 0, "x%d", number), number);
+        grow_tree(t, depth - 1);
+        buf_printf(&t->script, "}}");
+        break;
+    default:
+        buf_append_char(&t->script, '{');
+        reply_array(&r, count);
+        for (unsigned i = 0; i < count; i++) {
+            grow_tree(t, depth - 1);
+            buf_append_char(&t->script, ',');
+        }
+        buf_printf(&t->script, "nil,9}"); /* lists end at the first nil */
+        break;
+    }
+}
+
+Test(script, random_trees)
+{
+    struct fake_host h;
+    fake_host_init(&h);
+    h.proto = 3;
+    for (uint64_t seed = 1; seed <= 2000; seed++) {
+        struct tree t = {.random = seed};
+        buf_printf(&t.script, "return ");
+        grow_tree(&t, (int)(seed % 9));
+        buf_append_char(&t.script, '\0');
+        buf_append_char(&t.reply, '\0');
+        /* Names like x-5 are no names of Lua. */
+        for (char *at = t.script.ptr; (at = strstr(at, "x-")) != NULL;) at[1] = '_';
+        for (char *at = t.reply.ptr; (at = strstr(at, "x-")) != NULL;) at[1] = '_';
+        const char *got = fake_host_eval(&h, t.script.ptr);
+        cr_expect_str_eq(got, t.reply.ptr, "%s: %s", t.script.ptr, got);
+        if (seed % 100 == 0) script_flush(h.vm);
+        buf_deinit(&t.script);
+        buf_deinit(&t.reply);
+    }
+    fake_host_deinit(&h);
+}
+
+Test(script, shebangs)
+{
+    CHECK_ALL(2,
+        {"#!lua", "-ERR Invalid script shebang"},
+        {"#!foo\nreturn 1", "-ERR Unexpected engine in script shebang: #!foo"},
+        {"#! lua\nreturn 1", "-ERR Unexpected engine in script shebang: #!"},
+        {"#!lua \"\nreturn 1", "-ERR Invalid engine in script shebang"},
+        {"#!lua a=b\nreturn 1", "-ERR Unknown lua shebang option: a=b"},
+        {"#!lua name=b\nreturn 1", "-ERR Unknown lua shebang option: name=b"},
+        {"#!lua flags=a\nreturn 1", "-ERR Unexpected flag in script shebang: a"},
+        {"#!lua flags=no-writes,\nreturn 1", "-ERR Unexpected flag in script shebang: "},
+        {"#!lua flags=\nreturn 1", ":1\r\n"},
+        {"#!lua flags=no-writes,allow-oom flags=allow-stale\nreturn 2", ":2\r\n"},
+        {"#!lua\nreturn x", "-ERR user_script:2: Script attempted to access nonexistent global "
+                            "variable 'x' script: %, on @user_script:2.\r\n"});
+    struct script_vm *vm = script_vm_new();
+    struct buf error = {0};
+    struct slice text = SLICE("#!lua flags=no-writes,allow-cross-slot-keys\nreturn 1");
+    struct script *script = script_load(vm, text, &error);
+    cr_assert(script != NULL);
+    cr_expect_eq(script->flags, SCRIPT_NO_WRITES | SCRIPT_CROSS_SLOT);
+    cr_expect_eq(script_load(vm, SLICE("return 1"), &error)->flags, SCRIPT_COMPAT);
+    script_vm_free(vm);
+}
