@@ -18,6 +18,7 @@
 #include <math.h>
 
 #include "lzf.h"
+#include "source.h"
 #include "splitring/base/mem.h"
 #include "splitring/base/num.h"
 
@@ -48,12 +49,22 @@ void rdb_put_type(struct rdb_writer *w, unsigned type, unsigned version)
 {
     rdb_put_byte(w, type);
     if (version > w->version_used) w->version_used = version;
+    if (!w->key_due) return;
+    w->key_due = false;
+    rdb_put_text(w, w->key);
+}
+
+/* Between two pieces: a full block goes out. */
+static inline void make_room(struct rdb_writer *w)
+{
+    if (w->drain && w->out->len >= RDB_BLOCK) w->drain(w->drain_ctx, (struct slice){0});
 }
 
 void rdb_put_len(struct rdb_writer *w, uint64_t len)
 {
     uint8_t bytes[9];
     size_t count;
+    make_room(w);
     if (len < 1u << 6) {
         bytes[0] = (uint8_t)len;
         count = 1;
@@ -73,6 +84,12 @@ void rdb_put_len(struct rdb_writer *w, uint64_t len)
         count = 9;
     }
     buf_append(w->out, bytes, count);
+}
+
+void rdb_put_raw(struct rdb_writer *w, const void *bytes, size_t len)
+{
+    make_room(w);
+    buf_append(w->out, bytes, len);
 }
 
 void rdb_put_u64(struct rdb_writer *w, uint64_t value) { buf_append(w->out, &value, 8); }
@@ -118,10 +135,15 @@ static bool put_compressed(struct rdb_writer *w, struct slice text)
 void rdb_put_text(struct rdb_writer *w, struct slice text)
 {
     int64_t number;
+    make_room(w);
     if (text.len <= NUMBER_TEXT_MAX && num_parse_i64(text, &number) && put_small(w, number)) return;
     if (w->compress && text.len > COMPRESS_MIN && put_compressed(w, text)) return;
     rdb_put_len(w, text.len);
-    buf_append_slice(w->out, text);
+    if (w->drain && text.len >= RDB_BLOCK) {
+        w->drain(w->drain_ctx, text);
+    } else {
+        buf_append_slice(w->out, text);
+    }
 }
 
 void rdb_put_int(struct rdb_writer *w, int64_t number)
@@ -147,9 +169,18 @@ bool rdb_no_memory(struct rdb_reader *r)
     return false;
 }
 
+bool rdb_empty(struct rdb_reader *r)
+{
+    if (!r->error) r->error = RDB_E_EMPTY;
+    return false;
+}
+
 bool rdb_get_raw(struct rdb_reader *r, size_t len, const char **bytes)
 {
-    if (r->error || len > rdb_left(r)) return rdb_bad(r);
+    if (unlikely(r->error)) return false;
+    if (unlikely(len > (size_t)(r->end - r->at))) {
+        if (!r->source || !rdb_source_need(r, len)) return rdb_bad(r);
+    }
     *bytes = r->at;
     r->at += len;
     return true;
@@ -231,13 +262,35 @@ static bool text_room(struct rdb_reader *r, struct rdb_text *t, size_t len)
     return true;
 }
 
+/* A block does not stay, so the text is copied; a long one is read straight into its room. */
+static bool take_text(struct rdb_reader *r, struct rdb_text *t, uint64_t len)
+{
+    if (len <= sizeof(t->small)) {
+        const char *bytes;
+        if (!rdb_get_raw(r, len, &bytes)) return false;
+        memcpy(t->small, bytes, len);
+        t->s = slice_of(t->small, len);
+        return true;
+    }
+    if (!rdb_source_take(r, &t->room, &t->room_len, len)) return false;
+    t->s = slice_of(t->room, len);
+    return true;
+}
+
 static bool get_compressed(struct rdb_reader *r, struct rdb_text *t)
 {
     uint64_t data_len, len;
     const char *data;
     if (!rdb_get_len(r, &data_len) || !rdb_get_len(r, &len)) return false;
     if (data_len > rdb_left(r) || len > data_len * LZF_RATIO_MAX || len == 0) return rdb_bad(r);
-    if (!rdb_get_raw(r, data_len, &data) || !text_room(r, t, len)) return false;
+    if (r->source && data_len > RDB_BLOCK) {
+        struct rdb_source *src = r->source;
+        if (!rdb_source_take(r, &src->packed, &src->packed_len, data_len)) return false;
+        data = src->packed;
+    } else if (!rdb_get_raw(r, data_len, &data)) {
+        return false;
+    }
+    if (!text_room(r, t, len)) return false;
     if (!lzf_decompress(slice_of(data, data_len), t->room, len)) return rdb_bad(r);
     t->s = slice_of(t->room, len);
     return true;
@@ -251,7 +304,7 @@ static bool get_number(struct rdb_reader *r, struct rdb_text *t, size_t len)
     memcpy(&raw, p, len);
     unsigned unused = 64 - 8 * (unsigned)len;
     int64_t number = (int64_t)(raw << unused) >> unused;
-    t->s = slice_of(t->digits, num_format_i64(t->digits, number));
+    t->s = slice_of(t->small, num_format_i64(t->small, number));
     return true;
 }
 
@@ -260,6 +313,7 @@ bool rdb_get_text(struct rdb_reader *r, struct rdb_text *t)
     uint64_t len;
     bool coded;
     if (!get_len(r, &len, &coded)) return false;
+    if (!coded && r->source) return take_text(r, t, len);
     if (!coded) {
         const char *bytes;
         if (!rdb_get_raw(r, len, &bytes)) return false;
@@ -271,6 +325,22 @@ bool rdb_get_text(struct rdb_reader *r, struct rdb_text *t)
     case CODED_I16: return get_number(r, t, 2);
     case CODED_I32: return get_number(r, t, 4);
     case CODED_LZF: return get_compressed(r, t);
+    default: return rdb_bad(r);
+    }
+}
+
+bool rdb_skip_text(struct rdb_reader *r)
+{
+    uint64_t len, text_len;
+    bool coded;
+    if (!get_len(r, &len, &coded)) return false;
+    if (!coded) return rdb_skip_raw(r, len);
+    switch (len) {
+    case CODED_I8: return rdb_skip_raw(r, 1);
+    case CODED_I16: return rdb_skip_raw(r, 2);
+    case CODED_I32: return rdb_skip_raw(r, 4);
+    case CODED_LZF:
+        return rdb_get_len(r, &len) && rdb_get_len(r, &text_len) && rdb_skip_raw(r, len);
     default: return rdb_bad(r);
     }
 }

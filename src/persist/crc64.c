@@ -59,3 +59,34 @@ uint64_t crc64(uint64_t crc, const char *ptr, size_t len)
     for (; len > 0; len--, p++) crc = table[0][(crc ^ *p) & 255] ^ crc >> 8;
     return crc;
 }
+
+/* ---- over zeros ---- */
+
+/* A step of the CRC is a linear map of 64 bits: a matrix, a column for each bit. */
+struct matrix {
+    uint64_t columns[64];
+};
+
+static uint64_t matrix_apply(const struct matrix *m, uint64_t bits)
+{
+    uint64_t sum = 0;
+    for (; bits; bits &= bits - 1) sum ^= m->columns[__builtin_ctzll(bits)];
+    return sum;
+}
+
+uint64_t crc64_zeros(uint64_t crc, uint64_t len)
+{
+    struct matrix step, twice;
+    for (unsigned i = 0; i < 64; i++) {
+        uint64_t bit = (uint64_t)1 << i;
+        step.columns[i] = table[0][bit & 255] ^ bit >> 8; /* one zero byte */
+    }
+    for (; len > 0; len >>= 1) {
+        if (len & 1) crc = matrix_apply(&step, crc);
+        for (unsigned i = 0; i < 64; i++) {
+            twice.columns[i] = matrix_apply(&step, step.columns[i]);
+        }
+        step = twice;
+    }
+    return crc;
+}

@@ -6,5 +6,7 @@
 #include "splitring/base/slice.h"
 
 uint64_t crc64(uint64_t crc, const char *ptr, size_t len);
+/* What crc becomes when `len` zero bytes follow; O(log len). */
+uint64_t crc64_zeros(uint64_t crc, uint64_t len);
 
 #endif

@@ -128,7 +128,7 @@ static bool ziplist_open(struct elements *el, struct slice bytes)
 
 static void number_text(struct rdb_text *t, int64_t number)
 {
-    t->s = slice_of(t->digits, num_format_i64(t->digits, number));
+    t->s = slice_of(t->small, num_format_i64(t->small, number));
 }
 
 static bool ziplist_next(struct elements *el, struct rdb_text *t)

@@ -118,13 +118,29 @@ static bool load_string(struct loading *l)
     l->value->type = TYPE_STRING;
     l->value->held = RDB_BYTES;
     bool ok = rdb_get_text(&l->r, &text);
+    if (ok && text.room && text.s.ptr == text.room) { /* the bytes are ours already */
+        l->value->bytes = (struct buf){.ptr = text.room, .len = text.s.len, .cap = text.room_len};
+        return true;
+    }
     if (ok) buf_append_slice(&l->value->bytes, text.s);
     rdb_text_deinit(&text);
     if (ok && l->value->bytes.failed) return rdb_no_memory(&l->r);
     return ok;
 }
 
-static bool load_value(struct loading *l, unsigned type)
+bool version_known(unsigned version)
+{
+    return (version > 0 && version <= VERSION_REDIS_MAX) ||
+           (version >= VERSION_VALKEY_MIN && version <= VERSION_VALKEY_MAX);
+}
+
+unsigned type_of_byte(unsigned version, unsigned byte)
+{
+    if (version < VERSION_VALKEY_MIN || byte <= RDB_STREAM_LISTPACKS_3) return byte;
+    return byte == 22 ? RDB_HASH_2 : UINT32_MAX;
+}
+
+bool load_value(struct loading *l, unsigned type)
 {
     switch (type) {
     case RDB_STRING: return load_string(l);
@@ -165,9 +181,7 @@ unsigned rdb_payload_version(struct slice payload)
     const char *footer = payload.ptr + payload.len - RDB_FOOTER_LEN;
     memcpy(&version, footer, sizeof(version));
     memcpy(&crc, footer + sizeof(version), sizeof(crc));
-    bool known = version <= VERSION_REDIS_MAX ||
-                 (version >= VERSION_VALKEY_MIN && version <= VERSION_VALKEY_MAX);
-    if (!known || version == 0) return 0;
+    if (!version_known(version)) return 0;
     if (crc != 0 && crc != crc64(0, payload.ptr, payload.len - sizeof(crc))) return 0;
     return version;
 }
@@ -188,13 +202,9 @@ int rdb_restore(struct ks *ks, struct slice key, struct slice payload,
     };
     uint8_t byte;
     if (!rdb_get_byte(&l.r, &byte)) return RDB_E_FORMAT;
-    unsigned type = byte;
-    if (version >= VERSION_VALKEY_MIN && type > RDB_STREAM_LISTPACKS_3) {
-        type = type == 22 ? RDB_HASH_2 : UINT32_MAX;
-    }
-    bool ok = load_value(&l, type);
+    bool ok = load_value(&l, type_of_byte(version, byte));
     if (ok && l.r.at != l.r.end) ok = rdb_bad(&l.r);
     if (ok) return 0;
     rdb_value_drop(v, ks, key);
-    return l.r.error;
+    return l.r.error == RDB_E_EMPTY ? RDB_E_FORMAT : l.r.error;
 }

@@ -46,7 +46,7 @@ void save_hash(struct rdb_writer *w, const struct entry *e)
 {
     enum form form = entry_form(e);
     if (form == FORM_LISTPACK) {
-        rdb_put_byte(w, RDB_HASH_LISTPACK);
+        rdb_put_type(w, RDB_HASH_LISTPACK, RDB_VERSION_LEAST);
         rdb_put_text(w, entry_packed(e));
         return;
     }
@@ -61,7 +61,7 @@ void save_hash(struct rdb_writer *w, const struct entry *e)
         return;
     }
     if (fw.lowest == EXPIRE_NONE) {
-        rdb_put_byte(w, RDB_HASH);
+        rdb_put_type(w, RDB_HASH, RDB_VERSION_LEAST);
     } else {
         rdb_put_type(w, RDB_HASH_METADATA, 12);
         rdb_put_u64(w, lowest);
@@ -132,7 +132,7 @@ static bool begin(struct build *b, struct loading *l, uint64_t count, bool expir
 {
     *b = (struct build){.l = l, .packed = true, .expiries = expiries};
     b->seen.seed = shard_seed(l->shard);
-    if (count == 0) return rdb_bad(&l->r);
+    if (count == 0) return rdb_empty(&l->r);
     if (count > l->limits->hash.entries) return to_object(b);
     l->value->held = RDB_BYTES;
     l->value->form = expiries ? FORM_LISTPACK_EX : FORM_LISTPACK;

@@ -26,7 +26,7 @@ static void put_node(void *ctx, const struct list_node *node)
 
 void save_list(struct rdb_writer *w, const struct entry *e)
 {
-    rdb_put_byte(w, RDB_LIST_QUICKLIST_2);
+    rdb_put_type(w, RDB_LIST_QUICKLIST_2, RDB_VERSION_LEAST);
     rdb_put_len(w, list_node_count(e));
     list_each_node(e, put_node, w);
 }
@@ -50,7 +50,7 @@ static bool begin(struct loading *l)
 
 static bool push_all(struct loading *l, struct elements *el)
 {
-    if (el->count == 0) return rdb_bad(&l->r);
+    if (el->count == 0) return rdb_empty(&l->r);
     struct rdb_text text = {0};
     bool ok = true;
     while (ok && elements_next(el, &text)) {
@@ -100,7 +100,7 @@ static bool load_nodes(struct loading *l, bool ziplists)
             ok = rdb_bad(&l->r);
         }
     }
-    if (ok && !any) ok = rdb_bad(&l->r);
+    if (ok && !any) ok = rdb_empty(&l->r);
     buf_deinit(&node);
     rdb_text_deinit(&bytes);
     return ok;

@@ -27,13 +27,13 @@ void save_set(struct rdb_writer *w, const struct entry *e)
 {
     enum form form = entry_form(e);
     if (form == FORM_INTSET) {
-        rdb_put_byte(w, RDB_SET_INTSET);
+        rdb_put_type(w, RDB_SET_INTSET, RDB_VERSION_LEAST);
         rdb_put_text(w, entry_packed(e));
     } else if (form == FORM_LISTPACK && w->version >= 11) {
         rdb_put_type(w, RDB_SET_LISTPACK, 11);
         rdb_put_text(w, entry_packed(e));
     } else {
-        rdb_put_byte(w, RDB_SET);
+        rdb_put_type(w, RDB_SET, RDB_VERSION_LEAST);
         rdb_put_len(w, set_count(e));
         (void)set_each(e, put_member, w);
     }
@@ -43,7 +43,7 @@ void save_set(struct rdb_writer *w, const struct entry *e)
 
 static bool begin(struct loading *l, enum form form, uint64_t count)
 {
-    if (count == 0) return rdb_bad(&l->r);
+    if (count == 0) return rdb_empty(&l->r);
     int rc = set_begin(&l->value->set, l->ks, l->key, form, count, &l->limits->set);
     if (rc < 0) return rdb_no_memory(&l->r);
     l->value->held = RDB_SET_EDIT;

@@ -32,7 +32,7 @@ static void put_raw_id(struct rdb_writer *w, struct stream_id id)
 {
     char bytes[ID_LEN];
     id_bytes(bytes, id);
-    buf_append(w->out, bytes, sizeof(bytes));
+    rdb_put_raw(w, bytes, sizeof(bytes));
 }
 
 static void put_id(struct rdb_writer *w, struct stream_id id)
@@ -84,14 +84,23 @@ static void put_group(struct rdb_writer *w, const struct stream_group *g, bool a
     for (uint32_t i = 0; i < g->consumer_count; i++) put_consumer(w, g, g->consumers[i], active);
 }
 
+/* Consumers are all that version 11 tells more about: a stream without any is what 10 reads, too. */
+static bool has_consumers(const struct stream *s)
+{
+    for (uint32_t i = 0; i < s->group_count; i++) {
+        if (s->groups[i]->consumer_count) return true;
+    }
+    return false;
+}
+
 void save_stream(struct rdb_writer *w, const struct entry *e)
 {
     const struct stream *s = stream_of(e);
-    bool active = w->version >= 11;
+    bool active = (w->exact || w->version >= 11) && has_consumers(s);
     if (active) {
         rdb_put_type(w, RDB_STREAM_LISTPACKS_3, 11);
     } else {
-        rdb_put_byte(w, RDB_STREAM_LISTPACKS_2);
+        rdb_put_type(w, RDB_STREAM_LISTPACKS_2, RDB_VERSION_LEAST);
     }
     put_nodes(w, s);
     rdb_put_len(w, stream_len(s));

@@ -19,11 +19,11 @@
 void save_zset(struct rdb_writer *w, const struct entry *e)
 {
     if (entry_form(e) == FORM_LISTPACK) {
-        rdb_put_byte(w, RDB_ZSET_LISTPACK);
+        rdb_put_type(w, RDB_ZSET_LISTPACK, RDB_VERSION_LEAST);
         rdb_put_text(w, entry_packed(e));
         return;
     }
-    rdb_put_byte(w, RDB_ZSET_2);
+    rdb_put_type(w, RDB_ZSET_2, RDB_VERSION_LEAST);
     rdb_put_len(w, zset_count(e));
     struct zset_iter it;
     struct zset_item item;
@@ -62,7 +62,7 @@ static bool load_plain(struct loading *l, bool binary)
     uint64_t count;
     /* A member takes a byte at least, a score eight or one. */
     if (!rdb_get_count(&l->r, binary ? 9 : 2, &count)) return false;
-    if (count == 0) return rdb_bad(&l->r);
+    if (count == 0) return rdb_empty(&l->r);
     if (!tree_begin(l)) return false;
     struct rdb_text member = {0};
     bool ok = true;
@@ -129,7 +129,8 @@ static bool load_packed(struct loading *l, enum elements_kind kind)
 {
     struct pairs p = {.score = 0};
     bool ok = elements_block(&p.el, &l->r, kind);
-    if (ok && (p.el.count == 0 || p.el.count % 2 != 0)) ok = rdb_bad(&l->r);
+    if (ok && p.el.count == 0) ok = rdb_empty(&l->r);
+    if (ok && p.el.count % 2 != 0) ok = rdb_bad(&l->r);
     if (ok && p.el.count / 2 <= l->limits->zset.entries) {
         ok = take_packed(l, &p);
     } else if (ok) {

@@ -11,7 +11,7 @@ static void save_string(struct rdb_writer *w, const struct entry *e)
 {
     int64_t number;
     char scratch[ENTRY_SCRATCH];
-    rdb_put_byte(w, RDB_STRING);
+    rdb_put_type(w, RDB_STRING, RDB_VERSION_LEAST);
     if (entry_is_int(e, &number)) {
         rdb_put_int(w, number);
     } else {
@@ -19,18 +19,23 @@ static void save_string(struct rdb_writer *w, const struct entry *e)
     }
 }
 
+void save_value(struct rdb_writer *w, const struct entry *e)
+{
+    switch (entry_type(e)) {
+    case TYPE_STRING: save_string(w, e); break;
+    case TYPE_LIST: save_list(w, e); break;
+    case TYPE_SET: save_set(w, e); break;
+    case TYPE_ZSET: save_zset(w, e); break;
+    case TYPE_HASH: save_hash(w, e); break;
+    case TYPE_STREAM: save_stream(w, e); break;
+    }
+}
+
 unsigned rdb_save(const struct entry *e, unsigned version, bool compress, struct buf *out)
 {
     struct rdb_writer w;
     rdb_writer_init(&w, out, version, compress);
-    switch (entry_type(e)) {
-    case TYPE_STRING: save_string(&w, e); break;
-    case TYPE_LIST: save_list(&w, e); break;
-    case TYPE_SET: save_set(&w, e); break;
-    case TYPE_ZSET: save_zset(&w, e); break;
-    case TYPE_HASH: save_hash(&w, e); break;
-    case TYPE_STREAM: save_stream(&w, e); break;
-    }
+    save_value(&w, e);
     rdb_writer_deinit(&w);
     return w.version_used;
 }

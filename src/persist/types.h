@@ -53,6 +53,16 @@ void seen_deinit(struct seen *seen);
 /* True if it is new; otherwise an error is noted in r. */
 bool seen_add(struct seen *seen, struct rdb_reader *r, struct slice text);
 
+/* The type that a byte means in a file or payload of this version; UINT32_MAX: none. */
+unsigned type_of_byte(unsigned version, unsigned byte);
+bool version_known(unsigned version);
+/* Whatever its type; as below. */
+bool load_value(struct loading *l, unsigned type);
+/* The same value is passed over. */
+bool skip_value(struct rdb_reader *r, unsigned type);
+/* Whatever its type: type byte (then w->key, if it is due) and value. */
+void save_value(struct rdb_writer *w, const struct entry *e);
+
 /* Readers: false: l->r.error says why; what was built so far is freed or hangs on l->value. */
 bool load_list(struct loading *l, unsigned type);
 bool load_set(struct loading *l, unsigned type);

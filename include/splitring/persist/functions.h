@@ -10,6 +10,8 @@
 #define RDB_E_PAYLOAD 2     /* wrong checksum, or of a version that is not known */
 #define RDB_E_NO_FUNCTION 3 /* a sound payload, of something else */
 #define RDB_E_STOPPED 4     /* the callback said false */
+#define RDB_E_EMPTY 5       /* in a file: a collection without elements (an old bug of Redis) */
+#define RDB_E_TWICE 6       /* in a file: the key was there already */
 
 /* Appends the payload; its version is 10. */
 void rdb_dump_functions(const struct slice *texts, size_t count, bool compress, struct buf *out);

@@ -1,0 +1,97 @@
+/* Files of RDB, read and written as streams: dump.rdb of Redis up to 8.0 and of Valkey up to 9.
+ *
+ * Nothing here opens a file: bytes come from a callback and go to one. A reader gives one item after
+ * the other; at most one element of a value, or a packed block, is in memory beside what is built.
+ * Source: https://rdb.fnordig.de/file_format.html ; redis and valkey src/rdb.c for behaviour
+ * Thread: owner of the reader or writer; holder of the shards whose values are made or read. */
+#ifndef SPLITRING_PERSIST_RDB_FILE_H
+#define SPLITRING_PERSIST_RDB_FILE_H
+
+#include <sys/types.h>
+
+#include "splitring/persist/rdb.h"
+
+#define RDB_HEADER_LEN 9u
+
+/* ---- reading ---- */
+
+enum rdb_item_kind {
+    RDB_ITEM_AUX,       /* name, value */
+    RDB_ITEM_FUNCTION,  /* value: a library's code */
+    RDB_ITEM_DB,        /* db: keys from here on are in it */
+    RDB_ITEM_SIZES,     /* keys, expires: of the database, a hint */
+    RDB_ITEM_NOTE,      /* value: a sentence for the log about what is skipped */
+    RDB_ITEM_KEY,       /* key, db, expire, idle_s, freq: rdb_in_value or rdb_in_skip must follow */
+    RDB_ITEM_END        /* and the checksum was right */
+};
+
+/* Slices stay until the next call; the key's until the next item. */
+struct rdb_item {
+    enum rdb_item_kind kind;
+    uint64_t offset;   /* in the file, of its first byte */
+    struct slice name, value, key;
+    uint32_t db;
+    uint64_t keys, expires;
+    instant_ms expire; /* EXPIRE_NONE: for ever */
+    int64_t idle_s;    /* -1: not told */
+    int freq;          /* -1: not told */
+    enum value_type type; /* of a key */
+};
+
+struct rdb_in_options {
+    ssize_t (*read)(void *ctx, char *ptr, size_t len); /* bytes; 0: the end; a negative errno */
+    void *ctx;
+    uint64_t size;      /* of the file in bytes; UINT64_MAX: not known */
+    uint32_t databases; /* a higher number is an error */
+    bool skip_checksum;
+};
+
+struct rdb_in;
+
+struct rdb_in *rdb_in_new(const struct rdb_in_options *options) WARN_UNUSED;
+void rdb_in_free(struct rdb_in *in);
+/* 0, RDB_E_FORMAT, or a negative errno: then the file is of no more use. */
+int rdb_in_next(struct rdb_in *in, struct rdb_item *item) WARN_UNUSED;
+int rdb_in_skip(struct rdb_in *in) WARN_UNUSED;
+/* The value that is to live under the key; limits must stay as long as *v. RDB_E_EMPTY: a
+ * collection without elements, there is no value and the file goes on. */
+int rdb_in_value(struct rdb_in *in, struct ks *ks, const struct rdb_limits *limits,
+                 struct rdb_value *v) WARN_UNUSED;
+/* The value of the key that was given last, put under it straight away; 0, RDB_E_EMPTY or as
+ * above. RDB_E_TWICE: the key was there (the new value has replaced the old one). */
+int rdb_in_put(struct rdb_in *in, struct ks *ks, const struct rdb_limits *limits,
+               const struct rdb_item *item) WARN_UNUSED;
+uint64_t rdb_in_offset(const struct rdb_in *in);  /* bytes used so far */
+unsigned rdb_in_version(const struct rdb_in *in); /* of the header; 0: not read yet */
+/* What went wrong and at which offset, as one line. */
+const char *rdb_in_error(const struct rdb_in *in);
+/* Notes an error of the caller's about the last item in that line; returns RDB_E_FORMAT. */
+int rdb_in_refuse(struct rdb_in *in, const struct rdb_item *item, const char *why);
+
+/* ---- writing ---- */
+
+struct rdb_out_options {
+    int (*write)(void *ctx, const char *ptr, size_t len); /* all of it: 0 or a negative errno */
+    void *ctx;
+    unsigned version; /* the reader's: 10 or more */
+    bool exact;       /* newer types where those of `version` would lose something */
+    bool compress, checksum;
+    bool idle, freq;  /* each key's idle time, or its frequency, is written */
+};
+
+struct rdb_out;
+
+struct rdb_out *rdb_out_new(const struct rdb_out_options *options) WARN_UNUSED;
+void rdb_out_free(struct rdb_out *out);
+void rdb_out_aux(struct rdb_out *out, const char *name, struct slice value);
+void rdb_out_function(struct rdb_out *out, struct slice code);
+void rdb_out_db(struct rdb_out *out, uint32_t db, uint64_t keys, uint64_t expires);
+/* e as it lies in the view; false: something failed before, nothing more is written. */
+bool rdb_out_key(struct rdb_out *out, const struct ks *ks, const struct entry *e);
+uint64_t rdb_out_bytes(const struct rdb_out *out);
+/* 0, a negative errno of write, or -ENOMEM. The version is known only now: if *changed, the file's
+ * first RDB_HEADER_LEN bytes are to be replaced by `header` (the checksum is already right for
+ * it). */
+int rdb_out_end(struct rdb_out *out, char header[RDB_HEADER_LEN + 1], bool *changed) WARN_UNUSED;
+
+#endif
