@@ -7,8 +7,10 @@
 #include "server.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "splitring/base/check.h"
 #include "splitring/base/counters.h"
@@ -37,8 +39,8 @@ static struct hub *signal_hub;
 
 static void on_signal(int sig)
 {
-    (void)sig;
-    if (signal_hub) hub_stop_shared(signal_hub);
+    if (!signal_hub) return;
+    if (hub_signal_shared(signal_hub, sig) && sig == SIGINT) _exit(1); /* insists */
 }
 
 /* ---- a worker's thread ---- */
@@ -115,6 +117,13 @@ static bool listen_all(const struct config *c, int *fds, bool *unix_fds, unsigne
     return *count > 0;
 }
 
+static void close_all(const struct config *config, const int *fds, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) net_close(fds[i]);
+    if (config->unixsocket[0]) remove(config->unixsocket);
+    if (config->pidfile[0]) remove(config->pidfile);
+}
+
 /* ---- the server ---- */
 
 int server_run(const struct config *config)
@@ -137,6 +146,12 @@ int server_run(const struct config *config)
                                   .start_ms = os_unix_us() / 1000,
                                   .tick_scale = os_tick_scale()};
     struct hub *hub = signal_hub = hub_new(&options);
+    if (hub_load(hub) != 0) { /* it has said why */
+        signal_hub = NULL;
+        close_all(config, fds, fd_count);
+        hub_free(hub);
+        return 1;
+    }
     os_signals_install(on_signal);
     struct start starts[SHARDS_MAX];
     for (uint32_t i = 0; i < workers; i++) {
@@ -157,14 +172,14 @@ int server_run(const struct config *config)
         log_line(LOG_LEVEL_NOTICE,
                  "Splitring " SPLITRING_VERSION " started: %u workers, port %d, pid %ld", workers,
                  config->port, os_pid());
-        log_line(LOG_LEVEL_NOTICE, "Ready to accept connections");
+        while (hub_loading_shared(hub) && !hub_stopping_shared(hub)) os_sleep_us(500);
+        if (!hub_stopping_shared(hub)) log_line(LOG_LEVEL_NOTICE, "Ready to accept connections");
     }
     for (uint32_t i = 0; i < workers; i++) os_thread_join(starts[i].thread);
     signal_hub = NULL;
-    for (unsigned i = 0; i < fd_count; i++) net_close(fds[i]);
+    bool bad = counter_get(&failed) || hub_load_failed_shared(hub);
+    close_all(config, fds, fd_count);
     hub_free(hub);
-    if (config->unixsocket[0]) remove(config->unixsocket);
-    if (config->pidfile[0]) remove(config->pidfile);
     log_line(LOG_LEVEL_NOTICE, "Splitring is now ready to exit, bye bye...");
-    return counter_get(&failed) ? 1 : 0;
+    return bad ? 1 : 0;
 }

@@ -215,7 +215,7 @@ void cmd_lrem(struct call *c)
     }
     struct list_key l = list_open(c, key, e);
     bool stopped, back = count < 0;
-    uint64_t removed = list_remove(&l, c->argv[3], (uint64_t)(back ? -count : count),
+    uint64_t removed = list_remove_value(&l, c->argv[3], (uint64_t)(back ? -count : count),
                                    back ? LIST_TAIL : LIST_HEAD, &stopped);
     if (removed == 0) {
         if (stopped) no_memory(c);

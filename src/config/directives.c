@@ -51,8 +51,9 @@ static const struct directive_word pubsub_presets[] = {
     {"resetchannels", CONFIG_PUBSUB_RESETCHANNELS},
     {0}};
 
-static const char why_snapshot[] =
-    "snapshots are not available yet in this version of Splitring: nothing is written to disk";
+static const char why_save_points[] =
+    "snapshots in the background are not available yet in this version of Splitring: with save "
+    "points the data is written by SHUTDOWN and SIGTERM only";
 static const char why_aof[] =
     "the append-only file is not available yet in this version of Splitring";
 static const char why_replication[] =
@@ -187,9 +188,9 @@ const struct directive directives_honoured[] = {
     ROW(ENUM, "loglevel", NULL, MUTABLE, loglevel, "notice", WORDS(loglevels)),
     ROW(STRING, "dir", NULL, PROTECTED, dir, "."),
     ROW(FLAGS, "shutdown-on-sigterm", NULL, MULTI, shutdown_on_sigterm, "default",
-        WORDS(shutdowns), SOON),
-    ROW(FLAGS, "shutdown-on-sigint", NULL, MULTI, shutdown_on_sigint, "default", WORDS(shutdowns),
-        SOON),
+        WORDS(shutdowns)),
+    ROW(FLAGS, "shutdown-on-sigint", NULL, MULTI, shutdown_on_sigint, "default",
+        WORDS(shutdowns)),
     ROW(INT, "shutdown-timeout", NULL, MUTABLE, shutdown_timeout_s, "10", LIMITS(0, INT32_MAX),
         SOON),
 
@@ -221,9 +222,11 @@ const struct directive directives_honoured[] = {
         "50 99 99.9"),
 
     /* persistence and replication: accepted where that loses nothing that was asked for */
-    ROW(STRING, "dbfilename", NULL, PROTECTED, dbfilename, "dump.rdb", IGNORED(why_snapshot),
+    ROW(STRING, "dbfilename", NULL, PROTECTED, dbfilename, "dump.rdb",
         OBJECTION(object_to_dbfilename)),
-    ROW(SAVE, "save", NULL, MULTI, save, "3600 1 300 100 60 10000", IGNORED(why_snapshot)),
+    ROW(SAVE, "save", NULL, MULTI, save, "3600 1 300 100 60 10000", IGNORED(why_save_points)),
+    ROW(BOOL, "rdbcompression", NULL, MUTABLE, rdb_compression, "yes"),
+    ROW(BOOL, "rdbchecksum", NULL, IMMUTABLE, rdb_checksum, "yes"),
     ROW(BOOL, "appendonly", NULL, MUTABLE, appendonly, "no", FIXED(why_aof)),
     ROW(ENUM, "appendfsync", NULL, MUTABLE, appendfsync, "everysec", WORDS(fsyncs),
         IGNORED(why_aof)),

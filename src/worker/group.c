@@ -164,6 +164,8 @@ static void op_judge(struct worker *w, struct op *op, struct group *g)
              (op->cmd->flags & (CMD_WRITE | CMD_READONLY | CMD_MAY_REPLICATE) ||
               op->cmd->route == ROUTE_CHANNEL))
         op->error = OP_MONITORS;
+    else if (unlikely(w->loading) && !(op->cmd->flags & CMD_LOADING))
+        op->error = OP_LOADING;
     else {
         op_route(w, op);
         if (unlikely(c->flags & CONN_MULTI)) multi_judge(w, op);

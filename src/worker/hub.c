@@ -111,6 +111,7 @@ struct hub *hub_new(const struct hub_options *options)
     hub->tick_scale = options->tick_scale;
     hub->pause = options->pause ? options->pause : pause_default;
     hub->databases = (uint32_t)options->config->databases;
+    counter_set(&hub->persist.last_save_s, (uint64_t)(options->start_ms / 1000));
     hub->config_start = mem_alloc(sizeof *hub->config_start);
     config_clone(hub->config_start, options->config);
     shards_init(hub, options);
@@ -201,6 +202,16 @@ void hub_stop_shared(struct hub *hub)
             if (hub->workers[i]) io_wake_shared(hub->workers[i]->io);
     }
     counter_drop_shared(&hub->waking);
+}
+
+bool hub_signal_shared(struct hub *hub, int sig)
+{
+    bool again = counter_get(&hub->persist.signal) != 0;
+    counter_next_shared(&hub->waking);
+    counter_set(&hub->persist.signal, (uint64_t)sig);
+    if (hub->workers[0]) io_wake_shared(hub->workers[0]->io);
+    counter_drop_shared(&hub->waking);
+    return again;
 }
 
 bool hub_stopping_shared(const struct hub *hub)

@@ -14,6 +14,7 @@
  *   meter.c   what each command costs; commandlog.c, latency.c: who keeps what of it
  *   monitor.c commands shown to those who MONITOR
  *   stats.c   published sums and gauges: what INFO reads
+ *   still.c   everything stands still for one act; save.c, load.c, shutdown.c: what those are
  *   local_*.c commands of the connection and the server
  *
  * Thread: owner, except what is said to be shared. */
@@ -21,6 +22,7 @@
 #define SPLITRING_SRC_WORKER_INTERNAL_H
 
 #include "keyed.h"
+#include "persist.h"
 #include "splitring/base/counters.h"
 #include "splitring/base/list.h"
 #include "splitring/base/mailbox.h"
@@ -151,6 +153,7 @@ struct hub {
     sleep_flag *sleeping;       /* by worker, own lines: sleeping[id * 16] */
     struct config *config_start;
     counter io_engine, io_refused; /* enum io_engine; errno */
+    struct hub_persist persist;
 };
 
 static inline sleep_flag *hub_sleeping(struct hub *hub, worker_id id)
@@ -221,7 +224,7 @@ enum op_kind {
 };
 enum op_error {
     OP_UNKNOWN, OP_UNKNOWN_SUB, OP_ARITY, OP_NOAUTH, OP_SUBSCRIBED, OP_NO_MULTI, OP_WATCH_IN_MULTI,
-    OP_MONITORS
+    OP_MONITORS, OP_LOADING
 };
 
 struct group {
@@ -318,6 +321,13 @@ struct worker {
     } pause;
     bool serve_later;      /* EXEC runs: waiters are served at its end, */
     uint32_t ready_turns;  /* key by key as they became ready, over all shards */
+    bool loading;          /* as of the pass' beginning: commands with data are refused */
+    struct loader *loader; /* NULL: this worker's part is loaded */
+    struct list stills;    /* struct still: commands for which everything must stand still */
+    struct {
+        instant_ms until;
+        bool writes_only;
+    } pause_before;        /* the standstill's: what CLIENT PAUSE was in force */
     struct list paused;    /* connections held back by CLIENT PAUSE */
     struct waiter **deadlines; /* of blocked clients: a heap (block_home.c) */
     size_t deadline_count, deadline_cap;
@@ -329,6 +339,13 @@ struct worker {
     unsigned spare_count;
     struct io_event events[EVENTS_MAX];
 };
+
+/* Loading, a standstill or a signal to look after. */
+static inline bool persist_due(const struct worker *w)
+{
+    return w->loading || !list_empty(&w->stills) ||
+           (w->id == 0 && counter_get(&w->hub->persist.signal));
+}
 
 static inline shard_id hub_shard_of_slot(const struct hub *hub, uint16_t slot)
 {

@@ -70,6 +70,7 @@ void local_refuse(struct worker *w, const struct op *op)
     case OP_NO_MULTI: reply_error(&reply, ERR_NO_MULTI); break;
     case OP_WATCH_IN_MULTI: reply_error(&reply, ERR_WATCH_INSIDE_MULTI); break;
     case OP_MONITORS: reply_error(&reply, ERR_REPLICA_KEYSPACE); break;
+    case OP_LOADING: reply_error(&reply, ERR_LOADING); break;
     }
     if (op->error != OP_WATCH_IN_MULTI) multi_break(op->conn);
     if (op->cmd) counter_add(&w->pub->calls_rejected[op->cmd->id], 1);

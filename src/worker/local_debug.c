@@ -2,7 +2,7 @@
  * are in local_debug_key.c.
  *
  * The whole command is refused unless enable-debug-command says otherwise. What would end the
- * process, or reload data that was never saved, is refused by name, so that nobody takes silence
+ * process, or load a log that was never written, is refused by name, so that nobody takes silence
  * for success; what tunes an inner part that only Redis has (quicklist nodes, dictionaries) answers
  * OK.
  * Source: redis src/debug.c, HELP text and replies.
@@ -22,7 +22,6 @@ static void refuse(struct call *c)
     reply_errorf(&c->reply, ERR_DEBUG_SUB, (int)c->argv[1].len, c->argv[1].ptr);
 }
 
-static void refuse_reload(struct call *c) { reply_errorf(&c->reply, ERR_DEBUG_RELOAD, "RELOAD"); }
 static void refuse_loadaof(struct call *c)
 {
     reply_errorf(&c->reply, ERR_DEBUG_RELOAD, "LOADAOF");
@@ -208,6 +207,9 @@ static void help(struct call *c)
         "    map, attrib, push, verbatim, true, false.",
         "QUICKLIST <key>", "    Say whether a list has nodes.",
         "QUICKLIST-PACKED-THRESHOLD <size>", "    Accepted without effect.",
+        "RELOAD [NOSAVE] [NOFLUSH] [MERGE]",
+        "    Save all data to disk and load it again. NOSAVE: the dump that is there is loaded.",
+        "    NOFLUSH: what is in memory stays. MERGE: keys that are in both become the dump's.",
         "SDSLEN <key>", "    Show the lengths of a key and of its string value.",
         "SET-ACTIVE-EXPIRE <0|1>",
         "    0: expired keys are no longer deleted in the background; 1: they are again.",
@@ -236,7 +238,7 @@ static const struct {
     {"change-repl-id", 2, 2, nothing_to_do},
     {"quicklist-packed-threshold", 3, 3, nothing_to_do},
     {"dict-resizing", 3, 3, nothing_to_do},
-    {"reload", 2, 6, refuse_reload},
+    {"reload", 2, INT32_MAX, debug_reload},
     {"loadaof", 2, 2, refuse_loadaof},
     {"segfault", 2, 2, refuse},
     {"panic", 2, 2, refuse},

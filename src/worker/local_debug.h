@@ -10,6 +10,7 @@ void debug_set_active_expire(struct call *c);
 void debug_object(struct call *c);
 void debug_sdslen(struct call *c);
 void debug_populate(struct call *c);
+void debug_reload(struct call *c); /* save.c */
 void debug_digest(struct call *c);
 void debug_digest_value(struct call *c);
 void debug_listpack(struct call *c);

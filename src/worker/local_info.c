@@ -175,24 +175,49 @@ static void info_memory(struct info *i)
 
 /* ---- Persistence, Replication, CPU, Cluster, Keyspace ---- */
 
-/* Nothing is written to disk yet; "last save" is the start, as in a Redis that has not saved. */
+/* While a dump is loaded; every worker reads all of it. */
+static void loading_lines(struct info *i)
+{
+    const struct hub_persist *p = &i->hub->persist;
+    uint64_t total = counter_get(&p->load_total_bytes);
+    uint64_t done = counter_get(&p->load_bytes) / i->hub->count;
+    int64_t start_ms = (int64_t)counter_get(&p->load_start_ms);
+    double perc = ratio(done, total) * 100, elapsed_s = (double)(i->w->now - start_ms) / 1000;
+    double eta_s = done ? elapsed_s * (double)(total - done) / (double)done : 1;
+    buf_printf(i->out,
+               "loading_start_time:%lld\r\nloading_total_bytes:%llu\r\n"
+               "loading_rdb_used_mem:%llu\r\nloading_loaded_bytes:%llu\r\n"
+               "loading_loaded_perc:%.2f\r\nloading_eta_seconds:%.0f\r\n",
+               (long long)(start_ms / 1000), (unsigned long long)total,
+               (unsigned long long)counter_get(&p->load_used_mem), (unsigned long long)done, perc,
+               eta_s);
+}
+
+/* Saving in the background and the append log are not there yet: their fields are those of a Redis
+ * that has never used them. */
 static void info_persistence(struct info *i)
 {
+    const struct hub_persist *p = &i->hub->persist;
+    bool loading = counter_get(&p->loading) != 0;
     buf_printf(i->out,
-               "loading:0\r\nasync_loading:0\r\ncurrent_cow_peak:0\r\ncurrent_cow_size:0\r\n"
+               "loading:%d\r\nasync_loading:0\r\ncurrent_cow_peak:0\r\ncurrent_cow_size:0\r\n"
                "current_cow_size_age:0\r\ncurrent_fork_perc:0.00\r\n"
                "current_save_keys_processed:0\r\ncurrent_save_keys_total:0\r\n"
                "rdb_changes_since_last_save:%llu\r\nrdb_bgsave_in_progress:0\r\n"
                "rdb_last_save_time:%lld\r\nrdb_last_bgsave_status:ok\r\n"
-               "rdb_last_bgsave_time_sec:-1\r\nrdb_current_bgsave_time_sec:-1\r\nrdb_saves:0\r\n"
-               "rdb_last_cow_size:0\r\nrdb_last_load_keys_expired:0\r\n"
-               "rdb_last_load_keys_loaded:0\r\naof_enabled:0\r\naof_rewrite_in_progress:0\r\n"
+               "rdb_last_bgsave_time_sec:-1\r\nrdb_current_bgsave_time_sec:-1\r\nrdb_saves:%llu\r\n"
+               "rdb_last_cow_size:0\r\nrdb_last_load_keys_expired:%llu\r\n"
+               "rdb_last_load_keys_loaded:%llu\r\naof_enabled:0\r\naof_rewrite_in_progress:0\r\n"
                "aof_rewrite_scheduled:0\r\naof_last_rewrite_time_sec:-1\r\n"
                "aof_current_rewrite_time_sec:-1\r\naof_last_bgrewrite_status:ok\r\n"
                "aof_rewrites:0\r\naof_rewrites_consecutive_failures:0\r\n"
                "aof_last_write_status:ok\r\naof_last_cow_size:0\r\nmodule_fork_in_progress:0\r\n"
                "module_fork_last_cow_size:0\r\n",
-               (unsigned long long)i->sum.dirty, (long long)(i->hub->start_ms / 1000));
+               loading, (unsigned long long)(i->sum.dirty - counter_get(&p->dirty_saved)),
+               (long long)counter_get(&p->last_save_s), (unsigned long long)counter_get(&p->saves),
+               (unsigned long long)counter_get(&p->keys_expired),
+               (unsigned long long)counter_get(&p->keys_loaded));
+    if (loading) loading_lines(i);
 }
 
 static void backlog_line(void *ctx, struct slice name, struct slice value)

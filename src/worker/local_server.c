@@ -1,11 +1,10 @@
-/* Commands about the server: TIME, ROLE, SHUTDOWN, LOLWUT, MEMORY DOCTOR.
+/* Commands about the server: TIME, ROLE, LOLWUT, MEMORY DOCTOR.
  * Source: https://redis.io/docs/latest/commands/?group=server
  * Thread: owner. */
 #include "conn.h"
 #include "local.h"
 #include "splitring/base/num.h"
 #include "splitring/cmd/handlers.h"
-#include "splitring/io/log.h"
 #include "splitring/io/os.h"
 
 void cmd_time(struct call *c)
@@ -22,42 +21,6 @@ void cmd_role(struct call *c)
     reply_bulk_str(&c->reply, "master");
     reply_int(&c->reply, 0);
     reply_array(&c->reply, 0);
-}
-
-/* SAVE needs snapshots, which this version does not have: it says so instead of losing data. */
-void cmd_shutdown(struct call *c)
-{
-    bool save = false, nosave = false, abort = false, other = false;
-    for (int i = 1; i < c->argc; i++) {
-        if (call_is(c, i, "nosave"))
-            nosave = true;
-        else if (call_is(c, i, "save"))
-            save = true;
-        else if (call_is(c, i, "abort"))
-            abort = true;
-        else if (call_is(c, i, "now") || call_is(c, i, "force"))
-            other = true;
-        else {
-            reply_error(&c->reply, ERR_SYNTAX);
-            return;
-        }
-    }
-    if ((abort && (save || nosave || other)) || (save && nosave)) {
-        reply_error(&c->reply, ERR_SYNTAX);
-        return;
-    }
-    if (abort) {
-        reply_error(&c->reply, ERR_SHUTDOWN_ABORT_NONE);
-        return;
-    }
-    if (save) {
-        reply_error(&c->reply, ERR_SNAPSHOTS_MISSING);
-        return;
-    }
-    log_line(LOG_LEVEL_WARNING, "User requested shutdown...");
-    c->conn->flags |= CONN_CLOSE_AFTER;
-    conn_dirty(c->conn);
-    hub_stop_shared(c->conn->worker->hub);
 }
 
 void cmd_lolwut(struct call *c)

@@ -331,7 +331,8 @@ void worker_flush(struct worker *w)
 /* Work of a pass; true if there is more that waits for nothing. */
 static bool work(struct worker *w)
 {
-    bool more = drain(w);
+    bool more = unlikely(persist_due(w)) && persist_step_slow(w);
+    more |= drain(w);
     more |= push_deliver(w); /* before this pass' replies */
     more |= batch_poll(w);
     more |= txn_run_local(w);
@@ -374,7 +375,7 @@ static int64_t sleep_us(struct worker *w, int64_t sleep_us_max)
 {
     int64_t until = timer_next_us(w);
     if (w->stopping && (until < 0 || until > 1000)) until = 1000;
-    bool soon = !list_empty(&w->stalled) || !list_empty(&w->possess);
+    bool soon = !list_empty(&w->stalled) || !list_empty(&w->possess) || !list_empty(&w->stills);
     if (soon && (until < 0 || until > DEFER_US)) until = DEFER_US;
     if (sleep_us_max >= 0 && (until < 0 || until > sleep_us_max)) until = sleep_us_max;
     return until;
@@ -434,5 +435,5 @@ bool worker_idle(const struct worker *w)
         if (mailbox_pending(hub_mail(w->hub, w->id, to))) return false;
     return inbox_empty(w) && pubsub_idle(w) && list_empty(&w->ready) && list_empty(&w->stalled) &&
            list_empty(&w->dirty) && list_empty(&w->local_hops) && list_empty(&w->local_answers) &&
-           list_empty(&w->local_releases) && list_empty(&w->possess);
+           list_empty(&w->local_releases) && list_empty(&w->possess) && list_empty(&w->stills);
 }

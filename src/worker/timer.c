@@ -114,7 +114,7 @@ static bool sweep(struct worker *w)
 {
     uint64_t due = counter_get(&w->hub->shard_published[w->id].expiry_min);
     if (due > (uint64_t)w->now || !w->sweep_credits || !w->active_expire) return false;
-    if (w->pause.until) return false;
+    if (w->pause.until || w->loading) return false;
     w->sweep_credits--;
     worker_hold(w, w->id);
     int64_t start_us = os_mono_us();

@@ -38,6 +38,7 @@ static void lists_init(struct worker *w)
     list_init(&w->aways);
     list_init(&w->possess);
     list_init(&w->monitors);
+    list_init(&w->stills);
 }
 
 void worker_config_changed(struct worker *w)
@@ -96,6 +97,7 @@ struct worker *worker_new(struct hub *hub, worker_id id, struct io *io)
     w->touched_dbs = DBS_ALL;
     worker_publish_shard(w, id);
     events_config(w);
+    if (counter_get_acquire_shared(&hub->persist.loading)) load_begin(w);
     hub->workers[id] = w;
     return w;
 }
@@ -109,6 +111,7 @@ void worker_free(struct worker *w)
     pushes_free(w->pushes);
     parse_pool_deinit(&w->parse_pool);
     shard_free(w->scratch);
+    load_free(w->loader);
     config_deinit(w->config);
     mem_free(w->config);
     mem_free(w->deadlines);

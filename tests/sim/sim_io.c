@@ -11,6 +11,7 @@
 
 #include "sim.h"
 #include "splitring/base/check.h"
+#include "splitring/io/file.h"
 #include "splitring/io/log.h"
 #include "splitring/io/net.h"
 #include "splitring/io/os.h"
@@ -226,6 +227,69 @@ int os_file_replace(const char *path, struct slice content)
     (void)content;
     return -EROFS;
 }
+
+int file_open(const char *path, uint64_t *size)
+{
+    (void)path;
+    *size = 0;
+    return -ENOENT;
+}
+
+ssize_t file_read(int fd, char *ptr, size_t len)
+{
+    (void)fd;
+    (void)ptr;
+    (void)len;
+    return -EIO;
+}
+
+int file_create(const char *path)
+{
+    (void)path;
+    return -EROFS;
+}
+
+int file_write(int fd, const char *ptr, size_t len)
+{
+    (void)fd;
+    (void)ptr;
+    (void)len;
+    return -EIO;
+}
+
+int file_write_at(int fd, uint64_t offset, const char *ptr, size_t len)
+{
+    (void)offset;
+    return file_write(fd, ptr, len);
+}
+
+int file_sync(int fd)
+{
+    (void)fd;
+    return -EIO;
+}
+
+void file_flush_begin(int fd, uint64_t from, uint64_t len)
+{
+    (void)fd;
+    (void)from;
+    (void)len;
+}
+
+int file_close(int fd)
+{
+    (void)fd;
+    return 0;
+}
+
+int file_rename(const char *from, const char *to)
+{
+    (void)from;
+    (void)to;
+    return -EROFS;
+}
+
+void file_remove(const char *path) { (void)path; }
 
 void log_set_level(enum log_level level) { (void)level; }
 void log_line(enum log_level level, const char *fmt, ...)

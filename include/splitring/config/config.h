@@ -152,8 +152,9 @@ struct config {
     bool latency_tracking;
     struct config_percentiles latency_percentiles;
 
-    /* persistence and replication: kept, not yet acted upon (see the directive table) */
+    /* persistence and replication: partly not yet acted upon (see the directive table) */
     char *dbfilename;
+    bool rdb_compression, rdb_checksum;
     struct config_save save;
     bool appendonly;
     enum config_fsync appendfsync;

@@ -94,4 +94,22 @@ uint64_t rdb_out_bytes(const struct rdb_out *out);
  * it). */
 int rdb_out_end(struct rdb_out *out, char header[RDB_HEADER_LEN + 1], bool *changed) WARN_UNUSED;
 
+/* ---- files on a disk ---- */
+
+/* rdb_in_options.read; ctx: int *fd. */
+ssize_t rdb_disk_read(void *fd, char *ptr, size_t len);
+
+/* A file written aside and put in place when it is whole and on the disk. */
+struct rdb_disk {
+    const char *aside; /* its name until then */
+    int fd;            /* < 0: not open */
+    uint64_t written, begun; /* bytes; of these the kernel was told to write */
+};
+int rdb_disk_create(struct rdb_disk *d, const char *aside) WARN_UNUSED;
+/* rdb_out_options.write; ctx: struct rdb_disk *. */
+int rdb_disk_write(void *disk, const char *ptr, size_t len);
+/* Ends the dump, syncs the file and gives it its name: 0 or a negative errno (then it is gone). */
+int rdb_disk_finish(struct rdb_disk *d, struct rdb_out *out, const char *path) WARN_UNUSED;
+void rdb_disk_cancel(struct rdb_disk *d);
+
 #endif

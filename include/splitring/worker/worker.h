@@ -72,6 +72,15 @@ void hub_note_io(struct hub *hub, const struct io *io, int refused);
 /* Asks every worker to stop: connections are closed after their replies. Thread: any,
  * async-signal-safe. */
 void hub_stop_shared(struct hub *hub);
+/* SIGTERM or SIGINT: worker 0 saves if that is configured, then stops the hub. True: an earlier one
+ * is still being acted upon. Thread: any, async-signal-safe. */
+bool hub_signal_shared(struct hub *hub, int sig);
+/* Looks for the configured dump; before any worker is made. 0: it will be loaded by the workers, or
+ * there is none; else it has been logged why the server must not start. */
+int hub_load(struct hub *hub) WARN_UNUSED;
+/* Loading goes on; it has failed. Thread: any. */
+bool hub_loading_shared(const struct hub *hub);
+bool hub_load_failed_shared(const struct hub *hub);
 /* Why the hub stopped: SHUTDOWN given by a client, or a signal. */
 bool hub_stopping_shared(const struct hub *hub);
 

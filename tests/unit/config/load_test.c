@@ -268,7 +268,7 @@ Test(config_load, report)
     cr_expect(strstr(text, "r.conf:3: appendonly: refused (the append-only file is not"));
     cr_expect(strstr(text, "r.conf:4: bogus: refused (Bad directive"));
     cr_expect(strstr(text, "r.conf:5: save: honoured\n"));
-    cr_expect(strstr(text, "r.conf:6: save: ignored (snapshots are not"));
+    cr_expect(strstr(text, "r.conf:6: save: ignored (snapshots in the background"));
     cr_expect(strstr(text, "r.conf:7: 'x: refused (Unbalanced"));
     cr_expect(strstr(text, "command line: io-threads: ignored (has no"));
     cr_expect(strstr(text, "\n8 directives: 2 honoured, 3 ignored, 3 refused\n"), "%s", text);
@@ -293,7 +293,7 @@ Test(config_load, log_notes)
     out.len = 0;
     cr_assert(load_text(""));
     config_log_notes(&cfg, &notes, keep_line, &out);
-    cr_expect(strstr(fixture_text(&out), "snapshots are not available yet"));
+    cr_expect(strstr(fixture_text(&out), "snapshots in the background are not available yet"));
     buf_deinit(&out);
 }
 

@@ -255,7 +255,7 @@ static void op_remove(struct run *r)
     size_t count_max = below(r, 4), removed = 0;
     bool back = below(r, 2), stopped;
     struct list_key l = open_list(r);
-    uint64_t count = list_remove(&l, slice_str(text), count_max, back ? LIST_TAIL : LIST_HEAD,
+    uint64_t count = list_remove_value(&l, slice_str(text), count_max, back ? LIST_TAIL : LIST_HEAD,
                                  &stopped);
     if (stopped) {
         cr_assert(r->failing && fixture_has_failed());

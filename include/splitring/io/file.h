@@ -1,0 +1,28 @@
+/* Data files, read and written in pieces: snapshots. (Small whole files: os.h.)
+ * Every function returns a negative errno on failure.
+ * Thread: any. */
+#ifndef SPLITRING_IO_FILE_H
+#define SPLITRING_IO_FILE_H
+
+#include <sys/types.h>
+
+#include "splitring/base/types.h"
+
+/* For reading; a regular file, its size in bytes. -EISDIR, or -EINVAL if it is anything else. */
+int file_open(const char *path, uint64_t *size) WARN_UNUSED;
+/* Bytes, 0 at the end. */
+ssize_t file_read(int fd, char *ptr, size_t len) WARN_UNUSED;
+/* For writing, empty; what is there goes. */
+int file_create(const char *path) WARN_UNUSED;
+int file_write(int fd, const char *ptr, size_t len) WARN_UNUSED; /* all of it */
+int file_write_at(int fd, uint64_t offset, const char *ptr, size_t len) WARN_UNUSED;
+int file_sync(int fd) WARN_UNUSED; /* data and size are on the disk */
+/* The kernel may begin to write what was given since the last call, so that file_sync is short. */
+void file_flush_begin(int fd, uint64_t from, uint64_t len);
+int file_close(int fd);
+/* `from` takes the place of `to`, and that is on the disk, too. */
+int file_rename(const char *from, const char *to) WARN_UNUSED;
+void file_remove(const char *path);
+bool file_is_terminal(int fd);
+
+#endif

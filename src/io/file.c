@@ -1,0 +1,92 @@
+/* Data files in pieces: what a snapshot is read from and written to.
+ *
+ * Short writes and signals are dealt with here. A rename counts once the folder is synced: after a
+ * power loss the name holds the old file or the new one, whole.
+ * Thread: any. */
+#include "splitring/io/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int file_open(const char *path, uint64_t *size)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not wait for a writer */
+    if (fd < 0) return -errno;
+    int rc = fstat(fd, &st) < 0 ? -errno : 0;
+    if (rc == 0 && !S_ISREG(st.st_mode)) rc = S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
+    if (rc != 0) {
+        close(fd);
+        return rc;
+    }
+    *size = (uint64_t)st.st_size;
+    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+    return fd;
+}
+
+ssize_t file_read(int fd, char *ptr, size_t len)
+{
+    for (;;) {
+        ssize_t got = read(fd, ptr, len);
+        if (got >= 0) return got;
+        if (errno != EINTR) return -errno;
+    }
+}
+
+int file_create(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    return fd < 0 ? -errno : fd;
+}
+
+int file_write(int fd, const char *ptr, size_t len)
+{
+    while (len > 0) {
+        ssize_t put = write(fd, ptr, len);
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0) return -errno;
+        if (put == 0) return -ENOSPC;
+        ptr += put;
+        len -= (size_t)put;
+    }
+    return 0;
+}
+
+int file_write_at(int fd, uint64_t offset, const char *ptr, size_t len)
+{
+    ssize_t put = pwrite(fd, ptr, len, (off_t)offset);
+    if (put < 0) return -errno;
+    return (size_t)put == len ? 0 : -EIO;
+}
+
+int file_sync(int fd) { return fsync(fd) < 0 ? -errno : 0; }
+
+void file_flush_begin(int fd, uint64_t from, uint64_t len)
+{
+    (void)sync_file_range(fd, (off_t)from, (off_t)len, SYNC_FILE_RANGE_WRITE);
+}
+
+int file_close(int fd) { return close(fd) < 0 ? -errno : 0; }
+
+int file_rename(const char *from, const char *to)
+{
+    char copy[PATH_MAX];
+    if (strlen(to) >= sizeof copy) return -ENAMETOOLONG;
+    if (rename(from, to) < 0) return -errno;
+    snprintf(copy, sizeof copy, "%s", to);
+    int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return -errno;
+    int rc = fsync(fd) < 0 && errno != EINVAL ? -errno : 0; /* EINVAL: a file system without it */
+    close(fd);
+    return rc;
+}
+
+void file_remove(const char *path) { (void)unlink(path); }
+
+bool file_is_terminal(int fd) { return isatty(fd) == 1; }

@@ -1,0 +1,77 @@
+/* What all workers know of saving and loading, and what persist's commands know of each other.
+ * Thread: as each function says. */
+#ifndef SPLITRING_SRC_WORKER_PERSIST_H
+#define SPLITRING_SRC_WORKER_PERSIST_H
+
+#include "splitring/base/counters.h"
+#include "splitring/base/list.h"
+#include "splitring/base/slice.h"
+
+struct conn;
+struct hub;
+struct loader;
+struct reply;
+struct worker;
+
+/* Of the hub. Shared counters, any thread, unless said. */
+struct hub_persist {
+    counter loading;      /* workers that have not loaded their part yet; 0: commands run */
+    counter load_failed;  /* workers that could not */
+    counter load_start_ms, load_total_bytes, load_used_mem;
+    counter load_bytes;   /* of the file, summed over the workers, each of which reads all of it */
+    counter keys_loaded, keys_expired; /* by the last load */
+    counter last_save_s;  /* unix time; the start counts as a save */
+    counter dirty_saved;  /* the sum of `dirty` that the last save holds */
+    counter saves;
+    counter save_failed;  /* 1: the last one */
+    counter signal;       /* SIGTERM or SIGINT that worker 0 has not acted upon yet */
+    claim_word still;     /* 1: somebody brings all to a standstill (still.c) */
+};
+
+/* ---- loading at start (load.c) ---- */
+
+/* Thread: each worker, when it is made; the file was found by hub_load(). */
+void load_begin(struct worker *w);
+/* A slice of it. Thread: owner, holding nothing. */
+void load_step(struct worker *w);
+void load_free(struct loader *l);
+/* All shards are held: DEBUG RELOAD's second half. merge: keys that are there already are replaced
+ * instead of being an error. */
+bool load_in_place(struct worker *w, bool merge);
+
+/* ---- saving (save.c) ---- */
+
+/* All shards are held: writes dbfilename; logs, counts. 0 or a negative errno. */
+int save_in_place(struct worker *w);
+
+/* ---- everything stands still (still.c) ---- */
+
+/* Runs act when this worker holds all shards, no transaction is half done and nobody waits for one
+ * that writes. What act replies is sent when it is over. */
+struct still {
+    struct list link;    /* worker.stills */
+    struct worker *home;
+    struct conn *conn;   /* NULL: nobody waits (a signal) */
+    void (*act)(struct worker *w, struct still *s, struct reply *reply);
+    unsigned options;    /* the act's own */
+    bool drain;          /* act only when every admitted command has been answered */
+    bool exclusive;      /* act writes: readers must not be half done either */
+    bool keep;           /* set by act: what was stopped stays so (the server stops) */
+    uint8_t phase;       /* still.c's */
+    int64_t since_us;
+};
+/* Thread: the connection's worker. */
+void still_start(struct worker *w, struct conn *c, const struct still *what);
+void still_step(struct worker *w);
+
+/* ---- the end (shutdown.c) ---- */
+
+/* Worker 0 acts upon a signal. Thread: owner, holding nothing. */
+void shutdown_on_signal(struct worker *w);
+
+/* ---- the pass ---- */
+
+/* Is there any of this to do? Thread: owner. */
+bool persist_step_slow(struct worker *w);
+
+#endif
