@@ -385,8 +385,8 @@ static int remove_large(struct list *list, struct removal *r, enum list_end from
     return 0;
 }
 
-uint64_t list_remove_value(struct list_key *l, struct slice text, uint64_t count_max, enum list_end from,
-                     bool *stopped)
+uint64_t list_remove_value(struct list_key *l, struct slice text, uint64_t count_max,
+                           enum list_end from, bool *stopped)
 {
     struct removal r = {.text = text, .left = count_max ? count_max : UINT64_MAX};
     *stopped = false;

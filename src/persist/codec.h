@@ -63,8 +63,8 @@ struct rdb_source {
     size_t packed_len;
 };
 
-/* Every function returns false once something was wrong: error is then RDB_E_FORMAT, RDB_E_EMPTY, or
- * a negative errno. */
+/* Every function returns false once something was wrong: error is then RDB_E_FORMAT, RDB_E_EMPTY,
+ * or a negative errno. */
 struct rdb_reader {
     const char *at, *end;
     int error;

@@ -3,12 +3,12 @@
  * Pieces come together in a block and go to the callback when it is full, in the middle of a value
  * if need be: a value is never in memory twice. A long text goes out as it lies.
  *
- * The version in the header is the lowest that tells everything, and that is known only at the end:
- * 10 (Redis 7.0), 11 if a stream has consumers (their active time), 12 if a field of a hash has a
- * TTL. So 10 is written first and the caller replaces the header afterwards. The checksum covers the
- * header, but a CRC is linear: that of the changed file is that of the first one, plus that of the
- * change with as many zeros behind it as the file has bytes there. Nothing is read again, and nobody
- * has to look through all hashes before the first byte.
+ * The version in the header is the lowest that tells everything, which is known only at the end: 10
+ * (Redis 7.0), 11 if a stream has consumers (their active time), 12 if a field of a hash has a TTL.
+ * So 10 is written first and the caller replaces the header afterwards. The checksum covers it, but
+ * a CRC is linear: that of the changed file is that of the first one, plus that of the change and
+ * as many zeros as the file has bytes behind it. Nothing is read again, and nobody has to look
+ * through all hashes before the first byte.
  * Thread: owner of the writer; holder of the shards that are written. */
 #include <errno.h>
 #include <stdio.h>

@@ -84,7 +84,7 @@ static void put_group(struct rdb_writer *w, const struct stream_group *g, bool a
     for (uint32_t i = 0; i < g->consumer_count; i++) put_consumer(w, g, g->consumers[i], active);
 }
 
-/* Consumers are all that version 11 tells more about: a stream without any is what 10 reads, too. */
+/* Consumers are all that version 11 tells more about: without any, 10 reads it, too. */
 static bool has_consumers(const struct stream *s)
 {
     for (uint32_t i = 0; i < s->group_count; i++) {

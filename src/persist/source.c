@@ -6,7 +6,7 @@
  * One block is in memory; what lies before `at` has been used. When more bytes are needed at once
  * than are left, the rest moves to the block's front and the block is filled again, whatever small
  * pieces the callback gives. Long texts do not pass through the block but go straight to where they
- * are wanted, in steps: a length that is a lie costs no more memory than bytes came. Every byte used
+ * are wanted, in steps: a length that is a lie costs no more memory than bytes came. Each byte used
  * is added to the checksum once, a block's worth at a time.
  *
  * Why not map the file? A page that cannot be read would end the process with SIGBUS, and a pipe or

@@ -99,8 +99,8 @@ int save_in_place(struct worker *w)
     int rc = rdb_disk_create(&disk, aside);
     if (rc < 0) {
         log_line(LOG_LEVEL_WARNING,
-                 "Failed opening the temp RDB file %s (in server root dir %s) for saving: %s", aside,
-                 config->dir, os_error_text(rc));
+                 "Failed opening the temp RDB file %s (in server root dir %s) for saving: %s",
+                 aside, config->dir, os_error_text(rc));
         return rc;
     }
     struct saving s = {.out = begin(config, &disk)};

@@ -118,7 +118,7 @@ class Small(Debug):
 
     def test_refused(self):
         for args in (["SEGFAULT"], ["PANIC"], ["ASSERT"], ["OOM"], ["RESTART"],
-                     ["CRASH-AND-RECOVER", "0"], ["RELOAD"], ["RELOAD", "NOSAVE"],
+                     ["CRASH-AND-RECOVER", "0"],
                      ["LOADAOF"], ["LEAK", "x"]):
             with self.subTest(args=args):
                 self.assertIn(b"not ", self.ours.call("DEBUG", *args))

@@ -72,8 +72,8 @@ int list_set(struct list_key *l, uint64_t index, struct slice value) WARN_UNUSED
 /* Removes elements equal to text, `count_max` at most (0: all), going from an end, and tells how
  * many. Where all are equal to it, all go, and the list is empty: to be deleted. *stopped: memory
  * ran out, more are there. */
-uint64_t list_remove_value(struct list_key *l, struct slice text, uint64_t count_max, enum list_end from,
-                     bool *stopped);
+uint64_t list_remove_value(struct list_key *l, struct slice text, uint64_t count_max,
+                           enum list_end from, bool *stopped);
 /* From one end to the other, or off and on again at the same. */
 int list_rotate(struct list_key *l, enum list_end from, enum list_end to) WARN_UNUSED;
 /* Nothing can fail in a list_delete() of one element at this end, next. */

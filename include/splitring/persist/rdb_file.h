@@ -1,7 +1,8 @@
 /* Files of RDB, read and written as streams: dump.rdb of Redis up to 8.0 and of Valkey up to 9.
  *
- * Nothing here opens a file: bytes come from a callback and go to one. A reader gives one item after
- * the other; at most one element of a value, or a packed block, is in memory beside what is built.
+ * Nothing here opens a file: bytes come from a callback and go to one. A reader gives one item
+ * after the other; at most one element of a value, or a packed block, is in memory beside what is
+ * built.
  * Source: https://rdb.fnordig.de/file_format.html ; redis and valkey src/rdb.c for behaviour
  * Thread: owner of the reader or writer; holder of the shards whose values are made or read. */
 #ifndef SPLITRING_PERSIST_RDB_FILE_H

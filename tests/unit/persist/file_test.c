@@ -1,5 +1,5 @@
-/* Dumps as streams: what a writer wrote, a reader reads; whatever is done to the bytes in between is
- * an error or nothing. Data sets are random, of all types and several databases. */
+/* Dumps as streams: what a writer wrote, a reader reads; whatever is done to the bytes in between
+ * is an error or nothing. Data sets are random, of all types and several databases. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 
