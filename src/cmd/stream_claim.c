@@ -20,13 +20,13 @@ struct claim {
     size_t count;              /* entries in the reply */
 };
 
-/* The group of argv[1], argv[2]. False: the error is written. */
-static bool find_group(struct call *c, struct claim *k)
+/* The group of argv[1], argv[2]; `seen`: what ks_read() has found. False: the error is written. */
+static bool find_group(struct call *c, struct claim *k, const struct entry *seen)
 {
     k->c = c;
     k->key = c->argv[1];
     k->group = c->argv[2];
-    if (!stream_type_ok(c, ks_read(&c->ks, k->key))) return false;
+    if (!stream_type_ok(c, seen)) return false;
     struct entry *e = ks_edit(&c->ks, k->key);
     k->s = e ? stream_of(e) : NULL;
     k->g = e ? stream_group_find(k->s, k->group) : NULL;
@@ -149,7 +149,7 @@ void cmd_xclaim(struct call *c)
 {
     struct claim k = {.retries = -1};
     struct stream_id id, last;
-    if (!find_group(c, &k) || !parse_idle(c, &k, "XCLAIM")) return;
+    if (!find_group(c, &k, ks_read(&c->ks, c->argv[1])) || !parse_idle(c, &k, "XCLAIM")) return;
     int ids_end = 5;
     while (ids_end < c->argc && stream_id_parse(c->argv[ids_end], 0, false, &id, NULL)) ids_end++;
     if (!claim_options(c, ids_end, &k, &last)) return;
@@ -237,7 +237,9 @@ void cmd_xautoclaim(struct call *c)
     struct claim k = {.retries = -1, .delivered = c->ks.now};
     struct sweep w;
     char next_text[STREAM_ID_TEXT_MAX], header[128];
-    if (!parse_sweep(c, &k, &w) || !find_group(c, &k) || !find_consumer(c, &k)) return;
+    /* The key is looked for (and missed) even where the arguments are wrong. */
+    const struct entry *seen = ks_read(&c->ks, c->argv[1]);
+    if (!parse_sweep(c, &k, &w) || !find_group(c, &k, seen) || !find_consumer(c, &k)) return;
     struct reply *r = &c->reply;
     size_t begin = r->out->len;
     reply_array(r, 3);

@@ -174,7 +174,8 @@ uint64_t stream_trim(struct stream *s, const struct stream_trim *trim)
         uint64_t more;
         if (trim_node(s, &c, trim, &more)) break;
         removed += more;
-        if (!whole) break;
+        /* What must stay may leave more to remove in later nodes. */
+        if (!whole && (trim->by == STREAM_TRIM_MINID || trim->refs != STREAM_ACKED)) break;
     }
     if (removed) stream_settle(s);
     return removed;

@@ -46,13 +46,7 @@ def lowest_count(command, ours, theirs):
     return command[0].lower() == b"lrem" and command[2] == b"-9223372036854775808"
 
 
-def missed_before_errors(command, ours, theirs):
-    """XAUTOCLAIM with bad arguments: Redis has looked for the key before it reads them."""
-    return command[0].lower() == b"xautoclaim" and not ours \
-        and [text for channel, text in theirs if b"space@" in channel] == [b"keymiss"]
-
-
-KNOWN = [early_errors, lowest_count, missed_before_errors]
+KNOWN = [early_errors, lowest_count]
 
 
 class Side:

@@ -204,6 +204,7 @@ const char *handler_run(struct handler_world *w, int argc, const struct slice *a
                      .effects = &effects};
     run_handler(w, &c);
     w->dirty = c.dirty;
+    if (w->wrote && effects_count(&effects) > 0) w->wrote[c.cmd->id] = true;
     if (w->expect_effects && effects_count(&effects) == 0) check(c.dirty == 0);
     effects_deinit(&effects);
     buf_append_char(&w->out, '\0');

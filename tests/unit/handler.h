@@ -36,6 +36,7 @@ struct handler_world {
     struct buf effects; /* of all runs since handler_forget_effects */
     db_id effects_db;   /* of the last effect in there */
     bool effects_any;
+    bool *wrote; /* by command id: it has stated an effect; NULL (default): not noted */
 };
 
 void handler_init(struct handler_world *w, uint32_t shard_count, uint64_t seed);
