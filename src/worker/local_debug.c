@@ -15,8 +15,8 @@
 #include "splitring/io/log.h"
 #include "splitring/io/net.h"
 
-/* What tests ask for to get at something inside that is different here. Whether a list's element has
- * a node of its own (QUICKLIST-PACKED-THRESHOLD) is decided by list-max-listpack-size alone, and
+/* What tests ask for to get at something inside that is different here. Whether an element has a
+ * list node of its own (QUICKLIST-PACKED-THRESHOLD) is decided by list-max-listpack-size alone, and
  * shows in no reply: what is tested with a lower threshold must, and does, come out the same. */
 static void nothing_to_do(struct call *c) { reply_ok(&c->reply); }
 
