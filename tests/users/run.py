@@ -140,7 +140,8 @@ def judge(program, options):
 
 def arguments():
     parser = argparse.ArgumentParser(description="Users' programs against a server.")
-    parser.add_argument("--server", default=support.program(), help="path of splitring")
+    parser.add_argument("--server", default=support.program(),
+                        type=lambda path: Path(path).resolve(), help="path of splitring")
     parser.add_argument("--peer", help="another server's program, e.g. redis-server")
     parser.add_argument("--threads", type=int, default=2, help="splitring's workers")
     parser.add_argument("--only", default="", help="programs whose name matches this")
