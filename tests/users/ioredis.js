@@ -1,9 +1,18 @@
 // ioredis: pipelines, MULTI, WATCH, scan streams, pub/sub, blocking pops, streams, custom commands.
 'use strict';
+const { once } = require('node:events');
 const Redis = require('ioredis');
 const { host, port, check, waitFor, version, run, numbered } = require('./common');
 
 const connect = (options) => new Redis({ host, port, maxRetriesPerRequest: 0, ...options });
+
+// Between connecting and its ready check, ioredis would send SUBSCRIBE at once and then refuse its
+// own INFO, reconnect, and miss what was published meanwhile.
+async function ready() {
+  const client = connect();
+  await once(client, 'ready');
+  return client;
+}
 
 async function pipelines(redis) {
   const pipeline = redis.pipeline();
@@ -86,13 +95,13 @@ async function scans(redis) {
 
 async function messages(redis) {
   const channels = numbered('news', 10);
-  const listeners = [connect(), connect()];
+  const listeners = [await ready(), await ready()];
   const heard = listeners.map(() => []);
   for (const [i, listener] of listeners.entries()) {
     listener.on('message', (channel, text) => heard[i].push(`${channel} ${text}`));
     check('SUBSCRIBE to ten channels', await listener.subscribe(...channels), 10);
   }
-  const pattern = connect();
+  const pattern = await ready();
   const byPattern = [];
   pattern.on('pmessage', (_, channel, text) => byPattern.push(`${channel} ${text}`));
   await pattern.psubscribe('news-*');
@@ -108,7 +117,7 @@ async function messages(redis) {
     'everybody hears everything in order',
     [...heard, byPattern].every((l) => l.join() === sent.join()),
   );
-  const buffers = connect();
+  const buffers = await ready();
   const binary = Buffer.from([0, 255, 13, 10, 128]);
   const arrived = new Promise((resolve) => {
     buffers.on('messageBuffer', (_, data) => resolve(data));

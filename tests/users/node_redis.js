@@ -1,6 +1,12 @@
 // node-redis in RESP2 and RESP3: pipelines, MULTI, WATCH, scan iterators, pub/sub, blocking pops.
 'use strict';
-const { createClient, createClientPool, defineScript, WatchError } = require('redis');
+const {
+  createClient,
+  createClientPool,
+  BasicClientSideCache,
+  defineScript,
+  WatchError,
+} = require('redis');
 const { url, check, waitFor, version, run, numbered } = require('./common');
 
 const addTo = defineScript({
@@ -196,9 +202,11 @@ async function scripts(redis) {
 // Client-side caching: the second read does not ask the server, a write elsewhere ends that.
 async function cached() {
   const other = await connect({ RESP: 3 });
-  const client = await connect({ RESP: 3, clientSideCache: { ttl: 0, maxEntries: 100 } });
+  const cache = new BasicClientSideCache({ ttl: 0, maxEntries: 100 });
+  const client = await connect({ RESP: 3, clientSideCache: cache });
   await other.set('cached', '1');
   check('a cached read', [await client.get('cached'), await client.get('cached')], ['1', '1']);
+  check('the second one did not ask the server', cache.stats().hitCount, 1);
   await other.set('cached', '2');
   await waitFor(async () => (await client.get('cached')) === '2');
   check('an invalidated read', await client.get('cached'), '2');

@@ -1,6 +1,7 @@
 """Other people's programs that live on Redis, against a fresh server each.
 
-    tests/users/run.py [--server PATH | --peer redis-server] [--threads N] [--only PATTERN]
+    tests/users/run.py [--server PATH | --peer redis-server] [--threads N] [--spread]
+                       [--only PATTERN]
 
 Each program of PRODUCTS does real work with one product and checks it against what it saw itself
 (common.py, common.js). It says `version V` and one `ok …` per check; any other end than exit code
@@ -48,9 +49,9 @@ ON_SCRIPTS = {"redis_py.py", "django_cache.py", "celery_jobs.py", "sidekiq_jobs.
               "node_redis.js", "redlock.js", "bullmq.js"}
 
 
-def has_scripts(options):
+def knows(options, command):
     with start_server(options) as server, server.client() as client:
-        return client.call("COMMAND", "INFO", "EVAL")[0] is not None
+        return client.call("COMMAND", "INFO", command)[0] is not None
 
 
 def lacking(interpreter, statement, names):
@@ -118,6 +119,8 @@ def start_server(options):
         command = [options.peer, "--bind", support.HOST, "--save", ""]
         return support.Server(command, Path(options.peer).name)
     command = [options.server, "--bind", support.HOST, "--threads", options.threads]
+    if options.spread:
+        command += ["--connection-placement", "spread"]
     return support.Server(command, "splitring")
 
 
@@ -144,6 +147,8 @@ def arguments():
                         type=lambda path: Path(path).resolve(), help="path of splitring")
     parser.add_argument("--peer", help="another server's program, e.g. redis-server")
     parser.add_argument("--threads", type=int, default=2, help="splitring's workers")
+    parser.add_argument("--spread", action="store_true",
+                        help="connections on all workers in turn, however little there is to do")
     parser.add_argument("--only", default="", help="programs whose name matches this")
     parser.add_argument("--verbose", action="store_true", help="print what the programs say")
     return parser.parse_args()
@@ -151,18 +156,20 @@ def arguments():
 
 def main():
     options = arguments()
-    where = options.peer or f"{options.threads} workers"
+    where = options.peer or f"{options.threads} workers" + (", spread" if options.spread else "")
     passed = failed = skipped = 0
-    scripts = has_scripts(options)
+    scripts, tracking = (knows(options, name) for name in ("EVAL", "CLIENT|TRACKING"))
     for program, needs in PRODUCTS.items():
         if not re.search(options.only, program):
             continue
         reason = missing(program, needs)
         if program in ON_SCRIPTS and not scripts:
             reason = "the server has no EVAL"
+        if program == "node_redis.js" and not tracking:
+            reason = "the server has no CLIENT TRACKING"
         if reason:
             skipped += 1
-            print(f"{program:24} {where:12} skipped: {reason}", flush=True)
+            print(f"{program:24} {where:17} skipped: {reason}", flush=True)
             continue
         begun = time.monotonic()
         wrong, text = judge(program, options)
@@ -170,7 +177,7 @@ def main():
         checks = len(re.findall(r"^ok ", text, re.M))
         failed += bool(wrong)
         passed += not wrong
-        print(f"{program:24} {where:12} {'FAILED' if wrong else 'ok':7}{checks:4} checks  "
+        print(f"{program:24} {where:17} {'FAILED' if wrong else 'ok':7}{checks:4} checks  "
               f"{time.monotonic() - begun:5.1f} s  {version.group(1) if version else ''}",
               flush=True)
         if wrong or options.verbose:

@@ -4,6 +4,7 @@
 // record of what they heard are here.
 'use strict';
 const { fork } = require('node:child_process');
+const { once } = require('node:events');
 const http = require('node:http');
 const { Server } = require('socket.io');
 const { io: connect } = require('socket.io-client');
@@ -15,8 +16,9 @@ const { host, port, url, check, waitFor, version, run, numbered } = require('./c
 
 async function adapter(kind) {
   if (kind === 'pub/sub by ioredis') {
-    const pub = new Redis({ host, port });
-    return createAdapter(pub, pub.duplicate());
+    const pair = [new Redis({ host, port }), new Redis({ host, port })];
+    await Promise.all(pair.map((client) => once(client, 'ready')));
+    return createAdapter(...pair);
   }
   const pub = await createClient({ url }).on('error', console.error).connect();
   const sub = await pub.duplicate().on('error', console.error).connect();
