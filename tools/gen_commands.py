@@ -23,6 +23,7 @@ command with subcommands is a container. Fields:
   split     none | sum | array | ok | concat | pick | first | move | away;
             default none (include/splitring/cmd/command.h)
   slow      true: may take long
+  script    true: runs a script, which may ask for keys that it does not name
   handler   C function; default cmd_NAME with '|' and '-' as '_'; containers have none by default
 """
 import json
@@ -34,7 +35,7 @@ import tomllib
 FIELDS = {
     "summary", "since", "complexity", "arity", "history", "tips", "doc_flags", "deprecated_since",
     "replaced_by", "flags", "acl", "keys", "get_keys", "whole", "args", "route", "split", "slow",
-    "handler",
+    "script", "handler",
 }
 FLAGS = [
     "write", "readonly", "denyoom", "admin", "pubsub", "noscript", "blocking", "loading", "stale",
@@ -142,8 +143,9 @@ class Command:
 
     def all_flags(self):
         names = constants("CMD_", self.flags)
-        extra = (["CMD_MOVABLE_KEYS"] if self.movable else []) + \
-                (["CMD_SLOW"] if self.entry.get("slow") else [])
+        own = {"slow": "CMD_SLOW", "script": "CMD_SCRIPT"}
+        extra = ["CMD_MOVABLE_KEYS"] if self.movable else []
+        extra += [flag for field, flag in own.items() if self.entry.get(field)]
         return " | ".join(([names] if names != "0" else []) + extra) or "0"
 
 

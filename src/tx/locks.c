@@ -354,6 +354,24 @@ void locks_release(struct locks *locks, struct lock_request *request)
         resize(locks, BUCKETS_MIN);
 }
 
+static struct lock_request *first_to_cancel(const struct locks *locks)
+{
+    for (struct list *l = locks->requests.next; l != &locks->requests; l = l->next) {
+        struct lock_request *request = CONTAINER_OF(l, struct lock_request, audit_link);
+        if (request->state == LOCK_WAITING && request->on_cancelled) return request;
+    }
+    return NULL;
+}
+
+void locks_cancel_waiting(struct locks *locks, void *ctx)
+{
+    struct lock_request *request;
+    while ((request = first_to_cancel(locks)) != NULL) {
+        locks_release(locks, request);
+        request->on_cancelled(ctx, request);
+    }
+}
+
 void locks_run_granted(struct locks *locks, void *ctx)
 {
     struct list *link;

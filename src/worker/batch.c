@@ -23,6 +23,8 @@
 #include "group.h"
 #include "meter.h"
 #include "push.h"
+#include "script.h"
+#include "stats.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
 
@@ -67,7 +69,7 @@ struct batch {
 
 static bool batchable(const struct op *op, const struct conn *c)
 {
-    return op->conn == c && op->shard >= 0 && !block_may(op);
+    return op->conn == c && op->shard >= 0 && !block_may(op) && !script_may(op);
 }
 
 struct size_of_batch {
@@ -301,6 +303,25 @@ static void run_granted(void *ctx, struct lock_request *request)
     batch_drop(b);
 }
 
+/* A script keeps the key for too long: the run's commands are answered BUSY. */
+static void run_cancelled(void *ctx, struct lock_request *request)
+{
+    struct worker *w = ctx;
+    struct batch_run *run = CONTAINER_OF(request, struct batch_run, lock);
+    struct batch *b = run->batch;
+    unsigned j = (unsigned)(run - b->runs);
+    counter_next_shared(&b->refs);
+    part_of(b, run->shard)->queued = false;
+    for (unsigned n = run->first; n < (unsigned)run->first + run->count; n++) {
+        struct reply reply = {.out = &run->reply, .proto = b->cmds[n].proto};
+        reply_error(&reply, ERR_BUSY);
+        stats_note_refusal(w, b->cmds[n].cmd, &run->reply);
+    }
+    mem_free(request->nodes);
+    if (!run_finish(w, b, j)) batch_advance(w, b);
+    batch_drop(b);
+}
+
 static bool run_free(struct worker *w, struct batch *b, const struct batch_run *run)
 {
     if (likely(!locks_active(w->hub->locks[run->shard]))) return true;
@@ -319,6 +340,7 @@ static void run_enqueue(struct worker *w, struct batch *b, struct batch_run *run
     for (unsigned n = run->first; n < (unsigned)run->first + run->count; n++)
         exec_lock_keys(w, &b->cmds[n], run->shard, &run->lock);
     run->lock.on_granted = run_granted;
+    run->lock.on_cancelled = run_cancelled;
     part_of(b, run->shard)->queued = true;
     check(!locks_acquire(w->hub->locks[run->shard], &run->lock));
 }

@@ -39,6 +39,7 @@ static void call_prepare(struct worker *w, struct call *call, const struct exec 
     call->away = x->away;
     call->may_block = x->block != NULL;
     call->block = x->block;
+    call->script = x->script;
     call->watch = x->watch;
 }
 
@@ -84,7 +85,8 @@ uint32_t exec_one(struct worker *w, const struct exec *x, shard_id shard)
         call.ks.flags |= KS_LOGICAL;
     call_run(w, &call, x, !x->is_part);
     worker_touched(w, shard, dbs_of(x));
-    block_serve(w, shard);
+    /* PUBLISH passes all locks, it must not serve what a paused script has made ready. */
+    if (likely(x->cmd->route != ROUTE_CHANNEL)) block_serve(w, shard);
     return call.reply.errors;
 }
 

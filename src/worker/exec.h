@@ -30,6 +30,8 @@ struct exec {
     struct watch_set *watch;  /* WATCH registers with it */
     struct call_away *away;   /* another server may be asked; NULL: it may not */
     struct call_block *block; /* the client may be made to wait; NULL: it may not */
+    struct script_call *script; /* CMD_SCRIPT only: what it may do (script.h) */
+    bool in_script;           /* called by one: no entry of its own in the command log */
 };
 
 /* shard: all keys live there. Returns the number of error replies written. */

@@ -24,6 +24,7 @@
 #include "monitor.h"
 #include "pubsub.h"
 #include "multi.h"
+#include "script.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
 #include "splitring/cmd/route.h"
@@ -169,6 +170,7 @@ static void op_judge(struct worker *w, struct op *op, struct group *g)
     else {
         op_route(w, op);
         if (unlikely(c->flags & CONN_MULTI)) multi_judge(w, op);
+        if (script_may(op) && op->shard != OP_QUEUE) script_judge_slow(w, op);
         g->mask |= op->mask;
         if (op->cmd->flags & CMD_SLOW) g->slow_mask |= op->mask;
     }
@@ -222,7 +224,7 @@ static bool collect_one(struct worker *w, struct conn *c, struct group *g, bool 
                       .large = bytes >= w->meter.request_limit};
     op_judge(w, op, g);
     if (op->from_held) return false; /* its arguments live until the next parse */
-    if (op->shard == OP_EXEC || block_may(op) || away_may(op)) return false;
+    if (op->shard == OP_EXEC || block_may(op) || away_may(op) || script_may(op)) return false;
     return op->shard != OP_LOCAL || local_is_stateless(op->cmd);
 }
 
@@ -323,7 +325,7 @@ static void cut(struct worker *w, struct group *g, unsigned i)
     if (worth_deferring(w, op) || !worker_has_room(w, op->mask)) {
         c->flags |= CONN_READY;
         list_push_back(&w->stalled, &c->ready_link);
-    } else if (op->shard >= 0 && !block_may(op) && !away_may(op)) {
+    } else if (op->shard >= 0 && !block_may(op) && !away_may(op) && !script_may(op)) {
         if (g->mask >> w->id & 1u) worker_hold(w, w->id); /* its own part is linked there */
         next = batch_start(w, g, i);
     } else {
@@ -375,6 +377,7 @@ static bool run_keys(struct worker *w, struct op *op)
     struct exec x;
     if ((op->mask & w->held) != op->mask || unlikely(away_may(op))) return false;
     group_exec_of(w, op, &x);
+    if (script_may(op)) return script_run_op(w, op, &x);
     if (likely(op->shard >= 0)) {
         if (!exec_free(w, &x, (shard_id)op->shard)) return false;
         if (unlikely(block_may(op)))
@@ -424,13 +427,18 @@ static bool blocked(const struct worker *w, const struct conn *c)
 static bool run_exec(struct worker *w, struct group *g, struct op *op)
 {
     struct conn *c = op->conn;
+    size_t before = c->out.len;
     if ((op->mask & w->held) != op->mask || !multi_is_free(w, c)) return false;
     struct exec x;
     group_exec_of(w, op, &x);
     meter_chain_on(w);
-    bool done = multi_run(w, c, op->cmd, &c->out);
+    enum multi_outcome outcome = multi_run(w, c, op->cmd, &c->out);
     if (unlikely(w->monitor_mask)) monitor_show(w, &x);
-    if (done) return true;
+    if (outcome == MULTI_DONE) return true;
+    if (outcome == MULTI_PAUSED) {
+        script_park_exec(w, op, before);
+        return true;
+    }
     c->flags |= CONN_WAITING;
     worker_unhold_all(w); /* what is left may take long or call the system */
     meter_chain_off(w);
@@ -479,6 +487,14 @@ static void run_op(struct worker *w, struct group *g, unsigned i)
         if (c->flags & CONN_CLOSING) return;
     } else if (op->shard == OP_EXEC ? run_exec(w, g, op) : likely(run_keys(w, op))) {
         c->last_cmd = op->cmd;
+    } else if (unlikely(script_in_the_way(w->hub, op->mask))) {
+        if (script_in_the_way(w->hub, op->mask) == SCRIPT_WAY_PAUSED) {
+            hold_back(w, op);
+            script_wait(c);
+            return;
+        }
+        op->error = OP_BUSY;
+        local_refuse(w, op);
     } else {
         c->last_cmd = op->cmd;
         meter_chain_off(w); /* what runs there is timed by itself */

@@ -10,6 +10,7 @@
 #include "block.h"
 #include "internal.h"
 #include "meter.h"
+#include "script.h"
 #include "topics.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
@@ -119,6 +120,7 @@ struct hub *hub_new(const struct hub_options *options)
     hub->mail = mem_alloc_aligned((size_t)n * n * sizeof *hub->mail, CACHE_LINE);
     for (uint32_t i = 0; i < n * n; i++) mailbox_init(&hub->mail[i], options->mailbox_cap);
     pushes_init(hub, options->mailbox_cap);
+    hub->scripts = script_store_new();
     hub->workers = mem_zalloc(n * sizeof(struct worker *));
     hub->sleeping = mem_alloc_aligned((size_t)n * CACHE_LINE, CACHE_LINE);
     memset((void *)hub->sleeping, 0, (size_t)n * CACHE_LINE);
@@ -131,6 +133,7 @@ struct hub *hub_new(const struct hub_options *options)
 
 void hub_free(struct hub *hub)
 {
+    script_store_free(hub->scripts);
     for (unsigned i = 0; i < hub->count; i++) {
         mem_free(hub->published[i].calls);
         mem_free(hub->published[i].calls_failed);

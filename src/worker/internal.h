@@ -8,6 +8,7 @@
  *   batch.c   the order rule: runs with one progress counter
  *   txn.c     the coordinator of a multi-shard command, and its acts at a shard
  *   multi.c   MULTI and EXEC; watch.c: WATCH
+ *   script.c  Lua scripts on shards; script_undo.c: taken back; script_store.c: known to all
  *   block.c   clients that wait for keys; block_home.c their side
  *   fanout.c  an act of every worker, answered after the last
  *   push.c    one order for all that is pushed; pubsub.c, topics.c, events.c: what that is
@@ -85,6 +86,9 @@ struct worker_published {
     counter protocol_errors, output_kills, query_kills, evicted_clients;
     counter load_permille; /* of the last tick (balance.c) */
     counter paused; /* CLIENT PAUSE in force */
+    counter vm_bytes; /* of its scripts' VM */
+    counter script_paused; /* shards whose keys are locked by scripts between slices, by bit */
+    counter script_busy;   /* …, where one runs for longer than busy-reply-threshold */
     counter blocked; /* clients that wait for a key, or until CLIENT PAUSE is over */
     counter pubsub_clients;
     counter dirty;  /* writes done */
@@ -137,6 +141,7 @@ struct hub {
     struct worker_published *published;
     struct shard_published *shard_published;
     struct topics **topics;     /* by shard */
+    struct script_store *scripts;
     struct mailbox *push_mail;  /* [from * count + to] */
     struct push_open *push_open; /* by worker */
     counter *push_late;         /* [from * count + to]: lowest ticket not yet published */
@@ -224,7 +229,7 @@ enum op_kind {
 };
 enum op_error {
     OP_UNKNOWN, OP_UNKNOWN_SUB, OP_ARITY, OP_NOAUTH, OP_SUBSCRIBED, OP_NO_MULTI, OP_WATCH_IN_MULTI,
-    OP_MONITORS, OP_LOADING
+    OP_MONITORS, OP_LOADING, OP_BUSY
 };
 
 struct group {
@@ -264,6 +269,12 @@ struct worker {
     struct list local_releases; /* txn_part.release_link */
     struct list aways;     /* struct away: other servers that are asked */
     struct list possess;   /* txn.held_link: locks are held, shards are to be borrowed */
+    struct list script_jobs; /* scripts that have paused (script.c) */
+    struct list script_waits; /* connections that wait for the end of one */
+    int64_t script_looked_us; /* when they were last tried */
+    struct script_vm *vm;    /* NULL: no script has run yet */
+    uint64_t vm_generation;  /* of the store, when its scripts were compiled */
+    size_t vm_scripts;
     struct shard *scratch;  /* copies of keys of a multi-shard command */
     struct group *group;
     struct parse_pool parse_pool;

@@ -10,13 +10,22 @@
 #include "conn.h"
 #include "multi.h"
 #include "splitring/io/net.h"
+#include "splitring/resp/errors.h"
 #include "stats.h"
+#include "watch.h"
 
 bool local_is_stateless(const struct command *cmd)
 {
     return cmd->route == ROUTE_HERE && cmd->flags & CMD_FAST &&
            (strcmp(cmd->name, "ping") == 0 || strcmp(cmd->name, "echo") == 0 ||
             strcmp(cmd->name, "time") == 0);
+}
+
+bool local_in_scripts(const struct command *cmd)
+{
+    const struct command *c = cmd->parent ? cmd->parent : cmd;
+    return local_is_stateless(cmd) || cmd->handler == cmd_select || cmd->handler == cmd_lolwut ||
+           strcmp(c->name, "command") == 0;
 }
 
 bool local_while_subscribed(const struct command *cmd)
@@ -58,6 +67,17 @@ static void refuse_sub(struct reply *reply, const struct op *op)
     reply_errorf(reply, ERR_UNKNOWN_SUBCOMMAND, (int)sub_len, op->argv[1].ptr, name);
 }
 
+void local_reply_busy(struct conn *c, bool is_exec, struct reply *reply)
+{
+    if (!is_exec) {
+        reply_error(reply, ERR_BUSY);
+        return;
+    }
+    reply_errorf(reply, ERR_EXECABORT_TEXT, error_text(ERR_BUSY));
+    multi_end(c);
+    watch_end(c);
+}
+
 void local_refuse(struct worker *w, const struct op *op)
 {
     struct reply reply = conn_reply(op->conn);
@@ -68,14 +88,13 @@ void local_refuse(struct worker *w, const struct op *op)
     case OP_NOAUTH: reply_error(&reply, ERR_NOAUTH); break;
     case OP_SUBSCRIBED: reply_errorf(&reply, ERR_SUBSCRIBED_CONTEXT, op->cmd->name); break;
     case OP_NO_MULTI: reply_error(&reply, ERR_NO_MULTI); break;
+    case OP_BUSY: local_reply_busy(op->conn, op->shard == OP_EXEC, &reply); break;
     case OP_WATCH_IN_MULTI: reply_error(&reply, ERR_WATCH_INSIDE_MULTI); break;
     case OP_MONITORS: reply_error(&reply, ERR_REPLICA_KEYSPACE); break;
     case OP_LOADING: reply_error(&reply, ERR_LOADING); break;
     }
     if (op->error != OP_WATCH_IN_MULTI) multi_break(op->conn);
-    if (op->cmd) counter_add(&w->pub->calls_rejected[op->cmd->id], 1);
-    counter_add(&w->pub->error_replies, 1);
-    stats_note_error(w, reply.out);
+    stats_note_refusal(w, op->cmd, reply.out);
 }
 
 void conn_protocol_error(struct conn *c)

@@ -10,10 +10,14 @@
 
 /* Changes nothing that a later command of the pipeline could depend on (PING, ECHO, TIME). */
 bool local_is_stateless(const struct command *cmd);
+/* Commands of a connection that a script may give: they wait for nobody. */
+bool local_in_scripts(const struct command *cmd);
 /* May be given by a RESP2 connection that is subscribed to something. */
 bool local_while_subscribed(const struct command *cmd);
 /* Unknown command, wrong arity, not authenticated: the error reply. */
 void local_refuse(struct worker *w, const struct op *op);
+/* A script stands in the way for too long; EXEC is over then. */
+void local_reply_busy(struct conn *c, bool is_exec, struct reply *reply);
 /* The parser's error is answered and the connection closed after it. */
 void conn_protocol_error(struct conn *c);
 /* A new socket: limits, protected mode, then a connection at this worker or another. */

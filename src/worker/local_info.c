@@ -151,13 +151,7 @@ static void info_memory(struct info *i)
                ratio(m->shards, m->used - m->startup) * 100, (unsigned long long)m->used,
                (unsigned long long)rss, (unsigned long long)rss);
     sized(i, "total_system_memory", os_memory_total());
-    buf_append_slice(i->out, SLICE("used_memory_lua:0\r\nused_memory_vm_eval:0\r\n"
-                                   "used_memory_lua_human:0B\r\nused_memory_scripts_eval:0\r\n"
-                                   "number_of_cached_scripts:0\r\nnumber_of_functions:0\r\n"
-                                   "number_of_libraries:0\r\nused_memory_vm_functions:0\r\n"
-                                   "used_memory_vm_total:0\r\nused_memory_vm_total_human:0B\r\n"
-                                   "used_memory_functions:0\r\nused_memory_scripts:0\r\n"
-                                   "used_memory_scripts_human:0B\r\n"));
+    info_scripts(i->w->hub, i->out);
     sized(i, "maxmemory", (uint64_t)i->w->config->maxmemory);
     struct slice policy = SLICE("maxmemory-policy");
     config_get(i->w->config, &policy, 1, policy_line, i);

@@ -25,5 +25,7 @@ void info_splitring(struct info *i);
 
 /* "967.52K", as Redis writes sizes for people. */
 void info_human(char out[32], uint64_t bytes);
+/* What scripts take (local_info_script.c). */
+void info_scripts(struct hub *hub, struct buf *out);
 
 #endif

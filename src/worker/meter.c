@@ -143,7 +143,7 @@ void meter_look(struct worker *w, const struct exec *x, uint64_t start, uint64_t
     struct meter_stages stages = {0};
     if (counted) stages = stages_of(w, x, start); /* else it had been blocked meanwhile */
     if (w->meter.tracking) stages_record(w, x, &stages);
-    judge(w, x, NULL, ns, &stages, reply_len);
+    if (!x->in_script) judge(w, x, NULL, ns, &stages, reply_len);
 }
 
 void meter_parts_ended(struct worker *w, const struct exec *x, uint64_t ns, size_t reply_len)
@@ -152,6 +152,13 @@ void meter_parts_ended(struct worker *w, const struct exec *x, uint64_t ns, size
     struct meter_stages stages = {x->queued_ns, lasted > ns ? lasted - ns : 0, true};
     meter_record(w, x->cmd, ns);
     if (w->meter.tracking) stages_record(w, x, &stages);
+    judge(w, x, NULL, ns, &stages, reply_len);
+}
+
+void meter_script_ended(struct worker *w, const struct exec *x, uint64_t ns, size_t reply_len)
+{
+    struct meter_stages stages = {0};
+    meter_record(w, x->cmd, ns);
     judge(w, x, NULL, ns, &stages, reply_len);
 }
 

@@ -7,6 +7,7 @@
 
 #include "conn.h"
 #include "exec.h"
+#include "script.h"
 #include "splitring/base/hist.h"
 #include "splitring/io/os.h"
 
@@ -88,6 +89,7 @@ static inline void meter_end(struct worker *w, const struct exec *x, uint64_t st
         return;
     }
     if (unlikely(x->block && x->block->wanted)) return; /* it has not ended */
+    if (unlikely(x->script && script_call_goes_on(x->script))) return; /* likewise */
     if (unlikely(w->meter.fanout) && x->client->in_flight == w->meter.fanout) {
         meter_defer(w, x, ns);
         return;
@@ -104,6 +106,8 @@ static inline void meter_end(struct worker *w, const struct exec *x, uint64_t st
 /* A command that ran in parts at several shards has ended; ns: the sum of its parts. Thread: the
  * client's worker. */
 void meter_parts_ended(struct worker *w, const struct exec *x, uint64_t ns, size_t reply_len);
+/* A script that had paused has ended; ns: the sum of its slices. */
+void meter_script_ended(struct worker *w, const struct exec *x, uint64_t ns, size_t reply_len);
 /* A client stops waiting for a key without having got one. */
 void meter_wait_ended(struct worker *w, const struct exec *x);
 /* A fan-out has ended, its reply is made. */

@@ -19,6 +19,8 @@
 #include "group.h"
 #include "local.h"
 #include "meter.h"
+#include "push.h"
+#include "script.h"
 #include "splitring/base/mem.h"
 #include "splitring/cmd/route.h"
 #include "watch.h"
@@ -67,7 +69,7 @@ void multi_judge(struct worker *w, struct op *op)
         /* EXEC may be judged in this same group: what it needs is noted now, not when this is
          * queued. Noting twice (a connection that was put off) adds nothing. */
         enum route route = command_route(cmd, op->argv, op->argc);
-        m->whole |= route == ROUTE_ALL || route == ROUTE_SHARD;
+        m->whole |= route == ROUTE_ALL || route == ROUTE_SHARD || cmd->flags & CMD_SCRIPT;
         m->writes |= (cmd->flags & CMD_WRITE) != 0;
         m->replicates |= group_may_replicate(cmd);
         m->mask |= op->mask;
@@ -252,49 +254,90 @@ static void run_one(struct worker *w, struct conn *c, const struct queued *q, st
     }
 }
 
-static void run_all(struct worker *w, struct conn *c, struct multi *m, struct buf *out)
+/* All shards are held (multi_judge). False: it has paused. */
+static bool run_script(struct worker *w, struct conn *c, const struct queued *q, struct buf *out)
 {
-    bool later = false;
-    for (size_t i = 0; i < m->count; i++) later |= is_later(m->cmds[i]->cmd);
-    if (later) {
-        m->slots = mem_zalloc(m->count * sizeof *m->slots);
-    } else {
-        struct reply reply = {.out = out, .proto = c->proto};
-        reply_array(&reply, m->count);
-    }
-    w->serve_later = true;
-    w->ready_turns = 0;
-    for (size_t i = 0; i < m->count; i++)
-        if (!is_later(m->cmds[i]->cmd))
-            run_one(w, c, m->cmds[i], later ? &m->slots[i] : out);
-    w->serve_later = false;
-    for (uint32_t held = w->held; held; held &= held - 1)
-        block_serve(w, (shard_id)__builtin_ctz(held));
+    struct exec x;
+    struct script_call call = {.mask = w->held, .conn = c, .may_wait = true,
+                               .since = &c->multi->pushed};
+    exec_of(w, c, q, out, &x);
+    x.script = &call;
+    exec_many(w, &x);
+    c->multi->script = call.paused;
+    return !call.paused;
 }
 
-bool multi_run(struct worker *w, struct conn *c, const struct command *exec, struct buf *out)
+/* From the command `at` on, those that are not made later. */
+static enum multi_outcome run_rest(struct worker *w, struct conn *c, struct buf *out)
+{
+    struct multi *m = c->multi;
+    bool over = true;
+    w->serve_later = true;
+    for (; m->at < m->count && over; m->at++) {
+        const struct queued *q = m->cmds[m->at];
+        struct buf *to = m->slots ? &m->slots[m->at] : out;
+        if (is_later(q->cmd)) continue;
+        if (unlikely(q->cmd->flags & CMD_SCRIPT))
+            over = run_script(w, c, q, to);
+        else
+            run_one(w, c, q, to);
+    }
+    w->serve_later = false;
+    if (!over) return MULTI_PAUSED;
+    for (uint32_t held = w->held; held; held &= held - 1)
+        block_serve(w, (shard_id)__builtin_ctz(held));
+    if (m->slots) {
+        m->running = true;
+        return MULTI_LATER;
+    }
+    multi_end(c);
+    return MULTI_DONE;
+}
+
+enum multi_outcome multi_run(struct worker *w, struct conn *c, const struct command *exec,
+                             struct buf *out)
 {
     struct multi *m = c->multi;
     struct reply reply = {.out = out, .proto = c->proto};
     uint64_t start = meter_ticks(w);
+    bool later = false;
     bool dirty = watch_is_dirty(w, c->watch, w->now) &&
                  !(w->hub->faults & FAULT_WATCH_IGNORED);
     counter_add(&w->pub->commands, 1);
     counter_add(&w->pub->calls[exec->id], 1);
     watch_end(c);
     c->flags &= ~(uint32_t)CONN_MULTI;
-    if (m->broken) { /* by a command of the same group */
-        reply_error(&reply, ERR_EXECABORT);
-    } else if (dirty) {
-        reply_null_array(&reply);
-    } else {
-        run_all(w, c, m, out);
-        if (m->slots) m->running = true;
+    if (m->broken || dirty) { /* broken: by a command of the same group */
+        if (m->broken)
+            reply_error(&reply, ERR_EXECABORT);
+        else
+            reply_null_array(&reply);
+        multi_end(c);
+        return MULTI_DONE;
     }
+    for (size_t i = 0; i < m->count; i++) later |= is_later(m->cmds[i]->cmd);
+    if (later)
+        m->slots = mem_zalloc(m->count * sizeof *m->slots);
+    else
+        reply_array(&reply, m->count);
+    m->pushed = push_mark(w);
+    w->ready_turns = 0;
+    enum multi_outcome outcome = run_rest(w, c, out);
     meter_record(w, exec, meter_ns(w, start, meter_ticks(w)));
-    if (m->running) return false;
-    multi_end(c);
-    return true;
+    return outcome;
+}
+
+enum multi_outcome multi_go_on(struct worker *w, struct conn *c, struct buf *out)
+{
+    c->multi->script = NULL;
+    c->multi->pushed = push_mark(w);
+    return run_rest(w, c, out);
+}
+
+struct buf *multi_script_out(struct conn *c, struct buf *out)
+{
+    struct multi *m = c->multi;
+    return m->slots ? &m->slots[m->at - 1] : out;
 }
 
 static void reply_slots(struct conn *c, struct multi *m)

@@ -5,6 +5,7 @@
 
 #include "exec.h"
 #include "internal.h"
+#include "push.h"
 
 /* One queued command; its arguments lie behind it. */
 struct queued {
@@ -25,6 +26,9 @@ struct multi {
     bool replicates; /* a command writes, or may speak to replicas (CLIENT PAUSE … WRITE) */
     struct buf *slots; /* replies by command, while some of them are made later */
     size_t next;    /* the next command that is made later */
+    size_t at;      /* the command that runs, or is next */
+    struct script_job *script; /* which has paused */
+    struct push_mark pushed;   /* where what it tells begins */
     bool running;   /* EXEC has begun, some commands are made later */
     bool calling;   /* one of them is being called */
 };
@@ -41,9 +45,18 @@ bool multi_is_free(struct worker *w, struct conn *c);
 /* Adds all its keys and the watched ones that live in this shard. */
 void multi_lock_keys(struct worker *w, struct conn *c, shard_id s, struct lock_request *req);
 size_t multi_key_count(const struct conn *c); /* upper bound, for the request's nodes */
-/* Everything is at hand: runs the queue; the reply goes into `out`. False: some commands are made
- * later (multi_continue), the connection waits, nothing is in `out`. m is freed in time. */
-bool multi_run(struct worker *w, struct conn *c, const struct command *exec, struct buf *out);
+enum multi_outcome {
+    MULTI_DONE,
+    MULTI_LATER, /* some commands are made later (multi_continue); nothing is in `out` */
+    MULTI_PAUSED /* at a script that takes long (m->script); multi_go_on() when that has ended */
+};
+/* Everything is at hand: runs the queue; the reply goes into `out`. The connection has to wait for
+ * what is not done. m is freed in time. */
+enum multi_outcome multi_run(struct worker *w, struct conn *c, const struct command *exec,
+                             struct buf *out);
+enum multi_outcome multi_go_on(struct worker *w, struct conn *c, struct buf *out);
+/* Where the reply of the paused script goes. */
+struct buf *multi_script_out(struct conn *c, struct buf *out);
 /* From conn_resume: what the running EXEC waited for has been answered. */
 void multi_continue(struct conn *c);
 

@@ -144,6 +144,45 @@ bool push_message(struct worker *w, enum push_kind kind, shard_id shard, uint32_
     return true;
 }
 
+struct push_mark push_mark(const struct worker *w)
+{
+    const struct push_blob *b = w->pushes->log;
+    return (struct push_mark){.len = b ? b->len : 0, .mask = b ? b->mask : 0,
+                              .ticket = w->pushes->last_ticket};
+}
+
+void push_rewind(struct worker *w, struct push_mark mark)
+{
+    struct push_blob *b = w->pushes->log;
+    if (!b) return;
+    check(mark.ticket == w->pushes->last_ticket);
+    b->len = mark.len;
+    b->mask = mark.mask;
+    w->push_logged = b->len != 0;
+}
+
+void push_take(struct worker *w, struct push_mark mark, struct buf *kept, uint32_t *mask)
+{
+    const struct push_blob *b = w->pushes->log;
+    if (!b || b->len == mark.len) return;
+    size_t before = kept->len;
+    buf_append(kept, b->bytes + mark.len, b->len - mark.len);
+    if (kept->failed) {
+        kept->len = before;
+        kept->failed = false;
+    }
+    *mask |= b->mask;
+    push_rewind(w, mark);
+}
+
+void push_put(struct worker *w, const struct buf *kept, uint32_t mask)
+{
+    char *at = kept->len ? log_room(w, kept->len) : NULL;
+    if (!at) return;
+    memcpy(at, kept->ptr, kept->len);
+    w->pushes->log->mask |= mask;
+}
+
 /* ---- sending ---- */
 
 static void pending_insert(struct pushes *p, struct push_blob *b)

@@ -40,6 +40,19 @@ struct push_record *push_append(struct worker *w, enum push_kind kind, shard_id 
 /* The same for a message: channel and payload. False: no memory. */
 bool push_message(struct worker *w, enum push_kind kind, shard_id shard, uint32_t mask,
                   struct slice channel, uint64_t hash, struct slice payload);
+/* Where the unit's log ends; and back to there: what was told since then is not. Nothing must have
+ * been flushed between the two. */
+struct push_mark {
+    size_t len;
+    uint32_t mask;
+    uint64_t ticket;
+};
+struct push_mark push_mark(const struct worker *w);
+void push_rewind(struct worker *w, struct push_mark mark);
+/* The same, but kept: appended to `kept`, to be told later by push_put, when the shards concerned
+ * are held again. What finds no memory is lost, as an event that finds none. */
+void push_take(struct worker *w, struct push_mark mark, struct buf *kept, uint32_t *mask);
+void push_put(struct worker *w, const struct buf *kept, uint32_t mask);
 void push_flush_slow(struct worker *w);
 /* Before anybody can learn what this unit did: before a shard is given back, a batch's counter goes
  * on, a transaction's locks are released. */

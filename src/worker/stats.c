@@ -55,6 +55,13 @@ void stats_note_error(struct worker *w, const struct buf *out)
                                       : CODE_OTHER], 1);
 }
 
+void stats_note_refusal(struct worker *w, const struct command *cmd, const struct buf *out)
+{
+    if (cmd) counter_add(&w->pub->calls_rejected[cmd->id], 1);
+    counter_add(&w->pub->error_replies, 1);
+    stats_note_error(w, out);
+}
+
 void stats_note_reply(struct worker *w, const struct command *cmd, const struct reply *reply)
 {
     if (!reply->errors) return;

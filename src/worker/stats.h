@@ -9,6 +9,9 @@
 /* An error reply has just been appended to out: counted by its first word (INFO errorstats).
  * Thread: owner. */
 void stats_note_error(struct worker *w, const struct buf *out);
+/* A command was refused before it ran; the error is the last thing in out. cmd: may be NULL.
+ * Thread: owner. */
+void stats_note_refusal(struct worker *w, const struct command *cmd, const struct buf *out);
 /* A command that was answered by way of a fan-out. Thread: owner. */
 void stats_note_reply(struct worker *w, const struct command *cmd, const struct reply *reply);
 /* The word that published.errors[i] counts, or NULL. Thread: any. */

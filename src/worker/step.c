@@ -20,6 +20,7 @@
 #include "local.h"
 #include "meter.h"
 #include "pubsub.h"
+#include "script.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
 #include "splitring/io/os.h"
@@ -338,10 +339,12 @@ static bool work(struct worker *w)
     more |= txn_run_local(w);
     worker_unhold_all(w);
     if (!list_empty(&w->stalled)) unstall(w);
+    script_waits_over(w);
     more |= group_run_all(w, GROUPS_PER_PASS);
     more |= txn_run_local(w);
     worker_unhold_all(w);
     if (unlikely(!list_empty(&w->possess))) more |= !txn_run_held(w);
+    if (unlikely(!list_empty(&w->script_jobs))) more |= script_step(w);
     more |= timer_run(w);
     worker_unhold_all(w);
     pubsub_step(w);
@@ -376,6 +379,8 @@ static int64_t sleep_us(struct worker *w, int64_t sleep_us_max)
     int64_t until = timer_next_us(w);
     if (w->stopping && (until < 0 || until > 1000)) until = 1000;
     bool soon = !list_empty(&w->stalled) || !list_empty(&w->possess) || !list_empty(&w->stills);
+    bool waits = !list_empty(&w->script_waits);
+    if (waits && (until < 0 || until > SCRIPT_WAIT_US)) until = SCRIPT_WAIT_US;
     if (soon && (until < 0 || until > DEFER_US)) until = DEFER_US;
     if (sleep_us_max >= 0 && (until < 0 || until > sleep_us_max)) until = sleep_us_max;
     return until;
@@ -435,5 +440,6 @@ bool worker_idle(const struct worker *w)
         if (mailbox_pending(hub_mail(w->hub, w->id, to))) return false;
     return inbox_empty(w) && pubsub_idle(w) && list_empty(&w->ready) && list_empty(&w->stalled) &&
            list_empty(&w->dirty) && list_empty(&w->local_hops) && list_empty(&w->local_answers) &&
-           list_empty(&w->local_releases) && list_empty(&w->possess) && list_empty(&w->stills);
+           list_empty(&w->local_releases) && list_empty(&w->possess) && list_empty(&w->stills) &&
+           list_empty(&w->script_jobs) && list_empty(&w->script_waits);
 }

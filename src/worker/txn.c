@@ -32,6 +32,7 @@
 #include "group.h"
 #include "meter.h"
 #include "monitor.h"
+#include "local.h"
 #include "multi.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
@@ -138,6 +139,12 @@ static void part_init(struct worker *w, struct txn *t, struct txn_part *part, sh
         multi_lock_keys(w, t->conn, s, &part->lock);
         return;
     }
+    if (t->x.cmd->flags & CMD_SCRIPT) { /* it may touch keys that it does not name */
+        lock_request_init(&part->lock, mem_alloc(lock_nodes_bytes(0)));
+        lock_request_whole(&part->lock,
+                           t->x.cmd->flags & CMD_READONLY ? LOCK_SHARED : LOCK_EXCLUSIVE);
+        return;
+    }
     struct lock_node *nodes = mem_alloc(lock_nodes_bytes((size_t)count));
     lock_request_init(&part->lock, nodes);
     exec_lock_keys(w, &t->x, s, &part->lock);
@@ -146,7 +153,7 @@ static void part_init(struct worker *w, struct txn *t, struct txn_part *part, sh
 
 static enum txn_way way_of(const struct worker *w, const struct op *op)
 {
-    if (op->shard == OP_EXEC) return TXN_HELD;
+    if (op->shard == OP_EXEC || op->cmd->flags & CMD_SCRIPT) return TXN_HELD;
     if (unlikely(away_may(op))) return TXN_COPIES;
     if (op->shard >= 0) return TXN_ONE;
     switch ((enum split)op->cmd->split) {
@@ -229,6 +236,15 @@ void txn_restart(struct txn *t)
     try_all(t);
 }
 
+static void conn_waits_for(struct conn *c, struct txn *t)
+{
+    if (c->flags & CONN_REPLY_SKIP_NEXT)
+        c->flags = (c->flags & ~(uint32_t)CONN_REPLY_SKIP_NEXT) | CONN_REPLY_SKIP;
+    c->flags |= CONN_WAITING;
+    c->in_flight = t;
+    counter_add(&c->worker->pub->txns, 1);
+}
+
 void txn_start(struct worker *w, const struct op *op)
 {
     struct txn *t = txn_new(w, op);
@@ -236,13 +252,37 @@ void txn_start(struct worker *w, const struct op *op)
         conn_close(op->conn);
         return;
     }
-    struct conn *c = op->conn;
-    if (c->flags & CONN_REPLY_SKIP_NEXT)
-        c->flags = (c->flags & ~(uint32_t)CONN_REPLY_SKIP_NEXT) | CONN_REPLY_SKIP;
-    c->flags |= CONN_WAITING;
-    c->in_flight = t;
-    counter_add(&w->pub->txns, 1);
+    conn_waits_for(op->conn, t);
     try_all(t);
+}
+
+struct txn *txn_new_granted(struct worker *w, const struct op *op)
+{
+    struct txn *t = txn_new(w, op);
+    check(t != NULL);
+    conn_waits_for(op->conn, t);
+    t->phase = TXN_PHASE_WRITE;
+    for (unsigned i = 0; i < t->part_count; i++) {
+        struct txn_part *part = &t->parts[i];
+        check(worker_holds(w, part->shard));
+        check(locks_try(w->hub->locks[part->shard], &part->lock));
+        part->granted = true;
+    }
+    return t;
+}
+
+void txn_widen(struct txn *t, uint32_t mask)
+{
+    struct worker *w = t->home;
+    struct op op = {.conn = t->conn, .cmd = t->x.cmd, .argv = t->argv, .argc = t->x.argc,
+                    .shard = OP_ALL, .mask = mask};
+    for (unsigned i = 0; i < t->part_count; i++) {
+        t->parts[i].granted = false;
+        txn_release_part(w, &t->parts[i]);
+    }
+    worker_unhold_all(w);
+    txn_start(w, &op);
+    txn_drop(t);
 }
 
 /* ---- the lock point and after ---- */
@@ -419,6 +459,17 @@ static void tries_answered(struct txn *t)
     lock_next(t);
 }
 
+/* Before its lock point, because of a script that runs for too long. */
+static void give_up(struct txn *t)
+{
+    struct buf out = {0};
+    struct reply reply = {.out = &out, .proto = t->x.proto};
+    release_granted(t, 0);
+    local_reply_busy(t->conn, t->is_exec, &reply);
+    stats_note_refusal(t->home, t->x.cmd, &out);
+    txn_finish(t, &out);
+}
+
 void txn_answered(struct worker *w, struct txn_part *part)
 {
     struct txn *t = part->txn;
@@ -429,7 +480,12 @@ void txn_answered(struct worker *w, struct txn_part *part)
     case TXN_PHASE_TRY:
         if (t->pending == 0) tries_answered(t);
         break;
-    case TXN_PHASE_ORDERED: lock_next(t); break;
+    case TXN_PHASE_ORDERED:
+        if (unlikely(part->answer == TXN_BUSY))
+            give_up(t);
+        else
+            lock_next(t);
+        break;
     case TXN_PHASE_WRITE:
         if (t->pending == 0) txn_written(t);
         break;
@@ -496,6 +552,11 @@ static void lock_granted(void *ctx, struct lock_request *request)
     grant(ctx, CONTAINER_OF(request, struct txn_part, lock));
 }
 
+static void lock_cancelled(void *ctx, struct lock_request *request)
+{
+    answer(ctx, CONTAINER_OF(request, struct txn_part, lock), TXN_BUSY);
+}
+
 static void write_part(struct worker *w, struct txn_part *part)
 {
     struct txn *t = part->txn;
@@ -529,6 +590,7 @@ void txn_hop(struct worker *w, uint32_t kind, struct txn_part *part)
     struct locks *locks = w->hub->locks[part->shard];
     check(worker_holds(w, part->shard));
     part->lock.on_granted = lock_granted;
+    part->lock.on_cancelled = lock_cancelled;
     switch (kind) {
     case MSG_TXN_TRY:
         if (read_no_lock(w, part) || locks_try(locks, &part->lock))

@@ -6,11 +6,17 @@
 
 #include "exec.h"
 #include "internal.h"
+#include "multi.h"
 
 struct txn;
 struct waiter;
 
-enum txn_answer { TXN_GRANTED, TXN_REFUSED, TXN_DONE };
+enum txn_answer {
+    TXN_GRANTED,
+    TXN_REFUSED,
+    TXN_BUSY, /* it waited, for a script that takes too long */
+    TXN_DONE
+};
 enum txn_phase { TXN_PHASE_TRY, TXN_PHASE_ORDERED, TXN_PHASE_WRITE };
 
 /* Where the handler runs. */
@@ -79,6 +85,15 @@ struct txn *txn_new(struct worker *w, const struct op *op);
 void txn_drop(struct txn *t);
 /* Starts op as a transaction; the connection waits. Thread: the connection's owner. */
 void txn_start(struct worker *w, const struct op *op);
+/* The same for op, which runs here already with all its shards held and not a lock in any of them:
+ * from now on it has its locks. */
+struct txn *txn_new_granted(struct worker *w, const struct op *op);
+/* Gives everything up and begins again with these shards. */
+void txn_widen(struct txn *t, uint32_t mask);
+/* TXN_HELD has run: gives its locks up, and answers. Its shards are held. */
+void txn_held_done(struct worker *w, struct txn *t);
+/* The same for an EXEC, which may not be over. */
+void txn_exec_ran(struct worker *w, struct txn *t, enum multi_outcome outcome);
 /* The other server has been asked: the handler runs again, and what it writes goes home.
  * Thread: the coordinator. */
 void txn_resume(struct txn *t);

@@ -10,34 +10,60 @@
 #include "conn.h"
 #include "monitor.h"
 #include "multi.h"
+#include "script.h"
 #include "txn.h"
 
-static void run_held(struct worker *w, struct txn *t)
+static void release_all(struct worker *w, struct txn *t)
 {
-    t->x.out = &t->reply;
-    t->x.block = t->x.cmd->flags & CMD_BLOCKING ? &t->block : NULL;
-    counter_next_shared(&t->refs_left); /* a waiter may be served before this ends */
-    bool later = false;
-    if (t->is_exec) {
-        later = !multi_run(w, t->conn, t->x.cmd, &t->reply);
-        if (unlikely(w->monitor_mask)) monitor_show(w, &t->x);
-    } else {
-        exec_many(w, &t->x);
-    }
-    bool waits = t->block.wanted && block_start_here(t);
     for (unsigned i = 0; i < t->part_count; i++) {
         t->parts[i].granted = false;
         txn_release_part(w, &t->parts[i]);
     }
-    if (later) {
-        struct conn *c = t->conn;
-        worker_unhold_all(w);
-        txn_drop(t); /* the coordinator's own */
-        conn_resume(c);
-    } else if (!waits) {
-        txn_written(t);
+}
+
+void txn_exec_ran(struct worker *w, struct txn *t, enum multi_outcome outcome)
+{
+    struct conn *c = t->conn;
+    if (outcome == MULTI_PAUSED) {
+        script_pause_exec(w, t);
+        return;
     }
+    release_all(w, t);
+    if (outcome == MULTI_DONE) {
+        txn_written(t);
+        return;
+    }
+    worker_unhold_all(w);
     txn_drop(t);
+    conn_resume(c);
+}
+
+static void run_held(struct worker *w, struct txn *t)
+{
+    t->x.out = &t->reply;
+    if (t->is_exec) {
+        enum multi_outcome outcome = multi_run(w, t->conn, t->x.cmd, &t->reply);
+        if (unlikely(w->monitor_mask)) monitor_show(w, &t->x);
+        txn_exec_ran(w, t, outcome);
+        return;
+    }
+    if (t->x.cmd->flags & CMD_SCRIPT) {
+        if (script_run_held(w, t)) txn_held_done(w, t);
+        return;
+    }
+    t->x.block = t->x.cmd->flags & CMD_BLOCKING ? &t->block : NULL;
+    counter_next_shared(&t->refs_left); /* a waiter may be served before this ends */
+    exec_many(w, &t->x);
+    bool waits = t->block.wanted && block_start_here(t);
+    release_all(w, t);
+    if (!waits) txn_written(t);
+    txn_drop(t);
+}
+
+void txn_held_done(struct worker *w, struct txn *t)
+{
+    release_all(w, t);
+    txn_written(t);
 }
 
 bool txn_run_held(struct worker *w)

@@ -10,6 +10,7 @@
 #include "group.h"
 #include "meter.h"
 #include "pubsub.h"
+#include "script.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
 #include "splitring/io/net.h"
@@ -39,6 +40,8 @@ static void lists_init(struct worker *w)
     list_init(&w->possess);
     list_init(&w->monitors);
     list_init(&w->stills);
+    list_init(&w->script_jobs);
+    list_init(&w->script_waits);
 }
 
 void worker_config_changed(struct worker *w)
@@ -105,6 +108,7 @@ struct worker *worker_new(struct hub *hub, worker_id id, struct io *io)
 void worker_free(struct worker *w)
 {
     while (w->spare_count) buf_deinit(&w->spare_bufs[--w->spare_count]);
+    scripts_free(w);
     group_free(w->group);
     pubsub_free(w->pubsub);
     meter_deinit(w);

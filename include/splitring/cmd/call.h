@@ -15,6 +15,7 @@
 struct effects;
 struct watch_set;
 struct env;
+struct script_call;
 struct conn;
 struct worker;
 
@@ -35,6 +36,7 @@ struct call {
     struct watch_set *watch;  /* WATCH only: what its connection watches */
     struct call_away *away;   /* MIGRATE: where it notes its wish; NULL: not to be had here */
     struct call_block *block; /* where call_block() notes its wish, if may_block */
+    struct script_call *script; /* of a command that runs a script: worker/script.h */
 };
 
 /* What a blocking command that found nothing wants (call_block). */

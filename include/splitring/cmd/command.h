@@ -58,7 +58,8 @@ enum command_flag {
     CMD_NO_MANDATORY_KEYS = 1u << 19,
     CMD_PROTECTED = 1u << 20,
     /* ours */
-    CMD_SLOW = 1u << 24 /* may take long: never on a borrowed shard, ends a batch */
+    CMD_SLOW = 1u << 24, /* may take long: never on a borrowed shard, ends a batch */
+    CMD_SCRIPT = 1u << 25 /* runs a script (worker/script.h) */
 };
 
 /* What a key argument is used for (COMMAND GETKEYSANDFLAGS; locks). Bits of a mask. */

@@ -48,6 +48,8 @@ struct lock_request {
     uint8_t state; /* enum lock_state */
     /* Called from locks_run_granted() when a waiting request has been granted. */
     void (*on_granted)(void *ctx, struct lock_request *request);
+    /* Called from locks_cancel_waiting(): it is out of the table. NULL: it waits on. */
+    void (*on_cancelled)(void *ctx, struct lock_request *request);
 };
 
 struct locks;
@@ -92,6 +94,9 @@ void locks_release(struct locks *locks, struct lock_request *request);
 /* Calls on_granted for what has been granted; callbacks may release more. In order of arrival
  * among requests that conflict; others may come in any order. */
 void locks_run_granted(struct locks *locks, void *ctx);
+
+/* Takes everything that waits, and may be told so, out of the table. */
+void locks_cancel_waiting(struct locks *locks, void *ctx);
 
 /* Independent, slow check of the rules above over all requests (simulator): who waits is blocked by
  * something earlier, who holds is not. Not between a release and locks_run_granted(). */

@@ -49,7 +49,9 @@ enum fault {
     FAULT_NO_CLAIM = 1u << 6,         /* popping for a waiter without claiming it first */
     FAULT_WATCH_IGNORED = 1u << 14,    /* EXEC does not look at what it watched */
     FAULT_EXEC_UNLOCKED = 1u << 15,    /* EXEC on held shards does not look at locks */
-    FAULT_LOCKS_SHIFT = 16
+    FAULT_LOCKS_SHIFT = 16,            /* three bits: enum lock_fault */
+    FAULT_SCRIPT_NO_UNDO = 1u << 19,   /* a script that starts again leaves what it wrote */
+    FAULT_SCRIPT_UNLOCKED = 1u << 20   /* a script on held shards does not look at locks */
 };
 
 struct hub *hub_new(const struct hub_options *options) WARN_UNUSED;

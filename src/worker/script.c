@@ -1,0 +1,603 @@
+/* Scripts on shards.
+ *
+ *   direct: the shards of the declared keys are held, nothing is locked there ──▶ it runs
+ *     │ wants a key of another shard: that is borrowed as well, if it can be had at once; else what
+ *     │ it wrote is undone, it gets all shards, and is remembered as one that wants them
+ *     │ runs for longer than a slice: it pauses, as a transaction that has locked its shards
+ *     ▼
+ *   transaction (txn.c): every key of its shards is locked, it runs in slices, whenever all of them
+ *   can be borrowed at once (txn_held.c)
+ *
+ * So undeclared keys need no flag, one-shard scripts need no lock, and a script that never ends
+ * keeps only its own shards busy: between slices this worker serves everybody else, and those who
+ * want locked shards are told BUSY after a while.
+ *
+ * Undoing (script_undo.c) is possible because nobody can have seen anything: shards are held from
+ * the first write to the last, or locked. It needs an image of every key before it is first
+ * written; a script that is about to write a large value gets all shards instead. With all shards
+ * at hand nothing has to be undone, and nothing is copied. Why not a hop to the other shard
+ * for each redis.call, under locks taken one by one (DESIGN section 4)? Waiting for locks in the
+ * middle needs the same undoing, and every call would wait for another core; a borrowed shard costs
+ * nothing per call.
+ *
+ * Waiters are served when the script has ended, as after EXEC. What it publishes goes out with the
+ * rest of the unit; of a script that is undone, never.
+ *
+ * Thread: owner. */
+#include "script.h"
+
+#include "block.h"
+#include "conn.h"
+#include "exec.h"
+#include "local.h"
+#include "meter.h"
+#include "monitor.h"
+#include "multi.h"
+#include "push.h"
+#include "script_undo.h"
+#include "splitring/base/check.h"
+#include "splitring/base/mem.h"
+#include "splitring/cmd/route.h"
+#include "splitring/io/log.h"
+#include "splitring/io/os.h"
+#include "stats.h"
+#include "txn.h"
+
+#define SLICE_US 2000     /* of its first run, and of each pass afterwards */
+#define VM_SCRIPTS_MORE 1000u
+
+enum host_state {
+    STATE_WIDE = 1u << 0 /* it was seen to touch keys of shards it did not declare */
+};
+
+struct script_job {
+    struct list link;         /* worker.script_jobs: it has paused */
+    struct worker *worker;
+    struct conn *conn;
+    struct script *script;
+    struct script_run *run;   /* it has paused */
+    struct txn *txn;          /* …: whose locks keep its shards */
+    uint32_t mask;            /* shards it may touch */
+    db_id db;
+    uint8_t ks_flags;
+    bool may_wait, may_borrow, read_only, is_function, wrote, killed;
+    instant_ms now;           /* one time for all of it */
+    int64_t start_us, slice_end_us, ran_us;
+    struct script_undo undo;
+    struct push_mark pushed;  /* where this slice's began */
+    struct buf untold;        /* what it has to tell from earlier slices */
+    uint32_t untold_mask;
+};
+
+static uint32_t all_shards(const struct hub *hub)
+{
+    return hub->count == 32 ? UINT32_MAX : (1u << hub->count) - 1;
+}
+
+/* ---- the VM ---- */
+
+struct script_vm *script_vm(struct worker *w)
+{
+    uint64_t generation = script_store_generation(w->hub->scripts);
+    if (!w->vm) {
+        w->vm = script_vm_new();
+        w->vm_generation = generation;
+    } else if (w->vm_generation != generation) {
+        script_flush(w->vm);
+        w->vm_generation = generation;
+        w->vm_scripts = 0;
+    }
+    return w->vm;
+}
+
+void scripts_free(struct worker *w)
+{
+    check(list_empty(&w->script_jobs));
+    if (w->vm) script_vm_free(w->vm);
+}
+
+/* A VM forgets what the store has forgotten all at once, now and then: what is still wanted is
+ * compiled again. */
+static void vm_bound(struct worker *w)
+{
+    if (++w->vm_scripts < VM_SCRIPTS_MORE) return;
+    script_store_lock(w->hub);
+    size_t known = script_store_count(w->hub->scripts);
+    script_store_unlock(w->hub);
+    if (w->vm_scripts < known + VM_SCRIPTS_MORE) return;
+    script_flush(w->vm);
+    w->vm_scripts = 0;
+}
+
+struct script *script_of_text(struct call *c, struct slice text, bool pinned)
+{
+    struct worker *w = c->worker;
+    struct script_vm *vm = script_vm(w);
+    char sha[SCRIPT_SHA_LEN + 1];
+    if (!vm) {
+        reply_error(&c->reply, ERR_NO_MEMORY);
+        return NULL;
+    }
+    script_sha(text, sha);
+    struct slice name = slice_of(sha, SCRIPT_SHA_LEN);
+    struct script *script = script_find(vm, name);
+    if (script && !pinned) return script;
+    if (!script) {
+        struct buf error = {0};
+        vm_bound(w);
+        script = script_load(vm, text, &error);
+        if (!script) reply_error_text(&c->reply, error.ptr, error.len);
+        buf_deinit(&error);
+        if (!script) return NULL;
+    }
+    script_store_lock(w->hub);
+    bool known = script_store_add(w->hub->scripts, name, text, pinned);
+    script_store_unlock(w->hub);
+    if (known) return script;
+    reply_error(&c->reply, ERR_NO_MEMORY);
+    return NULL;
+}
+
+struct script *script_of_sha(struct worker *w, struct slice sha)
+{
+    struct script_vm *vm = script_vm(w);
+    struct script *script = vm ? script_find(vm, sha) : NULL;
+    if (script || !vm || sha.len != SCRIPT_SHA_LEN) return script;
+    struct buf text = {0}, error = {0};
+    script_store_lock(w->hub);
+    const struct slice *stored = script_store_find(w->hub->scripts, sha);
+    if (stored) buf_append_slice(&text, *stored);
+    script_store_unlock(w->hub);
+    if (stored && !text.failed) {
+        vm_bound(w);
+        script = script_load(vm, buf_slice(&text), &error);
+    }
+    buf_deinit(&text);
+    buf_deinit(&error);
+    return script;
+}
+
+/* ---- routing ---- */
+
+void script_judge_slow(struct worker *w, struct op *op)
+{
+    if (w->hub->count == 1 || !w->vm) return;
+    char sha[SCRIPT_SHA_LEN + 1];
+    struct slice name = op->argv[1];
+    const struct script *script;
+    if (op->cmd->handler == cmd_eval || op->cmd->handler == cmd_eval_ro) {
+        script_sha(name, sha);
+        name = slice_of(sha, SCRIPT_SHA_LEN);
+    }
+    script = script_find(script_vm(w), name);
+    if (!script || !(script->host_state & STATE_WIDE)) return;
+    op->mask = all_shards(w->hub);
+    op->shard = OP_ALL;
+}
+
+static bool unlocked(const struct worker *w, uint32_t mask)
+{
+    for (; mask; mask &= mask - 1)
+        if (locks_active(w->hub->locks[__builtin_ctz(mask)])) return false;
+    return true;
+}
+
+/* It has been called once, however often it had to begin. */
+static void uncount(struct worker *w, const struct exec *x)
+{
+    counter_sub(&w->pub->calls[x->cmd->id], 1);
+    counter_sub(&w->pub->commands, 1);
+}
+
+/* The script has paused in the middle of a group: from here on it is a transaction that holds its
+ * locks. Nobody else can have any, so they are granted at once. */
+static void park(struct worker *w, struct txn *t, struct script_job *job)
+{
+    job->txn = t;
+    list_push_back(&w->script_jobs, &job->link);
+    counter_set(&w->pub->script_paused, counter_get(&w->pub->script_paused) | job->mask);
+}
+
+void script_pause_exec(struct worker *w, struct txn *t) { park(w, t, t->conn->multi->script); }
+
+void script_park_exec(struct worker *w, const struct op *op, size_t out_before)
+{
+    struct conn *c = op->conn;
+    struct txn *t = txn_new_granted(w, op);
+    buf_append(&t->reply, c->out.ptr + out_before, c->out.len - out_before);
+    c->out.len = out_before;
+    script_pause_exec(w, t);
+}
+
+bool script_run_op(struct worker *w, struct op *op, struct exec *x)
+{
+    if (!unlocked(w, op->mask) && !(w->hub->faults & FAULT_SCRIPT_UNLOCKED)) return false;
+    struct script_call sc = {.mask = op->mask, .conn = op->conn, .may_wait = true,
+                             .may_borrow = true};
+    x->script = &sc;
+    exec_many(w, x);
+    if (unlikely(sc.wide)) {
+        uncount(w, x);
+        op->mask = all_shards(w->hub);
+        op->shard = OP_ALL;
+        return false;
+    }
+    if (unlikely(sc.paused)) {
+        op->mask = sc.paused->mask;
+        sc.paused->may_borrow = false;
+        park(w, txn_new_granted(w, op), sc.paused);
+    }
+    return true;
+}
+
+/* ---- what a script asks for ---- */
+
+enum reach { REACH_HERE, REACH_ONE, REACH_MANY, REACH_OUTSIDE };
+
+/* A shard that nobody has locks in, and that somebody holds for some microseconds at most, can
+ * simply be had as well. Waiting for it is bounded: of two scripts that want each other's shard,
+ * one gives up, is undone, and waits its turn. */
+static bool reach_out(struct script_job *job, uint32_t mask)
+{
+    struct worker *w = job->worker;
+    if (!job->may_borrow || !w->hub->lending) return false;
+    for (uint32_t more = mask & ~job->mask; more; more &= more - 1) {
+        shard_id s = (shard_id)__builtin_ctz(more);
+        unsigned spins = 0;
+        while (!worker_hold_try(w, s) && spins < w->hold_spins)
+            spins = worker_wait_free(w, s, spins);
+        if (!worker_holds(w, s) || locks_active(w->hub->locks[s])) return false;
+        job->mask |= 1u << s;
+    }
+    return true;
+}
+
+/* Which shards the command needs; *shard: the one, for REACH_ONE. */
+static enum reach reach_of(struct script_job *job, const struct exec *x, shard_id *shard)
+{
+    const struct hub *hub = job->worker->hub;
+    uint32_t mask = 0;
+    switch (command_route(x->cmd, x->argv, x->argc)) {
+    case ROUTE_HERE: return REACH_HERE;
+    case ROUTE_ALL: mask = all_shards(hub); break;
+    case ROUTE_CHANNEL: mask = 1u << hub_shard_of(hub, x->argv[1]); break;
+    case ROUTE_SHARD: {
+        int s = cmd_scan_shard(x->argv, x->argc, hub->count);
+        mask = 1u << (s < 0 ? __builtin_ctz(job->mask) : s);
+        break;
+    }
+    case ROUTE_KEYS: {
+        struct key_ref local[64];
+        struct key_ref *refs = x->argc <= 64 ? local : mem_alloc((size_t)x->argc * sizeof *refs);
+        int count = command_keys(x->cmd, x->argv, x->argc, refs);
+        for (int i = 0; i < count; i++) mask |= 1u << hub_shard_of(hub, x->argv[refs[i].pos]);
+        if (refs != local) mem_free(refs);
+        if (count <= 0) mask = job->mask & -job->mask; /* malformed: the handler says why */
+        break;
+    }
+    }
+    if (unlikely(mask & ~job->mask) && !reach_out(job, mask)) return REACH_OUTSIDE;
+    *shard = (shard_id)__builtin_ctz(mask);
+    return mask & (mask - 1) ? REACH_MANY : REACH_ONE;
+}
+
+/* Refusals of Redis' scriptCall, before anything is looked at. False: the reply is written. */
+static bool may_call(const struct script_job *job, const struct command *cmd, int argc,
+                     struct reply *reply)
+{
+    if (!cmd)
+        reply_error(reply, ERR_SCRIPT_UNKNOWN_COMMAND);
+    else if (!command_arity_ok(cmd, argc))
+        reply_error(reply, ERR_SCRIPT_WRONG_ARITY);
+    else if (cmd->flags & CMD_NOSCRIPT)
+        reply_error(reply, ERR_SCRIPT_NOT_ALLOWED);
+    else if (cmd->flags & CMD_WRITE && job->read_only)
+        reply_error(reply, ERR_SCRIPT_READ_ONLY);
+    else
+        return true;
+    return false;
+}
+
+static void call_here(struct script_job *job, struct exec *x, struct reply *reply)
+{
+    struct conn *c = job->conn;
+    db_id clients = c->db;
+    if (!local_in_scripts(x->cmd)) {
+        reply_error(reply, ERR_SCRIPT_NOT_ALLOWED);
+        return;
+    }
+    x->client = c;
+    c->db = job->db; /* SELECT: the script's own database, not its client's */
+    exec_local(job->worker, c, x);
+    job->db = c->db;
+    c->db = clients;
+}
+
+/* redis.call: the command runs on the shards at hand. False: it needs others. */
+static bool host_call(void *ctx, const struct slice *argv, int argc, uint8_t proto,
+                      struct buf *out)
+{
+    struct script_job *job = ctx;
+    struct worker *w = job->worker;
+    struct reply reply = {.out = out, .proto = proto};
+    bool sub_missing;
+    const struct command *cmd = command_find(argv, argc, &sub_missing);
+    if (!may_call(job, cmd, argc, &reply)) return true;
+    struct exec x = {.cmd = cmd, .argv = argv, .argc = argc, .db = job->db, .proto = proto,
+                     .ks_flags = job->ks_flags, .now = job->now, .out = out, .in_script = true};
+    if (unlikely(w->monitor_mask)) monitor_show_lua(w, job->db, cmd, argv, argc);
+    shard_id shard = 0;
+    enum reach reach = reach_of(job, &x, &shard);
+    if (reach == REACH_HERE) {
+        call_here(job, &x, &reply);
+        return true;
+    }
+    bool writes = cmd->flags & CMD_WRITE;
+    if (reach == REACH_OUTSIDE) return false;
+    if (writes && job->mask != all_shards(w->hub) && !script_undo_note(&job->undo, w, &x))
+        return false;
+    uint64_t dirty = counter_get(&w->pub->dirty);
+    if (reach == REACH_ONE)
+        exec_one(w, &x, shard);
+    else
+        exec_many(w, &x);
+    job->wrote |= writes && counter_get(&w->pub->dirty) != dirty;
+    return true;
+}
+
+static enum script_pulse host_pulse(void *ctx)
+{
+    struct script_job *job = ctx;
+    struct worker *w = job->worker;
+    if (job->killed) return SCRIPT_KILL;
+    if (!job->may_wait) return SCRIPT_GO_ON;
+    if (unlikely(w->hub->preempt)) return rng_below(&w->rng, 4) ? SCRIPT_GO_ON : SCRIPT_PAUSE;
+    return os_mono_us() < job->slice_end_us ? SCRIPT_GO_ON : SCRIPT_PAUSE;
+}
+
+static void host_log(void *ctx, enum script_log_level level, struct slice text)
+{
+    static const enum log_level levels[] = {
+        [SCRIPT_LOG_DEBUG] = LOG_LEVEL_DEBUG, [SCRIPT_LOG_VERBOSE] = LOG_LEVEL_VERBOSE,
+        [SCRIPT_LOG_NOTICE] = LOG_LEVEL_NOTICE, [SCRIPT_LOG_WARNING] = LOG_LEVEL_WARNING};
+    (void)ctx;
+    log_line(levels[level], "%.*s", (int)(text.len < 1024 ? text.len : 1024), text.ptr);
+}
+
+static int host_acl_check(void *ctx, const struct slice *argv, int argc)
+{
+    bool sub_missing;
+    (void)ctx;
+    const struct command *cmd = command_find(argv, argc, &sub_missing);
+    return cmd && command_arity_ok(cmd, argc) ? 1 : -1;
+}
+
+static const struct script_host host = {
+    .call = host_call, .pulse = host_pulse, .log = host_log, .acl_check = host_acl_check};
+
+/* ---- a run ---- */
+
+static void job_free(struct script_job *job)
+{
+    script_undo_deinit(&job->undo);
+    buf_deinit(&job->untold);
+    list_remove(&job->link);
+    mem_free(job);
+}
+
+/* Everything it did is taken back, as long as it is the only one who knows. */
+static void take_back(struct script_job *job)
+{
+    struct worker *w = job->worker;
+    job->script->host_state |= STATE_WIDE;
+    push_rewind(w, job->pushed);
+    if (!(w->hub->faults & FAULT_SCRIPT_NO_UNDO)) script_undo(&job->undo, w, job->now);
+}
+
+static void serve(struct worker *w)
+{
+    w->serve_later = false;
+    for (uint32_t held = w->held; held; held &= held - 1)
+        block_serve(w, (shard_id)__builtin_ctz(held));
+}
+
+/* From the beginning, or on; what has come of it is in *call. True: it is over. */
+static bool run_slice(struct script_job *job, struct call *c, struct script_call *sc,
+                      const struct slice *keys, int key_count, const struct slice *args,
+                      int arg_count, struct reply *reply)
+{
+    struct worker *w = job->worker;
+    bool nested = w->serve_later; /* inside EXEC */
+    int64_t begun_us = os_mono_us();
+    w->serve_later = true;
+    if (c && !nested) w->ready_turns = 0;
+    job->slice_end_us = begun_us + SLICE_US;
+    job->pushed = sc->since ? *sc->since : push_mark(w);
+    push_put(w, &job->untold, job->untold_mask);
+    job->untold.len = 0;
+    enum script_outcome outcome =
+        c ? script_start(w->vm, job->script, keys, key_count, args, arg_count, &host, job, reply,
+                         &job->run)
+          : script_resume(job->run, reply);
+    if (outcome == SCRIPT_STOPPED) {
+        check(job->may_wait); /* who may not wait has all shards */
+        take_back(job);
+        sc->wide = true;
+    }
+    if (outcome == SCRIPT_PAUSED) { /* nobody is served from its shards, nor told of anything */
+        push_take(w, job->pushed, &job->untold, &job->untold_mask);
+        job->ran_us += os_mono_us() - begun_us;
+        w->serve_later = nested;
+        return false;
+    }
+    if (!nested) serve(w);
+    counter_set(&w->pub->vm_bytes, script_vm_bytes(w->vm));
+    return true;
+}
+
+bool script_count_keys(struct call *c, int first, int *key_count)
+{
+    int64_t count;
+    if (!call_int(c, first, &count)) return false;
+    *key_count = (int)count;
+    if (count > c->argc - first - 1)
+        reply_error(&c->reply, ERR_NUMKEYS_TOO_MANY);
+    else if (count < 0)
+        reply_error(&c->reply, ERR_NUMKEYS_NEGATIVE);
+    else
+        return true;
+    return false;
+}
+
+void script_invoke(struct call *c, struct script *script, int first, int key_count, bool read_only,
+                   bool is_function)
+{
+    struct worker *w = c->worker;
+    struct script_call *sc = c->script;
+    struct script_job *job = mem_zalloc(sizeof *job);
+    list_init(&job->link);
+    job->worker = w;
+    job->conn = sc->conn;
+    job->script = script;
+    job->mask = sc->mask;
+    job->may_wait = sc->may_wait;
+    job->may_borrow = sc->may_borrow;
+    job->db = c->ks.db;
+    job->ks_flags = c->ks.flags & KS_NO_TOUCH;
+    job->read_only = read_only || script->flags & SCRIPT_NO_WRITES;
+    job->is_function = is_function;
+    job->now = c->ks.now;
+    job->start_us = os_mono_us();
+    const struct slice *keys = c->argv + first + 1;
+    if (run_slice(job, c, sc, keys, key_count, keys + key_count,
+                  c->argc - first - 1 - key_count, &c->reply))
+        job_free(job);
+    else
+        sc->paused = job;
+}
+
+/* ---- transactions ---- */
+
+/* All its shards are locked, and held just now. */
+bool script_run_held(struct worker *w, struct txn *t)
+{
+    struct script_call sc = {.mask = w->held, .conn = t->conn, .may_wait = true};
+    t->x.script = &sc;
+    exec_many(w, &t->x);
+    t->x.script = NULL;
+    if (sc.wide) {
+        uncount(w, &t->x);
+        txn_widen(t, all_shards(w->hub));
+        return false;
+    }
+    if (!sc.paused) return true;
+    park(w, t, sc.paused);
+    return false;
+}
+
+static bool is_busy(const struct worker *w, const struct script_job *job)
+{
+    return os_mono_us() - job->start_us > w->config->busy_reply_threshold_ms * 1000;
+}
+
+static void publish_jobs(struct worker *w)
+{
+    uint32_t paused = 0, busy = 0;
+    LIST_FOREACH_SAFE(link, next, &w->script_jobs) {
+        const struct script_job *job = CONTAINER_OF(link, struct script_job, link);
+        paused |= job->mask;
+        if (is_busy(w, job)) busy |= job->mask;
+    }
+    counter_set(&w->pub->script_paused, paused);
+    counter_set(&w->pub->script_busy, busy);
+}
+
+static void step_job(struct worker *w, struct script_job *job)
+{
+    struct script_call sc = {0};
+    struct txn *t = job->txn;
+    if (!worker_hold_all(w, job->mask, false)) return;
+    struct buf *out = t->is_exec ? multi_script_out(t->conn, &t->reply) : &t->reply;
+    struct reply reply = {.out = out, .proto = t->x.proto};
+    if (w->stopping) job->killed = true;
+    if (is_busy(w, job))
+        for (uint32_t m = job->mask; m; m &= m - 1)
+            locks_cancel_waiting(w->hub->locks[__builtin_ctz(m)], w);
+    w->serve_later = t->is_exec;
+    bool over = run_slice(job, NULL, &sc, NULL, 0, NULL, 0, &reply);
+    w->serve_later = false;
+    w->touched_shards |= w->held;
+    w->touched_dbs = DBS_ALL;
+    if (!over) return;
+    if (reply.errors) stats_note_error(w, out);
+    if (!t->is_exec && !sc.wide)
+        meter_script_ended(w, &t->x, (uint64_t)job->ran_us * 1000, out->len);
+    job_free(job);
+    if (sc.wide)
+        txn_widen(t, all_shards(w->hub));
+    else if (t->is_exec)
+        txn_exec_ran(w, t, multi_go_on(w, t->conn, &t->reply));
+    else
+        txn_held_done(w, t);
+}
+
+bool script_step(struct worker *w)
+{
+    LIST_FOREACH_SAFE(link, next, &w->script_jobs) {
+        step_job(w, CONTAINER_OF(link, struct script_job, link));
+        worker_unhold_all(w);
+    }
+    publish_jobs(w);
+    return !list_empty(&w->script_jobs);
+}
+
+/* ---- scripts that do not end ---- */
+
+enum script_way script_in_the_way(const struct hub *hub, uint32_t mask)
+{
+    enum script_way way = SCRIPT_WAY_FREE;
+    for (worker_id id = 0; id < hub->count; id++) {
+        const struct worker_published *pub = &hub->published[id];
+        if (likely(!(counter_get(&pub->script_paused) & mask))) continue;
+        if (counter_get(&pub->script_busy) & mask) return SCRIPT_WAY_BUSY;
+        way = SCRIPT_WAY_PAUSED;
+    }
+    return way;
+}
+
+/* Not in the lock's queue: there it could not be told BUSY later. */
+void script_wait(struct conn *c)
+{
+    c->flags |= CONN_PAUSED;
+    list_push_back(&c->worker->script_waits, &c->ready_link);
+}
+
+bool script_waits_over_slow(struct worker *w)
+{
+    struct list *link;
+    if (w->mono_us - w->script_looked_us < SCRIPT_WAIT_US) return true;
+    w->script_looked_us = w->mono_us;
+    while ((link = list_pop_front(&w->script_waits)) != NULL) {
+        struct conn *c = CONTAINER_OF(link, struct conn, ready_link);
+        c->flags &= ~(uint32_t)CONN_PAUSED;
+        conn_ready(c);
+    }
+    return false;
+}
+
+uint32_t script_kill(struct worker *w, bool functions)
+{
+    uint32_t what = SCRIPT_NONE;
+    LIST_FOREACH_SAFE(link, next, &w->script_jobs) {
+        struct script_job *job = CONTAINER_OF(link, struct script_job, link);
+        if (job->wrote) {
+            what |= SCRIPT_UNKILLABLE;
+        } else if (job->is_function != functions) {
+            what |= SCRIPT_OF_OTHER_KIND;
+        } else {
+            job->killed = true;
+            what |= SCRIPT_KILLED;
+        }
+    }
+    return what;
+}
