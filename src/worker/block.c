@@ -187,6 +187,7 @@ static enum outcome serve(struct worker *w, struct waiter *v, int pos, shard_id 
     x.now = w->now;
     x.out = &v->reply;
     x.block = &again;
+    x.part_ns = &v->ran_ns; /* judged at its end, with the arguments as they came */
     exec_waiter(w, &x, view);
     block_args_deinit(&args);
     buf_deinit(&again.args);

@@ -234,6 +234,7 @@ void block_on_served(struct worker *w, struct waiter *v)
     struct buf out = v->reply;
     v->reply = (struct buf){0};
     unsettle(w, v, v->served_shard);
+    meter_wait_ended(w, &t->x, v->ran_ns);
     waiter_drop(v);
     txn_finish(t, &out);
 }
@@ -246,7 +247,6 @@ static void finish_left(struct txn *t, enum block_leave why)
     if (why == BLOCK_TIMEOUT) reply_null_array(&reply);
     if (why == BLOCK_ERROR) reply_error(&reply, ERR_UNBLOCKED);
     stats_note_reply(t->home, t->x.cmd, &reply);
-    if (why != BLOCK_CLOSE) meter_wait_ended(t->home, &t->x);
     txn_finish(t, &out);
 }
 

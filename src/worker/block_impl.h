@@ -33,6 +33,7 @@ struct waiter {
     instant_ms retry_at; /* call_block.retry_at, as far as it was known then */
     /* who has claimed it writes */
     struct buf reply;
+    uint64_t ran_ns;     /* that its command took here */
     shard_id served_shard;
     /* its worker only */
     instant_ms deadline; /* of the wait, or retry_at; EXPIRE_NONE: for ever */

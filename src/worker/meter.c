@@ -162,11 +162,11 @@ void meter_script_ended(struct worker *w, const struct exec *x, uint64_t ns, siz
     judge(w, x, NULL, ns, &stages, reply_len);
 }
 
-void meter_wait_ended(struct worker *w, const struct exec *x)
+void meter_wait_ended(struct worker *w, const struct exec *x, uint64_t ns)
 {
     struct meter_stages stages = {0};
-    meter_record(w, x->cmd, 0);
-    commandlog_note(w, x, NULL, 0, &stages, 0);
+    meter_record(w, x->cmd, ns);
+    judge(w, x, NULL, ns, &stages, 0);
 }
 
 void meter_defer(struct worker *w, const struct exec *x, uint64_t ns)

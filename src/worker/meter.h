@@ -108,8 +108,9 @@ static inline void meter_end(struct worker *w, const struct exec *x, uint64_t st
 void meter_parts_ended(struct worker *w, const struct exec *x, uint64_t ns, size_t reply_len);
 /* A script that had paused has ended; ns: the sum of its slices. */
 void meter_script_ended(struct worker *w, const struct exec *x, uint64_t ns, size_t reply_len);
-/* A client stops waiting for a key without having got one. */
-void meter_wait_ended(struct worker *w, const struct exec *x);
+/* A client has got what it waited for; ns: what serving it took. One that gave up is not counted
+ * as having run, as in Redis. Thread: the client's worker. */
+void meter_wait_ended(struct worker *w, const struct exec *x, uint64_t ns);
 /* A fan-out has ended, its reply is made. */
 void meter_fanout_ended(struct worker *w, struct fanout *f, size_t reply_len);
 /* Settings have changed (start, CONFIG SET). */

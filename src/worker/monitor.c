@@ -176,10 +176,7 @@ void cmd_monitor(struct call *c)
         reply_error(&c->reply, ERR_MONITOR_DENIED);
         return;
     }
-    if (conn->flags & CONN_MONITOR) {
-        reply_ok(&c->reply);
-        return;
-    }
+    if (conn->flags & CONN_MONITOR) return; /* without an answer, as in Redis */
     void *on = mem_alloc(1);
     conn->worker->monitors_joining++;
     fanout_start(fanout_new(conn->worker, conn, mask_part, join_done, on), true);
