@@ -45,7 +45,7 @@ UNITS = [
     "unit/slowlog", "unit/latency-monitor",
 ]
 # Nothing of these runs against a server that stands elsewhere (the suite says so itself):
-# acl, auth, client-eviction, info, latency-monitor, limits, maxmemory, memefficiency, networking,
+# acl, auth, client-eviction, info, limits, maxmemory, memefficiency, networking,
 # obuf-limits, pendingquerybuf, pubsubshard, querybuf, replybufsize, wait.
 CI_UNITS = [
     "unit/type/list", "unit/type/set", "unit/type/hash", "unit/type/stream",
