@@ -44,11 +44,6 @@ PRODUCTS = {
     "bullmq.js": [],
 }
 
-# Programs that are nothing without EVAL, as long as the server has none.
-ON_SCRIPTS = {"redis_py.py", "django_cache.py", "celery_jobs.py", "sidekiq_jobs.rb", "ioredis.js",
-              "node_redis.js", "redlock.js", "bullmq.js"}
-
-
 def knows(options, command):
     with start_server(options) as server, server.client() as client:
         return client.call("COMMAND", "INFO", command)[0] is not None
@@ -158,13 +153,11 @@ def main():
     options = arguments()
     where = options.peer or f"{options.threads} workers" + (", spread" if options.spread else "")
     passed = failed = skipped = 0
-    scripts, tracking = (knows(options, name) for name in ("EVAL", "CLIENT|TRACKING"))
+    tracking = knows(options, "CLIENT|TRACKING")
     for program, needs in PRODUCTS.items():
         if not re.search(options.only, program):
             continue
         reason = missing(program, needs)
-        if program in ON_SCRIPTS and not scripts:
-            reason = "the server has no EVAL"
         if program == "node_redis.js" and not tracking:
             reason = "the server has no CLIENT TRACKING"
         if reason:
