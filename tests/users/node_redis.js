@@ -202,6 +202,8 @@ async function scripts(redis) {
 // Client-side caching: the second read does not ask the server, a write elsewhere ends that.
 async function cached() {
   const other = await connect({ RESP: 3 });
+  const [tracking] = await other.sendCommand(['COMMAND', 'INFO', 'client|tracking']);
+  if (!tracking) return console.log('left out: the server has no CLIENT TRACKING');
   const cache = new BasicClientSideCache({ ttl: 0, maxEntries: 100 });
   const client = await connect({ RESP: 3, clientSideCache: cache });
   await other.set('cached', '1');

@@ -44,10 +44,6 @@ PRODUCTS = {
     "bullmq.js": [],
 }
 
-def knows(options, command):
-    with start_server(options) as server, server.client() as client:
-        return client.call("COMMAND", "INFO", command)[0] is not None
-
 
 def lacking(interpreter, statement, names):
     if not shutil.which(interpreter[0]):
@@ -153,13 +149,10 @@ def main():
     options = arguments()
     where = options.peer or f"{options.threads} workers" + (", spread" if options.spread else "")
     passed = failed = skipped = 0
-    tracking = knows(options, "CLIENT|TRACKING")
     for program, needs in PRODUCTS.items():
         if not re.search(options.only, program):
             continue
         reason = missing(program, needs)
-        if program == "node_redis.js" and not tracking:
-            reason = "the server has no CLIENT TRACKING"
         if reason:
             skipped += 1
             print(f"{program:24} {where:17} skipped: {reason}", flush=True)
