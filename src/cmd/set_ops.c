@@ -131,7 +131,9 @@ static void intersect(struct sources *s, struct result *r)
     (void)set_each(s->at[0].entry, take_if_in_others, r);
 }
 
-static void unite(const struct sources *s, struct result *r)
+typedef void make_result(struct sources *s, struct result *r);
+
+static void unite(struct sources *s, struct result *r)
 {
     for (size_t i = 0; i < s->count && !r->no_memory; i++) {
         if (s->at[i].entry) (void)set_each(s->at[i].entry, take_all, r);
@@ -166,7 +168,7 @@ static void subtract_by_lookups(struct sources *s, struct result *r)
     (void)set_each(s->at[0].entry, take_unless_in_others, r);
 }
 
-static void subtract_by_copy(const struct sources *s, struct result *r)
+static void subtract_by_copy(struct sources *s, struct result *r)
 {
     (void)set_each(s->at[0].entry, take_all, r);
     for (size_t i = 1; i < s->count && !r->no_memory && set_edit_count(r->edit); i++) {
@@ -296,28 +298,20 @@ static int begin_copy(struct call *c, const struct sources *s, struct set_edit *
     return rc;
 }
 
-void cmd_sunion(struct call *c)
+/* The result is made as a set and replied. */
+static void reply_made(struct call *c, struct sources *s, make_result *make)
 {
-    struct sources s;
     struct set_edit edit;
     struct set_limits limits = set_limits_of(c);
-    if (!sources_init(&s, c, 1, (size_t)(c->argc - 1))) return;
-    if (s.absent + 1 >= s.count) {
-        const struct entry *only = NULL;
-        for (size_t i = 0; i < s.count; i++) {
-            if (s.at[i].entry) only = s.at[i].entry;
-        }
-        set_reply_all(&c->reply, only);
-    } else if (begin_copy(c, &s, &edit, &limits) == 0) {
-        struct result r = {.sources = &s, .edit = &edit};
-        unite(&s, &r);
-        reply_edit(c, &edit, &r);
-        set_close(&edit);
-    }
-    sources_deinit(&s);
+    if (begin_copy(c, s, &edit, &limits)) return;
+    struct result r = {.sources = s, .edit = &edit};
+    make(s, &r);
+    reply_edit(c, &edit, &r);
+    set_close(&edit);
 }
 
-void cmd_sunionstore(struct call *c)
+/* The result of the sets behind it is what the first key has from now on. */
+static void store_made(struct call *c, make_result *make, const char *event)
 {
     struct sources s;
     struct set_edit edit;
@@ -325,16 +319,32 @@ void cmd_sunionstore(struct call *c)
     if (!sources_init(&s, c, 2, (size_t)(c->argc - 2))) return;
     struct result r = {.sources = &s, .edit = &edit};
     (void)set_begin(&edit, &c->ks, c->argv[1], FORM_INTSET, 0, &limits);
-    unite(&s, &r);
-    store(c, &edit, &r, "sunionstore");
+    make(&s, &r);
+    store(c, &edit, &r, event);
     sources_deinit(&s);
 }
+
+void cmd_sunion(struct call *c)
+{
+    struct sources s;
+    if (!sources_init(&s, c, 1, (size_t)(c->argc - 1))) return;
+    if (s.absent + 1 >= s.count) {
+        const struct entry *only = NULL;
+        for (size_t i = 0; i < s.count; i++) {
+            if (s.at[i].entry) only = s.at[i].entry;
+        }
+        set_reply_all(&c->reply, only);
+    } else {
+        reply_made(c, &s, unite);
+    }
+    sources_deinit(&s);
+}
+
+void cmd_sunionstore(struct call *c) { store_made(c, unite, "sunionstore"); }
 
 void cmd_sdiff(struct call *c)
 {
     struct sources s;
-    struct set_edit edit;
-    struct set_limits limits = set_limits_of(c);
     if (!sources_init(&s, c, 1, (size_t)(c->argc - 1))) return;
     if (difference_is_empty(&s)) {
         reply_set(&c->reply, 0);
@@ -343,27 +353,17 @@ void cmd_sdiff(struct call *c)
         size_t mark = reply_deferred_begin(&c->reply);
         subtract_by_lookups(&s, &r);
         reply_deferred_set(&c->reply, mark, r.count);
-    } else if (begin_copy(c, &s, &edit, &limits) == 0) {
-        struct result r = {.sources = &s, .edit = &edit};
-        subtract_by_copy(&s, &r);
-        reply_edit(c, &edit, &r);
-        set_close(&edit);
+    } else {
+        reply_made(c, &s, subtract_by_copy);
     }
     sources_deinit(&s);
 }
 
-void cmd_sdiffstore(struct call *c)
+static void subtract(struct sources *s, struct result *r)
 {
-    struct sources s;
-    struct set_edit edit;
-    struct set_limits limits = set_limits_of(c);
-    if (!sources_init(&s, c, 2, (size_t)(c->argc - 2))) return;
-    struct result r = {.sources = &s, .edit = &edit};
-    (void)set_begin(&edit, &c->ks, c->argv[1], FORM_INTSET, 0, &limits);
-    if (!difference_is_empty(&s)) {
-        if (lookups_win(&s)) subtract_by_lookups(&s, &r);
-        else subtract_by_copy(&s, &r);
-    }
-    store(c, &edit, &r, "sdiffstore");
-    sources_deinit(&s);
+    if (difference_is_empty(s)) return;
+    if (lookups_win(s)) subtract_by_lookups(s, r);
+    else subtract_by_copy(s, r);
 }
+
+void cmd_sdiffstore(struct call *c) { store_made(c, subtract, "sdiffstore"); }

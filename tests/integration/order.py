@@ -23,17 +23,8 @@ DEPTHS = (1, 2, 3, 10, 50, 300)
 PING = support.encode("PING")
 
 
-class Setting:
+class Setting(shards.Setting):
     """The checks, for one server each. Subclasses below set workers and lending."""
-
-    workers = 1
-    lending = "yes"
-
-    @classmethod
-    def setUpClass(cls):
-        cls.server = support.server("--threads", str(cls.workers), "--shard-lending", cls.lending)
-        cls.addClassCleanup(cls.server.stop)
-        cls.seed = shards.seed_of(cls.__name__)
 
     def setUp(self):
         with self.server.client() as client:

@@ -46,16 +46,7 @@ TALK = [
 ]
 
 
-class Setting:
-    workers = 1
-    lending = "yes"
-
-    @classmethod
-    def setUpClass(cls):
-        cls.server = support.server("--threads", str(cls.workers), "--shard-lending", cls.lending)
-        cls.addClassCleanup(cls.server.stop)
-        cls.seed = shards.seed_of(cls.__name__)
-
+class Setting(shards.Setting):
     def setUp(self):
         with self.server.client() as client:
             client.ok("CONFIG", "SET", "client-output-buffer-limit", "pubsub 32mb 8mb 60")

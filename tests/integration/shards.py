@@ -224,3 +224,17 @@ class Others:
         print("  " + text, flush=True)
         if slow > self.SECONDS + idle and not sanitized():
             raise AssertionError(text)
+
+
+class Setting:
+    """Checks that are made with several servers: a class for each, which is a TestCase as well,
+    sets workers and lending."""
+
+    workers = 1
+    lending = "yes"
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = support.server("--threads", str(cls.workers), "--shard-lending", cls.lending)
+        cls.addClassCleanup(cls.server.stop)
+        cls.seed = seed_of(cls.__name__)
