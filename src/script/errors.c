@@ -58,7 +58,7 @@ void error_note_place(struct script_run *run, lua_State *L, int level)
     /* "return redis.call(…)": LuaJIT leaves the caller's frame before the call. */
     run->line = 1;
     snprintf(run->source, sizeof(run->source), "%s",
-             run->program->is_function ? "@user_function" : "@user_script");
+             run->program && !run->program->is_function ? "@user_script" : "@user_function");
 }
 
 static int error_handler(lua_State *L)

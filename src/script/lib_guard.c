@@ -62,8 +62,9 @@ static int guard_format(lua_State *L)
 
 static const char guards[] =
     "local type, rawget, deep, plain, gsub, sort, format, rep, log, pcall = ...\n"
-    "local function settle(ok, e, ...)\n"
-    "  if ok then return ok, e, ... end\n"
+    "local function settle(ok, ...)\n"
+    "  if ok then return ok, ... end\n"
+    "  local e = ...\n"
     "  if type(e) == 'table' then\n"
     "    local text = rawget(e, 'err')\n"
     "    if type(text) == 'string' then return false, text end\n"

@@ -27,6 +27,7 @@
 struct loading {
     struct script_run run; /* world.current; run.program is NULL */
     struct slice body;     /* Lua's part */
+    struct buf rewritten;  /* … as source_rewrite gives it */
     struct registered {
         size_t at, name_len, description_len; /* in bytes: name, description */
         bool described;
@@ -303,7 +304,7 @@ static int run_text(lua_State *L)
 {
     struct loading *l = lua_touserdata(L, 1);
     size_t len;
-    if (luaL_loadbufferx(L, l->body.ptr, l->body.len, "@user_function", "t") != 0) {
+    if (source_load(L, l->body, buf_slice(&l->rewritten), "@user_function") != 0) {
         const char *message = lua_tolstring(L, -1, &len);
         fail(l, ERR_FUNCTION_COMPILE, message ? message : "?", message ? len : 1);
         return 0;
@@ -330,6 +331,7 @@ static void loading_deinit(struct world *w, struct loading *l)
     refs_drop(w, l);
     mem_free(l->items);
     buf_deinit(&l->bytes);
+    buf_deinit(&l->rewritten);
 }
 
 /* False: *error. In both cases loading_deinit. */
@@ -338,7 +340,9 @@ static bool library_run(struct world *w, struct loading *l, const struct script_
 {
     check(w->current == NULL);
     l->run = (struct script_run){.world = w, .host = host, .ctx = ctx, .proto = 2};
+    source_rewrite(l->body, &l->rewritten);
     w->current = &l->run;
+    w->stack_base = (uintptr_t)__builtin_frame_address(0);
     int status = world_protect(w, run_text, l);
     w->current = NULL;
     if (l->run.wish != WISH_NONE) {

@@ -8,6 +8,7 @@
 
 #include "batch.h"
 #include "block.h"
+#include "functions.h"
 #include "internal.h"
 #include "meter.h"
 #include "script.h"
@@ -121,6 +122,7 @@ struct hub *hub_new(const struct hub_options *options)
     for (uint32_t i = 0; i < n * n; i++) mailbox_init(&hub->mail[i], options->mailbox_cap);
     pushes_init(hub, options->mailbox_cap);
     hub->scripts = script_store_new();
+    hub->functions = function_store_new();
     hub->workers = mem_zalloc(n * sizeof(struct worker *));
     hub->sleeping = mem_alloc_aligned((size_t)n * CACHE_LINE, CACHE_LINE);
     memset((void *)hub->sleeping, 0, (size_t)n * CACHE_LINE);
@@ -134,6 +136,7 @@ struct hub *hub_new(const struct hub_options *options)
 void hub_free(struct hub *hub)
 {
     script_store_free(hub->scripts);
+    function_store_free(hub->functions);
     for (unsigned i = 0; i < hub->count; i++) {
         mem_free(hub->published[i].calls);
         mem_free(hub->published[i].calls_failed);

@@ -8,7 +8,8 @@
  *   batch.c   the order rule: runs with one progress counter
  *   txn.c     the coordinator of a multi-shard command, and its acts at a shard
  *   multi.c   MULTI and EXEC; watch.c: WATCH
- *   script.c  Lua scripts on shards; script_undo.c: taken back; script_store.c: known to all
+ *   script.c  Lua scripts on shards; script_undo.c: taken back; script_store.c: known to all;
+ *   functions.c: libraries of functions
  *   block.c   clients that wait for keys; block_home.c their side
  *   fanout.c  an act of every worker, answered after the last
  *   push.c    one order for all that is pushed; pubsub.c, topics.c, events.c: what that is
@@ -142,6 +143,7 @@ struct hub {
     struct shard_published *shard_published;
     struct topics **topics;     /* by shard */
     struct script_store *scripts;
+    struct function_store *functions;
     struct mailbox *push_mail;  /* [from * count + to] */
     struct push_open *push_open; /* by worker */
     counter *push_late;         /* [from * count + to]: lowest ticket not yet published */
@@ -275,6 +277,8 @@ struct worker {
     struct script_vm *vm;    /* NULL: no script has run yet */
     uint64_t vm_generation;  /* of the store, when its scripts were compiled */
     size_t vm_scripts;
+    struct library_set *functions; /* those of the VM (functions.c); NULL: none yet */
+    uint64_t functions_generation;
     struct shard *scratch;  /* copies of keys of a multi-shard command */
     struct group *group;
     struct parse_pool parse_pool;

@@ -21,6 +21,17 @@ bool local_is_stateless(const struct command *cmd)
             strcmp(cmd->name, "time") == 0);
 }
 
+bool local_at_once(const struct command *cmd)
+{
+    static void (*const handlers[])(struct call *) = {
+        cmd_script_load,     cmd_script_exists,  cmd_script_flush,  cmd_script_show,
+        cmd_function_delete, cmd_function_dump,  cmd_function_flush, cmd_function_list,
+        cmd_function_load,   cmd_function_restore};
+    for (size_t i = 0; i < ARRAY_COUNT(handlers); i++)
+        if (cmd->handler == handlers[i]) return true;
+    return local_is_stateless(cmd);
+}
+
 bool local_in_scripts(const struct command *cmd)
 {
     const struct command *c = cmd->parent ? cmd->parent : cmd;

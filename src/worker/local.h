@@ -10,6 +10,8 @@
 
 /* Changes nothing that a later command of the pipeline could depend on (PING, ECHO, TIME). */
 bool local_is_stateless(const struct command *cmd);
+/* Waits for nobody, and EXEC runs it in its turn: what scripts and functions there are. */
+bool local_at_once(const struct command *cmd);
 /* Commands of a connection that a script may give: they wait for nobody. */
 bool local_in_scripts(const struct command *cmd);
 /* May be given by a RESP2 connection that is subscribed to something. */

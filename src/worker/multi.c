@@ -233,7 +233,7 @@ void multi_lock_keys(struct worker *w, struct conn *c, shard_id s, struct lock_r
 
 static bool is_later(const struct command *cmd)
 {
-    return cmd->route == ROUTE_HERE && !local_is_stateless(cmd) && cmd->handler != cmd_select &&
+    return cmd->route == ROUTE_HERE && !local_at_once(cmd) && cmd->handler != cmd_select &&
            cmd->handler != cmd_unwatch;
 }
 

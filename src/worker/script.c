@@ -29,6 +29,7 @@
 #include "block.h"
 #include "conn.h"
 #include "exec.h"
+#include "functions.h"
 #include "local.h"
 #include "meter.h"
 #include "monitor.h"
@@ -66,6 +67,7 @@ struct script_job {
     struct script_undo undo;
     struct push_mark pushed;  /* where this slice's began */
     struct buf untold;        /* what it has to tell from earlier slices */
+    struct buf described;     /* of a function: its name and command, for FUNCTION STATS */
     uint32_t untold_mask;
 };
 
@@ -94,6 +96,7 @@ void scripts_free(struct worker *w)
 {
     check(list_empty(&w->script_jobs));
     if (w->vm) script_vm_free(w->vm);
+    functions_free(w);
 }
 
 /* A VM forgets what the store has forgotten all at once, now and then: what is still wanted is
@@ -165,11 +168,15 @@ void script_judge_slow(struct worker *w, struct op *op)
     char sha[SCRIPT_SHA_LEN + 1];
     struct slice name = op->argv[1];
     const struct script *script;
+    bool function = op->cmd->handler == cmd_fcall || op->cmd->handler == cmd_fcall_ro;
     if (op->cmd->handler == cmd_eval || op->cmd->handler == cmd_eval_ro) {
         script_sha(name, sha);
         name = slice_of(sha, SCRIPT_SHA_LEN);
     }
-    script = script_find(script_vm(w), name);
+    if (function)
+        script = functions_vm(w) ? script_function_known(w->vm, name) : NULL;
+    else
+        script = script_find(script_vm(w), name);
     if (!script || !(script->host_state & STATE_WIDE)) return;
     op->mask = all_shards(w->hub);
     op->shard = OP_ALL;
@@ -333,9 +340,11 @@ static bool host_call(void *ctx, const struct slice *argv, int argc, uint8_t pro
         return true;
     }
     bool writes = cmd->flags & CMD_WRITE;
-    if (reach == REACH_OUTSIDE) return false;
-    if (writes && job->mask != all_shards(w->hub) && !script_undo_note(&job->undo, w, &x))
+    if (reach == REACH_OUTSIDE ||
+        (writes && job->mask != all_shards(w->hub) && !script_undo_note(&job->undo, w, &x))) {
+        job->script->host_state |= STATE_WIDE; /* now: it may be forgotten once it has stopped */
         return false;
+    }
     uint64_t dirty = counter_get(&w->pub->dirty);
     if (reach == REACH_ONE)
         exec_one(w, &x, shard);
@@ -355,13 +364,18 @@ static enum script_pulse host_pulse(void *ctx)
     return os_mono_us() < job->slice_end_us ? SCRIPT_GO_ON : SCRIPT_PAUSE;
 }
 
-static void host_log(void *ctx, enum script_log_level level, struct slice text)
+void script_log(enum script_log_level level, struct slice text)
 {
     static const enum log_level levels[] = {
         [SCRIPT_LOG_DEBUG] = LOG_LEVEL_DEBUG, [SCRIPT_LOG_VERBOSE] = LOG_LEVEL_VERBOSE,
         [SCRIPT_LOG_NOTICE] = LOG_LEVEL_NOTICE, [SCRIPT_LOG_WARNING] = LOG_LEVEL_WARNING};
-    (void)ctx;
     log_line(levels[level], "%.*s", (int)(text.len < 1024 ? text.len : 1024), text.ptr);
+}
+
+static void host_log(void *ctx, enum script_log_level level, struct slice text)
+{
+    (void)ctx;
+    script_log(level, text);
 }
 
 static int host_acl_check(void *ctx, const struct slice *argv, int argc)
@@ -381,6 +395,7 @@ static void job_free(struct script_job *job)
 {
     script_undo_deinit(&job->undo);
     buf_deinit(&job->untold);
+    buf_deinit(&job->described);
     list_remove(&job->link);
     mem_free(job);
 }
@@ -389,7 +404,6 @@ static void job_free(struct script_job *job)
 static void take_back(struct script_job *job)
 {
     struct worker *w = job->worker;
-    job->script->host_state |= STATE_WIDE;
     push_rewind(w, job->pushed);
     if (!(w->hub->faults & FAULT_SCRIPT_NO_UNDO)) script_undo(&job->undo, w, job->now);
 }
@@ -449,11 +463,26 @@ bool script_count_keys(struct call *c, int first, int *key_count)
     return false;
 }
 
+static void on_pause(struct script_job *job, const struct call *c, struct script_call *sc)
+{
+    struct reply described = {.out = &job->described, .proto = 2};
+    sc->paused = job;
+    if (!job->is_function) return;
+    reply_bulk_slice(&described, c->argv[1]);
+    reply_bulk_str(&described, "command");
+    reply_array(&described, (size_t)c->argc);
+    for (int i = 0; i < c->argc; i++) reply_bulk_slice(&described, c->argv[i]);
+}
+
 void script_invoke(struct call *c, struct script *script, int first, int key_count, bool read_only,
                    bool is_function)
 {
     struct worker *w = c->worker;
     struct script_call *sc = c->script;
+    if (read_only && !(script->flags & (SCRIPT_NO_WRITES | SCRIPT_COMPAT))) {
+        reply_error(&c->reply, ERR_SCRIPT_RO_FLAG);
+        return;
+    }
     struct script_job *job = mem_zalloc(sizeof *job);
     list_init(&job->link);
     job->worker = w;
@@ -473,7 +502,7 @@ void script_invoke(struct call *c, struct script *script, int first, int key_cou
                   c->argc - first - 1 - key_count, &c->reply))
         job_free(job);
     else
-        sc->paused = job;
+        on_pause(job, c, sc);
 }
 
 /* ---- transactions ---- */
@@ -600,4 +629,24 @@ uint32_t script_kill(struct worker *w, bool functions)
         }
     }
     return what;
+}
+
+bool script_describe(struct worker *w, struct reply *reply)
+{
+    const struct script_job *longest = NULL;
+    bool busy = false;
+    LIST_FOREACH_SAFE(link, next, &w->script_jobs) {
+        const struct script_job *job = CONTAINER_OF(link, struct script_job, link);
+        if (!job->is_function)
+            busy |= os_mono_us() - job->start_us > w->config->busy_reply_threshold_ms * 1000;
+        else if (!longest || job->start_us < longest->start_us)
+            longest = job;
+    }
+    if (!longest || longest->described.failed) return busy;
+    reply_map(reply, 3);
+    reply_bulk_str(reply, "name");
+    reply_raw(reply, longest->described.ptr, longest->described.len);
+    reply_bulk_str(reply, "duration_ms");
+    reply_int(reply, (os_mono_us() - longest->start_us) / 1000);
+    return busy;
 }

@@ -64,6 +64,7 @@ struct script_vm *script_vm(struct worker *w);
 bool script_count_keys(struct call *c, int first, int *key_count);
 /* Runs it with the keys and arguments behind argv[first], which is numkeys. The handler's last
  * act. */
+void script_log(enum script_log_level level, struct slice text);
 void script_invoke(struct call *c, struct script *script, int first, int key_count, bool read_only,
                    bool is_function);
 /* A script in this worker's VM, and known to all. NULL: not known, or (of_text) the error is
@@ -94,6 +95,9 @@ enum script_killed {
     SCRIPT_OF_OTHER_KIND = 4 /* a function; or a script, for FUNCTION KILL */
 };
 uint32_t script_kill(struct worker *w, bool functions); /* bits */
+/* FUNCTION STATS: the function of this worker that has run for longest, as a map of its name, its
+ * command and its time; nothing if there is none. True: a script runs for too long. */
+bool script_describe(struct worker *w, struct reply *reply);
 /* The command: asks every worker, then replies. */
 void script_kill_start(struct call *c, bool functions);
 

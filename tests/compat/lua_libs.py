@@ -1,19 +1,19 @@
 #!/usr/bin/python3
 """Compares the modules struct and cmsgpack with redis-server's, by seeded random scripts.
 
-    tests/compat/lua_libs.py [--seed N] [--scripts N]
-
 Each script calls one function with made-up arguments (half of them sensible, the rest hostile:
 odd formats, cut-off and random bytes) and returns a text of everything it gave, errors included.
 Both servers must give the same text. Maps have one pair: the order of `next` is the VM's own, and
 so is the sign of a key that is zero. No call is a tail call: LuaJIT forgets the caller of a C
 function there, and with it the place of an error.
 """
+# matrix: once
 
-import argparse
+import os
 import random
 import struct
 import sys
+import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -262,17 +262,18 @@ def compare(mine, other, seed, count):
     return wrong
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--scripts", type=int, default=3000)
-    args = parser.parse_args()
-    with support.Server() as server, support.oracle() as oracle:
-        with server.client() as mine, oracle.client() as other:
-            wrong = compare(lambda s: mine.call("EVAL", s, 0), lambda s: other.call("EVAL", s, 0),
-                            args.seed, args.scripts)
-    return 1 if wrong else 0
+class Modules(unittest.TestCase):
+    """SPLITRING_SEED and SPLITRING_SCRIPTS choose other scripts, and more of them."""
+
+    def test_same_as_redis(self):
+        seed = int(os.environ.get("SPLITRING_SEED", "1"))
+        count = int(os.environ.get("SPLITRING_SCRIPTS", "3000"))
+        with support.server() as server, support.oracle() as oracle:
+            with server.client() as mine, oracle.client() as other:
+                wrong = compare(lambda s: mine.call("EVAL", s, 0),
+                                lambda s: other.call("EVAL", s, 0), seed, count)
+        self.assertEqual(wrong, 0)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    unittest.main()

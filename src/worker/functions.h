@@ -1,0 +1,39 @@
+/* The libraries of functions that all workers share, and a worker's VM that has them.
+ * Thread: any, unless a function says otherwise. */
+#ifndef SPLITRING_SRC_WORKER_FUNCTIONS_H
+#define SPLITRING_SRC_WORKER_FUNCTIONS_H
+
+#include "internal.h"
+#include "splitring/script/library.h"
+
+struct function_store;
+struct function_store *function_store_new(void);
+void function_store_free(struct function_store *store);
+
+/* The libraries as they are now; functions_drop when they are no longer looked at. */
+struct library_set *functions_take(struct hub *hub);
+void functions_drop(struct hub *hub, struct library_set *set);
+
+/* What is added to the libraries there are, or put in their place. False: *error says why, and
+ * nothing has changed. */
+enum functions_change {
+    FUNCTIONS_APPEND,  /* a name that is there already is an error */
+    FUNCTIONS_REPLACE, /* takes the place of the library of its name */
+    FUNCTIONS_FLUSH    /* all others go */
+};
+bool functions_put(struct hub *hub, struct library_set *more, enum functions_change how,
+                   struct buf *error);
+/* False: there is no library of that name (*error empty), or no memory. */
+bool functions_remove(struct hub *hub, struct slice name, struct buf *error);
+
+/* ---- a worker's VM. Thread: owner ---- */
+
+/* Runs a library's text (FUNCTION LOAD), with all of deadline_us to go. NULL: *error says why. */
+struct library *functions_run(struct worker *w, struct slice text, const struct library_head *head,
+                              int64_t deadline_us, struct buf *error);
+/* The VM knows the libraries that there are now. NULL: no memory. */
+struct script_vm *functions_vm(struct worker *w);
+struct script *functions_find(struct worker *w, struct slice name, struct buf *error);
+void functions_free(struct worker *w); /* after the VM */
+
+#endif
