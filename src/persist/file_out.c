@@ -108,25 +108,34 @@ void rdb_out_db(struct rdb_out *out, uint32_t db, uint64_t keys, uint64_t expire
     rdb_put_len(&out->w, expires);
 }
 
-bool rdb_out_key(struct rdb_out *out, const struct ks *ks, const struct entry *e)
+bool rdb_out_key_as(struct rdb_out *out, const struct entry *e, instant_ms expire, int64_t idle_s,
+                    int freq)
 {
     struct rdb_writer *w = &out->w;
     if (out->error) return false;
-    if (entry_expiry(e) != EXPIRE_NONE) {
+    if (expire != EXPIRE_NONE) {
         rdb_put_byte(w, OP_EXPIRE_MS);
-        rdb_put_u64(w, (uint64_t)entry_expiry(e));
+        rdb_put_u64(w, (uint64_t)expire);
     }
-    if (out->options.idle) {
+    if (idle_s >= 0) {
         rdb_put_byte(w, OP_IDLE);
-        rdb_put_len(w, entry_idle_s(ks, e));
-    } else if (out->options.freq) {
+        rdb_put_len(w, (uint64_t)idle_s);
+    }
+    if (freq >= 0) {
         rdb_put_byte(w, OP_FREQ);
-        rdb_put_byte(w, entry_freq(ks, e));
+        rdb_put_byte(w, (unsigned)freq);
     }
     w->key = entry_key(e);
     w->key_due = true;
     save_value(w, e);
     return out->error == 0;
+}
+
+bool rdb_out_key(struct rdb_out *out, const struct ks *ks, const struct entry *e)
+{
+    return rdb_out_key_as(out, e, entry_expiry(e),
+                          out->options.idle ? (int64_t)entry_idle_s(ks, e) : -1,
+                          out->options.freq ? (int)entry_freq(ks, e) : -1);
 }
 
 int rdb_out_end(struct rdb_out *out, char header[RDB_HEADER_LEN + 1], bool *changed)

@@ -3,9 +3,9 @@
  * no mutation would come far.
  *
  * Every key is put into a shard. What could be read to the end is written as a dump, read again and
- * written once more: both dumps must be as long (tables have no order). Then all goes, and the shard
- * must count as many bytes as before. The same file is also passed over key by key, which must come
- * to the same end where the values are sound. */
+ * written once more: both dumps must be as long (tables have no order). Then all goes, and the
+ * shard must count as many bytes as before. The same file is also passed over key by key, which
+ * must come to the same end where the values are sound. */
 #include <string.h>
 
 #include "fuzz.h"

@@ -89,6 +89,9 @@ void rdb_out_function(struct rdb_out *out, struct slice code);
 void rdb_out_db(struct rdb_out *out, uint32_t db, uint64_t keys, uint64_t expires);
 /* e as it lies in the view; false: something failed before, nothing more is written. */
 bool rdb_out_key(struct rdb_out *out, const struct ks *ks, const struct entry *e);
+/* The same with an expiry and access times (-1: none is written) of the caller's. */
+bool rdb_out_key_as(struct rdb_out *out, const struct entry *e, instant_ms expire, int64_t idle_s,
+                    int freq);
 uint64_t rdb_out_bytes(const struct rdb_out *out);
 /* 0, a negative errno of write, or -ENOMEM. The version is known only now: if *changed, the file's
  * first RDB_HEADER_LEN bytes are to be replaced by `header` (the checksum is already right for

@@ -1,0 +1,227 @@
+/* splitring-rdb: looks into dumps, and makes dumps of dumps. Here are arguments, reading with a
+ * progress bar, and `check`; the other commands have files of their own.
+ *
+ * Values are made with the server's own code in a shard that holds one key at a time, so a file
+ * that passes `check` loads.
+ * Thread: main. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "splitring/base/mem.h"
+#include "splitring/io/file.h"
+#include "splitring/io/os.h"
+#include "tool.h"
+
+static const char usage[] =
+    "Usage: splitring-rdb COMMAND [OPTION]... FILE...\n"
+    "\n"
+    "  check FILE...           read all values and the checksum\n"
+    "  stats FILE... [-t N]    keys and bytes by type and by prefix up to ':', biggest keys\n"
+    "  json FILE               one JSON object per key and line; bytes that are no UTF-8 become\n"
+    "                          {\"base64\": \"...\"}\n"
+    "  merge FILE... -o OUT    one dump of several; a key that is in two of them is an error\n"
+    "  split FILE -n N -o OUT  N dumps OUT.0 ... by the slots of the keys\n"
+    "\n"
+    "  -o, --output FILE       where to write; a file there is replaced when all is well\n"
+    "  -n, --parts N           1 to 1024\n"
+    "  -t, --top N             lines of each list (20)\n"
+    "      --for-7.0           write what redis-server 7.0 reads, even if streams' consumers\n"
+    "                          lose the time of their last success\n"
+    "  -q, --quiet             no progress bar\n"
+    "  -h, --help    -v, --version\n"
+    "\n"
+    "Reads dumps of Redis up to 8.0 and Valkey up to 9.1; writes those of Redis 7.0 or 7.2, and\n"
+    "of 7.4 where fields of hashes have a TTL. Exit status: 0 fine, 1 damaged, 2 wrong usage,\n"
+    "3 a file cannot be read or written.\n";
+
+/* ---- reading ---- */
+
+bool input_open(struct input *input, const char *path, const struct options *o)
+{
+    *input = (struct input){.path = path, .bar = !o->quiet && file_is_terminal(2)};
+    input->fd = file_open(path, &input->size);
+    if (input->fd < 0) {
+        fprintf(stderr, "splitring-rdb: %s: %s\n", path, os_error_text(input->fd));
+        return false;
+    }
+    struct rdb_in_options options = {.read = rdb_disk_read, .ctx = &input->fd,
+                                     .size = input->size, .databases = DATABASES_MAX};
+    input->in = rdb_in_new(&options);
+    return true;
+}
+
+static void show_progress(struct input *input)
+{
+    enum { WIDTH = 40 };
+    static const char full[] = "########################################";
+    uint64_t done = rdb_in_offset(input->in);
+    if (done - input->shown < input->size / 200 + 1 && done != input->size) return;
+    input->shown = done;
+    int filled = (int)(done * WIDTH / (input->size + 1));
+    fprintf(stderr, "\r[%-*.*s] %3.0f %% %s", WIDTH, filled, full,
+            (double)done * 100 / (double)(input->size + 1), input->path);
+}
+
+bool input_ok(struct input *input, int rc, enum exit_code *code)
+{
+    if (rc == 0 || rc == RDB_E_EMPTY || rc == RDB_E_TWICE) return true;
+    if (input->bar) fprintf(stderr, "\r\033[K");
+    fprintf(stderr, "splitring-rdb: %s: %s\n", input->path, rdb_in_error(input->in));
+    *code = rc < 0 ? EXIT_ENVIRONMENT : EXIT_DAMAGED;
+    return false;
+}
+
+bool input_next(struct input *input, struct rdb_item *item, enum exit_code *code)
+{
+    if (input->bar) show_progress(input);
+    int rc = rdb_in_next(input->in, item);
+    return input_ok(input, rc, code) && item->kind != RDB_ITEM_END;
+}
+
+void input_close(struct input *input)
+{
+    if (input->bar) fprintf(stderr, "\r\033[K");
+    rdb_in_free(input->in);
+    (void)file_close(input->fd);
+}
+
+/* ---- values ---- */
+
+void scratch_init(struct scratch *s)
+{
+    struct shard_options options = {.databases = 1, .seed = os_entropy64()};
+    *s = (struct scratch){
+        .shard = shard_new(&options),
+        .limits = {.hash = {512, 64}, .set = {512, 128, 64}, .zset = {128, 64}, .list_fill = -2}};
+    /* A time at which nothing has expired: everything in the file is shown. */
+    s->ks = (struct ks){.shard = s->shard, .flags = KS_SILENT | KS_LOGICAL | KS_NO_STATS};
+}
+
+void scratch_deinit(struct scratch *s) { shard_free(s->shard); }
+
+const struct entry *scratch_take(struct scratch *s, struct input *input,
+                                 const struct rdb_item *item, int *rc)
+{
+    struct rdb_item plain = *item;
+    plain.expire = EXPIRE_NONE;
+    *rc = rdb_in_put(input->in, &s->ks, &s->limits, &plain);
+    return *rc == 0 ? ks_peek(&s->ks, item->key) : NULL;
+}
+
+void scratch_drop(struct scratch *s, const struct rdb_item *item)
+{
+    (void)ks_delete(&s->ks, item->key, false);
+    while (shard_free_step(s->shard, SIZE_MAX) != 0) continue;
+}
+
+/* ---- check ---- */
+
+static enum exit_code check_file(const char *path, const struct options *o)
+{
+    struct input input;
+    struct rdb_item item;
+    struct scratch s;
+    enum exit_code code = EXIT_FINE;
+    uint64_t keys = 0, expires = 0, functions = 0, empty = 0;
+    if (!input_open(&input, path, o)) return EXIT_ENVIRONMENT;
+    scratch_init(&s);
+    while (input_next(&input, &item, &code)) {
+        int rc;
+        functions += item.kind == RDB_ITEM_FUNCTION;
+        if (item.kind != RDB_ITEM_KEY) continue;
+        if (scratch_take(&s, &input, &item, &rc)) scratch_drop(&s, &item);
+        if (!input_ok(&input, rc, &code)) break;
+        empty += rc == RDB_E_EMPTY;
+        keys += rc == 0;
+        expires += rc == 0 && item.expire != EXPIRE_NONE;
+    }
+    scratch_deinit(&s);
+    unsigned version = rdb_in_version(input.in);
+    input_close(&input);
+    if (code != EXIT_FINE) return code;
+    printf("%s: fine, version %u, %llu keys (%llu with a TTL), %llu function libraries, %llu "
+           "bytes\n", path, version, (unsigned long long)keys, (unsigned long long)expires,
+           (unsigned long long)functions, (unsigned long long)input.size);
+    if (empty) printf("%s: %llu empty keys, which are skipped\n", path, (unsigned long long)empty);
+    return EXIT_FINE;
+}
+
+enum exit_code run_check(const struct options *o)
+{
+    enum exit_code worst = EXIT_FINE;
+    for (unsigned i = 0; i < o->file_count; i++) {
+        enum exit_code code = check_file(o->files[i], o);
+        if (code > worst) worst = code;
+    }
+    return worst;
+}
+
+/* ---- arguments ---- */
+
+static const struct command {
+    const char *name;
+    enum exit_code (*run)(const struct options *o);
+    unsigned files_max;
+    bool output, parts;
+} commands[] = {
+    {"check", run_check, 256, false, false}, {"stats", run_stats, 256, false, false},
+    {"json", run_json, 1, false, false},     {"merge", run_merge, 256, true, false},
+    {"split", run_split, 1, true, true},
+};
+
+static int wrong(const char *what, const char *word)
+{
+    fprintf(stderr, "splitring-rdb: %s%s\nTry splitring-rdb --help.\n", what, word);
+    return EXIT_USAGE;
+}
+
+static bool read_number(const char *text, unsigned most, unsigned *out)
+{
+    char *end;
+    unsigned long n = strtoul(text, &end, 10);
+    *out = (unsigned)n;
+    return *text && !*end && n >= 1 && n <= most;
+}
+
+/* The option at argv[i] with its value; false: it is none, or has no good value. */
+static bool read_option(struct options *o, const char *word, const char *value, int *i)
+{
+    if (!strcmp(word, "-q") || !strcmp(word, "--quiet")) return o->quiet = true;
+    if (!strcmp(word, "--for-7.0")) return o->plain_70 = true;
+    if (!value) return false;
+    ++*i;
+    if (!strcmp(word, "-o") || !strcmp(word, "--output")) return (o->output = value) != NULL;
+    if (!strcmp(word, "-n") || !strcmp(word, "--parts")) return read_number(value, 1024, &o->parts);
+    return (!strcmp(word, "-t") || !strcmp(word, "--top")) && read_number(value, 1000000, &o->top);
+}
+
+int main(int argc, char **argv)
+{
+    struct options o = {.top = 20};
+    const struct command *command = NULL;
+    for (int i = 1; i < argc; i++) {
+        const char *word = argv[i];
+        if (!strcmp(word, "-h") || !strcmp(word, "--help")) return fputs(usage, stdout) < 0;
+        if (!strcmp(word, "-v") || !strcmp(word, "--version"))
+            return printf("splitring-rdb " SPLITRING_VERSION "\n") < 0;
+        if (word[0] == '-') {
+            if (!read_option(&o, word, i + 1 < argc ? argv[i + 1] : NULL, &i))
+                return wrong("unknown option or bad value: ", word);
+        } else if (!command) {
+            for (size_t n = 0; n < ARRAY_COUNT(commands); n++)
+                if (!strcmp(word, commands[n].name)) command = &commands[n];
+            if (!command) return wrong("unknown command: ", word);
+        } else if (o.file_count < command->files_max) {
+            o.files[o.file_count++] = word;
+        } else {
+            return wrong("too many files: ", word);
+        }
+    }
+    if (!command) return wrong("a command is missing", "");
+    if (!o.file_count) return wrong("a file is missing", "");
+    if (command->output != (o.output != NULL))
+        return wrong(o.output ? "nothing is written by " : "-o is missing for ", command->name);
+    if (command->parts != (o.parts != 0)) return wrong("-n belongs to split alone", "");
+    return (int)command->run(&o);
+}
