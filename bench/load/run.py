@@ -17,6 +17,7 @@ from contextlib import ExitStack
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import benchlib as lib  # noqa: E402  (its folder must be on the path first)
+import atomic  # noqa: E402
 import bytype  # noqa: E402
 
 PIPELINES = (1, 16, 64)
@@ -310,7 +311,8 @@ def idle(run):
 
 
 SCENARIOS = {"single": single, "engines": engines, "two": two, "lowload": lowload, "idle": idle,
-             "echo": echo, "redis-benchmark": bytype.own_tests, "types": bytype.by_type}
+             "echo": echo, "redis-benchmark": bytype.own_tests, "types": bytype.by_type,
+             "atomic": atomic.atomic}
 
 
 def arguments_parse():
@@ -335,7 +337,7 @@ def arguments_parse():
     parser.add_argument("--tests", nargs="+", metavar="TEST",
                         choices=[test[0] for test in bytype.BY_TYPE], help="types: only these")
     arguments = parser.parse_args()
-    if arguments.pipeline is None and arguments.scenario != "types":
+    if arguments.pipeline is None and arguments.scenario not in ("types", "atomic"):
         arguments.pipeline = list(PIPELINES[:2] if arguments.scenario == "lowload" else PIPELINES)
     return arguments
 

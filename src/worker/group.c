@@ -224,7 +224,7 @@ static bool collect_one(struct worker *w, struct conn *c, struct group *g, bool 
                       .large = bytes >= w->meter.request_limit};
     op_judge(w, op, g);
     if (op->from_held) return false; /* its arguments live until the next parse */
-    if (op->shard == OP_EXEC || block_may(op) || away_may(op) || script_may(op)) return false;
+    if (op->shard == OP_EXEC || block_may(op) || away_may(op)) return false;
     return op->shard != OP_LOCAL || local_is_stateless(op->cmd);
 }
 
@@ -506,6 +506,7 @@ static void run_op(struct worker *w, struct group *g, unsigned i)
         list_remove(&c->ready_link);
         c->flags &= ~(uint32_t)CONN_READY;
         if (flags_before & CONN_REPLY_SKIP_NEXT) c->flags |= CONN_REPLY_SKIP;
+        if (i + 1 < g->count && g->ops[i + 1].conn == c) rewind_to(c, &g->ops[i + 1]);
     }
     reply_rules(c, out_before, flags_before, op->shard == OP_LOCAL);
     conn_dirty(c);

@@ -378,8 +378,8 @@ bool worker_has_room(struct worker *w, uint32_t mask);
 bool worker_publish_mail(struct worker *w);
 /* Wakes a worker that has announced its sleep. */
 void worker_wake(struct worker *w, worker_id to);
-/* Sends what is ready to be sent. Holding nothing. */
-void worker_flush(struct worker *w);
+/* Sends what is ready to be sent, and will not be more soon; false: nothing. Holding nothing. */
+bool worker_flush(struct worker *w);
 /* Own shard: waits for a borrower; another: may refuse. held bits are kept. */
 bool worker_hold(struct worker *w, shard_id s);
 /* Holding nothing: spins until shard s is FREE or hold_spins are used up; returns the spins so

@@ -48,7 +48,9 @@
 #define VM_SCRIPTS_MORE 1000u
 
 enum host_state {
-    STATE_WIDE = 1u << 0 /* it was seen to touch keys of shards it did not declare */
+    STATE_WIDE = 1u << 0, /* it was seen to touch keys of shards it did not declare */
+    STATE_STORED = 1u << 1, /* the store knows it */
+    STATE_COUNTED = 1u << 2 /* among worker.vm_scripts */
 };
 
 struct script_job {
@@ -84,6 +86,7 @@ struct script_vm *script_vm(struct worker *w)
     if (!w->vm) {
         w->vm = script_vm_new();
         w->vm_generation = generation;
+        if (w->vm && w->id) script_vm_seed(w->vm, (uint32_t)rng_next(&w->rng));
     } else if (w->vm_generation != generation) {
         script_flush(w->vm);
         w->vm_generation = generation;
@@ -103,7 +106,7 @@ void scripts_free(struct worker *w)
  * compiled again. */
 static void vm_bound(struct worker *w)
 {
-    if (++w->vm_scripts < VM_SCRIPTS_MORE) return;
+    if (likely(w->vm_scripts < VM_SCRIPTS_MORE)) return;
     script_store_lock(w->hub);
     size_t known = script_store_count(w->hub->scripts);
     script_store_unlock(w->hub);
@@ -112,32 +115,39 @@ static void vm_bound(struct worker *w)
     w->vm_scripts = 0;
 }
 
+/* In the VM; an error goes into *error. */
+static struct script *load(struct worker *w, struct slice text, struct buf *error)
+{
+    vm_bound(w);
+    struct script *script = script_load(w->vm, text, error);
+    if (script && !(script->host_state & STATE_COUNTED)) {
+        script->host_state |= STATE_COUNTED;
+        w->vm_scripts++;
+    }
+    return script;
+}
+
+static bool store(struct worker *w, struct script *script, struct slice text, bool pinned)
+{
+    if (likely(script->host_state & STATE_STORED && !pinned)) return true;
+    script_store_lock(w->hub);
+    bool known = script_store_add(w->hub->scripts, slice_of(script->sha, SCRIPT_SHA_LEN), text,
+                                  pinned);
+    script_store_unlock(w->hub);
+    if (known) script->host_state |= STATE_STORED;
+    return known;
+}
+
 struct script *script_of_text(struct call *c, struct slice text, bool pinned)
 {
     struct worker *w = c->worker;
-    struct script_vm *vm = script_vm(w);
-    char sha[SCRIPT_SHA_LEN + 1];
-    if (!vm) {
-        reply_error(&c->reply, ERR_NO_MEMORY);
-        return NULL;
-    }
-    script_sha(text, sha);
-    struct slice name = slice_of(sha, SCRIPT_SHA_LEN);
-    struct script *script = script_find(vm, name);
-    if (script && !pinned) return script;
-    if (!script) {
-        struct buf error = {0};
-        vm_bound(w);
-        script = script_load(vm, text, &error);
-        if (!script) reply_error_text(&c->reply, error.ptr, error.len);
-        buf_deinit(&error);
-        if (!script) return NULL;
-    }
-    script_store_lock(w->hub);
-    bool known = script_store_add(w->hub->scripts, name, text, pinned);
-    script_store_unlock(w->hub);
-    if (known) return script;
-    reply_error(&c->reply, ERR_NO_MEMORY);
+    struct buf error = {0};
+    struct script *script = script_vm(w) ? load(w, text, &error) : NULL;
+    bool refused = !script && error.len;
+    if (refused) reply_error_text(&c->reply, error.ptr, error.len);
+    buf_deinit(&error);
+    if (script && store(w, script, text, pinned)) return script;
+    if (!refused) reply_error(&c->reply, ERR_NO_MEMORY);
     return NULL;
 }
 
@@ -151,10 +161,8 @@ struct script *script_of_sha(struct worker *w, struct slice sha)
     const struct slice *stored = script_store_find(w->hub->scripts, sha);
     if (stored) buf_append_slice(&text, *stored);
     script_store_unlock(w->hub);
-    if (stored && !text.failed) {
-        vm_bound(w);
-        script = script_load(vm, buf_slice(&text), &error);
-    }
+    if (stored && !text.failed) script = load(w, buf_slice(&text), &error);
+    if (script) script->host_state |= STATE_STORED;
     buf_deinit(&text);
     buf_deinit(&error);
     return script;
@@ -165,18 +173,16 @@ struct script *script_of_sha(struct worker *w, struct slice sha)
 void script_judge_slow(struct worker *w, struct op *op)
 {
     if (w->hub->count == 1 || !w->vm) return;
-    char sha[SCRIPT_SHA_LEN + 1];
-    struct slice name = op->argv[1];
-    const struct script *script;
+    bool by_text = op->cmd->handler == cmd_eval || op->cmd->handler == cmd_eval_ro;
     bool function = op->cmd->handler == cmd_fcall || op->cmd->handler == cmd_fcall_ro;
-    if (op->cmd->handler == cmd_eval || op->cmd->handler == cmd_eval_ro) {
-        script_sha(name, sha);
-        name = slice_of(sha, SCRIPT_SHA_LEN);
-    }
+    struct buf error = {0};
+    struct script_vm *vm = script_vm(w);
+    const struct script *script;
     if (function)
-        script = functions_vm(w) ? script_function_known(w->vm, name) : NULL;
+        script = functions_vm(w) ? script_function_known(vm, op->argv[1]) : NULL;
     else
-        script = script_find(script_vm(w), name);
+        script = by_text ? load(w, op->argv[1], &error) : script_find(vm, op->argv[1]);
+    buf_deinit(&error);
     if (!script || !(script->host_state & STATE_WIDE)) return;
     op->mask = all_shards(w->hub);
     op->shard = OP_ALL;

@@ -30,6 +30,7 @@
 
 #define GROUPS_PER_PASS 8u
 #define MESSAGES_PER_LOOK 64u
+#define FLUSH_GATHER (16u * 1024u) /* unsent bytes that may wait for more of them */
 #define SPARE_CAP_MAX (32u * 1024u)
 #define OUT_CAP_MIN (4u * 1024u)
 
@@ -121,12 +122,12 @@ bool worker_hold_all(struct worker *w, uint32_t mask, bool may_send)
     for (unsigned spins = 0; !hold_ascending(w, mask, &busy);) {
         if (spins >= w->hold_spins) return false;
         worker_unhold_all(w);
+        bool sent = false;
         if (may_send && !list_empty(&w->dirty)) { /* replies of earlier groups: time well spent */
             worker_publish_mail(w);
-            worker_flush(w);
-        } else {
-            spins = worker_wait_free(w, busy, spins);
+            sent = worker_flush(w);
         }
+        if (!sent) spins = worker_wait_free(w, busy, spins);
     }
     return true;
 }
@@ -314,17 +315,30 @@ static void keep_inputs(struct worker *w)
         conn_keep_input(CONTAINER_OF(link, struct conn, ready_link));
 }
 
-void worker_flush(struct worker *w)
+/* A connection that has more to run in the next pass will have more to send then. */
+static bool worth_gathering(const struct conn *c)
 {
-    struct list *link;
+    return c->flags & CONN_READY && c->out.len - c->out_sent < FLUSH_GATHER;
+}
+
+bool worker_flush(struct worker *w)
+{
+    struct list *link, later;
     uint64_t writes = 0;
+    list_init(&later);
     while ((link = list_pop_front(&w->dirty)) != NULL) {
         struct conn *c = CONTAINER_OF(link, struct conn, dirty_link);
+        if (worth_gathering(c)) {
+            list_push_back(&later, link);
+            continue;
+        }
         c->flags &= ~(uint32_t)CONN_DIRTY;
         conn_flush(c);
         writes++;
     }
+    while ((link = list_pop_front(&later)) != NULL) list_push_back(&w->dirty, link);
     counter_add(&w->pub->writes, writes);
+    return writes != 0;
 }
 
 /* ---- the pass ---- */
