@@ -227,6 +227,8 @@ static int prepare_world(lua_State *L)
     lua_setfield(L, 7, "redis");
     lua_pushvalue(L, 6);
     lua_setfield(L, 7, "server");
+    lua_getfield(L, 1, "select"); /* source_rewrite's; Redis has it not, but nobody misses that */
+    lua_setfield(L, 7, "select");
     lua_pushvalue(L, 5);
     lua_setmetatable(L, 7);
     lua_pushlightuserdata(L, key_of(&load_globals));

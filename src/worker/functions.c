@@ -80,14 +80,17 @@ static void publish(struct hub *hub, struct library_set *set)
     counter_set_release(&store->generation, counter_get(&store->generation) + 1);
 }
 
-bool functions_put(struct hub *hub, struct library_set *more, enum functions_change how,
-                   struct buf *error)
+bool functions_put(struct hub *hub, struct library **items, size_t count,
+                   enum functions_change how, struct buf *error)
 {
-    struct library_set *made = more;
+    struct library_set *more = library_set_new(items, count, error), *made = more;
+    for (size_t i = 0; !more && i < count; i++) library_unref(items[i]);
+    if (!more) return false;
     lock(hub);
     if (how == FUNCTIONS_FLUSH) more->refs++;
     else made = library_set_join(hub->functions->set, more, how == FUNCTIONS_REPLACE, error);
     if (made) publish(hub, made);
+    library_set_unref(more);
     unlock(hub);
     return made != NULL;
 }
@@ -125,14 +128,38 @@ static void load_log(void *ctx, enum script_log_level level, struct slice text)
 
 static const struct script_host load_host = {.pulse = load_pulse, .log = load_log};
 
-struct library *functions_run(struct worker *w, struct slice text, const struct library_head *head,
-                              int64_t deadline_us, struct buf *error)
+static bool is_there(struct hub *hub, struct slice name)
+{
+    struct library_set *set = functions_take(hub);
+    bool there = library_set_find(set, name) != NULL;
+    functions_drop(hub, set);
+    return there;
+}
+
+struct library *functions_make(struct worker *w, struct slice text, bool may_be_there,
+                               int64_t deadline_us, struct buf *error)
 {
     struct load load = {.deadline_us = deadline_us};
     struct script_vm *vm = script_vm(w);
-    if (vm) return script_library_load(vm, head, text, &load_host, &load, error);
-    library_refuse(error, ERR_NO_MEMORY, SLICE(""));
-    return NULL;
+    struct library_head head;
+    struct library *library = NULL;
+    if (!library_head_parse(text, &head, error)) return NULL;
+    if (!may_be_there && is_there(w->hub, head.name))
+        library_refuse(error, ERR_FUNCTION_LIBRARY_EXISTS, head.name);
+    else if (!vm)
+        library_refuse(error, ERR_NO_MEMORY, SLICE(""));
+    else
+        library = script_library_load(vm, &head, text, &load_host, &load, error);
+    library_head_deinit(&head);
+    return library;
+}
+
+bool functions_load(struct worker *w, struct slice text, bool replace, struct buf *error)
+{
+    struct library *library =
+        functions_make(w, text, replace, os_mono_us() + RUN_AGAIN_US, error);
+    enum functions_change how = replace ? FUNCTIONS_REPLACE : FUNCTIONS_APPEND;
+    return library && functions_put(w->hub, &library, 1, how, error);
 }
 
 struct script_vm *functions_vm(struct worker *w)

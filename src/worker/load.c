@@ -16,6 +16,7 @@
 #include <errno.h>
 
 #include "block.h"
+#include "functions.h"
 #include "internal.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
@@ -35,7 +36,7 @@ struct loader {
     bool merge;   /* keys that are there already are replaced */
     bool tells;   /* writes the log's lines about the file: one of the workers */
     struct ks ks;
-    uint64_t keys, expired, empty, functions;
+    uint64_t keys, expired, empty;
     uint64_t told_bytes; /* of those in hub.persist.load_bytes */
 };
 
@@ -151,6 +152,18 @@ static int take_key(struct worker *w, struct loader *l, const struct rdb_item *i
     return rc;
 }
 
+/* A library of functions; one of the workers makes it known to all. */
+static int take_library(struct worker *w, struct loader *l, const struct rdb_item *item)
+{
+    struct buf error = {0};
+    bool known = functions_load(w, item->value, l->merge, &error);
+    if (!known)
+        log_line(LOG_LEVEL_WARNING, "Failed creating the library: %.*s", (int)error.len,
+                 error.ptr ? error.ptr : "");
+    buf_deinit(&error);
+    return known ? 0 : rdb_in_refuse(l->in, item, "Failed creating a function library");
+}
+
 static int take_item(struct worker *w, struct loader *l, const struct rdb_item *item)
 {
     switch (item->kind) {
@@ -158,7 +171,7 @@ static int take_item(struct worker *w, struct loader *l, const struct rdb_item *
     case RDB_ITEM_AUX:
         if (l->tells) tell_aux(w->hub, item, w->now / 1000);
         break;
-    case RDB_ITEM_FUNCTION: l->functions++; break;
+    case RDB_ITEM_FUNCTION: return l->tells ? take_library(w, l, item) : 0;
     case RDB_ITEM_NOTE:
         if (l->tells && item->value.len)
             log_line(LOG_LEVEL_NOTICE, "RDB offset %llu: %.*s", (unsigned long long)item->offset,
@@ -189,10 +202,6 @@ static void tell_rest(const struct loader *l)
     if (l->empty)
         log_line(LOG_LEVEL_WARNING, "Done loading RDB: %llu empty keys were skipped",
                  (unsigned long long)l->empty);
-    if (l->functions && l->tells)
-        log_line(LOG_LEVEL_WARNING,
-                 "The RDB file has %llu function libraries, which this version of Splitring does "
-                 "not load", (unsigned long long)l->functions);
 }
 
 /* ---- at start ---- */

@@ -57,35 +57,11 @@ void cmd_fcall_ro(struct call *c) { fcall(c, true); }
 
 /* ---- LOAD, RESTORE ---- */
 
-/* A text becomes a library, unless its name is one that must not be there already. */
-static struct library *make_library(struct call *c, struct slice text, bool may_be_there,
-                                    int64_t deadline_us, struct buf *error)
-{
-    struct library_head head;
-    struct library *library = NULL;
-    if (!library_head_parse(text, &head, error)) return NULL;
-    struct hub *hub = c->worker->hub;
-    struct library_set *set = functions_take(hub);
-    bool there = library_set_find(set, head.name) != NULL;
-    functions_drop(hub, set);
-    if (there && !may_be_there)
-        library_refuse(error, ERR_FUNCTION_LIBRARY_EXISTS, head.name);
-    else
-        library = functions_run(c->worker, text, &head, deadline_us, error);
-    library_head_deinit(&head);
-    return library;
-}
-
-/* One reference to each of the libraries is spent. */
 static bool put(struct call *c, struct library **items, size_t count, enum functions_change how,
                 struct buf *error)
 {
-    struct hub *hub = c->worker->hub;
-    struct library_set *set = library_set_new(items, count, error);
-    bool done = set && functions_put(hub, set, how, error);
+    bool done = functions_put(c->worker->hub, items, count, how, error);
     if (done) c->dirty++;
-    functions_drop(hub, set);
-    for (size_t i = 0; !set && i < count; i++) library_unref(items[i]);
     return done;
 }
 
@@ -101,7 +77,8 @@ void cmd_function_load(struct call *c)
         return;
     }
     struct slice text = c->argv[c->argc - 1];
-    struct library *library = make_library(c, text, replace, os_mono_us() + LOAD_US, &error);
+    struct library *library =
+        functions_make(c->worker, text, replace, os_mono_us() + LOAD_US, &error);
     if (library) {
         struct buf name = {0};
         buf_append_slice(&name, library->name);
@@ -135,7 +112,8 @@ static bool restore_one(void *ctx, struct slice text)
     }
     int64_t deadline_us = os_mono_us() + LOAD_US;
     if (deadline_us > r->deadline_us) deadline_us = r->deadline_us;
-    struct library *library = make_library(r->call, text, true, deadline_us, &r->error);
+    struct library *library =
+        functions_make(r->call->worker, text, true, deadline_us, &r->error);
     if (library) r->items[r->count++] = library;
     return library != NULL;
 }

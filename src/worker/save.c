@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "conn.h"
+#include "functions.h"
 #include "local.h"
 #include "local_debug.h"
 #include "splitring/io/log.h"
@@ -67,6 +68,13 @@ static void put_databases(struct worker *w, struct saving *s)
     }
 }
 
+static void put_functions(struct hub *hub, struct rdb_out *out)
+{
+    struct library_set *set = functions_take(hub);
+    for (size_t i = 0; i < set->count; i++) rdb_out_function(out, set->items[i]->text);
+    functions_drop(hub, set);
+}
+
 static struct rdb_out *begin(const struct config *config, struct rdb_disk *disk)
 {
     bool lfu = config->maxmemory_policy == CONFIG_POLICY_ALLKEYS_LFU ||
@@ -105,6 +113,7 @@ int save_in_place(struct worker *w)
     }
     struct saving s = {.out = begin(config, &disk)};
     put_aux(w, s.out);
+    put_functions(w->hub, s.out);
     put_databases(w, &s);
     rc = rdb_disk_finish(&disk, s.out, config->dbfilename);
     rdb_out_free(s.out);
@@ -149,6 +158,9 @@ static void flush_all(struct worker *w)
     for (uint32_t db = 0; db < hub->databases; db++) (void)ks_flush_db(&ks, (db_id)db, false);
     w->touched_shards |= w->held;
     w->touched_dbs = DBS_ALL;
+    struct buf error = {0};
+    (void)functions_put(hub, NULL, 0, FUNCTIONS_FLUSH, &error);
+    buf_deinit(&error);
 }
 
 static void act_reload(struct worker *w, struct still *s, struct reply *reply)

@@ -25,7 +25,7 @@ ADDED = {
     "xdelex": "8.2", "xackdel": "8.2",
     **{name: "Valkey 8.1" for name in ("commandlog", "commandlog|get", "commandlog|help",
                                        "commandlog|len", "commandlog|reset")},
-    "latency|stages": "ours", "slowlog|stages": "ours",
+    "script|show": "Valkey 8.0", "latency|stages": "ours", "slowlog|stages": "ours",
 }
 # Fields of known commands that were changed since.
 NEWER = {

@@ -4,6 +4,7 @@ libraries seen by all workers at one point in time, old or new and never half.
 
 import random
 import sys
+import tempfile
 import threading
 import time
 import unittest
@@ -274,6 +275,50 @@ class Payloads(Beside):
                 self.assertEqual(self.names(self.ours), self.names(self.theirs))
                 for call in ("g", "h", "n"):
                     self.both("FCALL", call, 0)
+
+
+class Dumps(unittest.TestCase):
+    """SAVE writes the libraries, the start reads them: ours and redis-server's."""
+
+    TEXTS = [library(f"lib{i}", returns(f"f{i}", i)) for i in range(3)]
+
+    def start(self, make, folder):
+        server = make("--dir", folder, "--dbfilename", "functions.rdb", "--save", "")
+        self.addCleanup(server.stop, None)
+        return server
+
+    def test_each_reads_the_dump_of_each(self):
+        for writer in (support.server, support.oracle):
+            for reader in (support.server, support.oracle):
+                with tempfile.TemporaryDirectory() as folder:
+                    with self.start(writer, folder).client() as client:
+                        for text in self.TEXTS:
+                            client.ok("FUNCTION", "LOAD", text)
+                        client.ok("SET", "k", "v")
+                        client.ok("SAVE")
+                    with self.start(reader, folder).client() as client:
+                        client.ok("PING")
+                        for i in range(3):
+                            self.assertEqual(client.call("FCALL", f"f{i}", 0), i)
+                        self.assertEqual(client.call("GET", "k"), b"v")
+                        self.assertEqual(len(client.ok("FUNCTION", "LIST")), 3)
+
+    def test_reload(self):
+        with tempfile.TemporaryDirectory() as folder:
+            server = support.server("--dir", folder, "--enable-debug-command", "yes")
+            self.addCleanup(server.stop, None)
+            with server.client() as client:
+                client.ok("FUNCTION", "LOAD", self.TEXTS[0])
+                self.assertEqual(client.call("DEBUG", "RELOAD"), support.OK)
+                client.ok("FUNCTION", "LOAD", self.TEXTS[1])
+                reply = client.call("DEBUG", "RELOAD", "NOFLUSH")
+                self.assertIn(b"Error trying to load the RDB dump", reply)
+                self.assertEqual(client.call("DEBUG", "RELOAD", "NOFLUSH", "MERGE"), support.OK)
+                self.assertEqual(client.call("FCALL", "f1", 0), 1)
+                client.ok("FUNCTION", "LOAD", self.TEXTS[2])
+                self.assertEqual(client.call("DEBUG", "RELOAD", "NOSAVE"), support.OK)
+                self.assertEqual(client.call("FCALL", "f1", 0), 1)
+                self.assertEqual(client.call("FCALL", "f2", 0), b"ERR Function not found")
 
 
 class Workers(support.ServerTest):
