@@ -27,6 +27,7 @@ static const char usage[] =
     "  --worker N               connections that CLIENT INFO reports elsewhere are opened anew\n"
     "  --walk set|get|del       each key of the range once instead of the mixed load\n"
     "  --preload                the same as --walk set\n"
+    "  --command 'WORDS'        this instead of GETs and SETs; __number__ is the key's number\n"
     "  --duration S --warmup S  seconds measured (5) and before that (1); or --requests N\n"
     "  --rate N                 requests per second over all connections, arriving at random\n"
     "  --seed N                 another sequence of keys (1)\n"
@@ -58,6 +59,7 @@ enum {
     OPT_WORKER,
     OPT_WALK,
     OPT_PRELOAD,
+    OPT_COMMAND,
     OPT_DURATION,
     OPT_WARMUP,
     OPT_REQUESTS,
@@ -91,6 +93,7 @@ static const struct option long_options[] = {
     {"worker", required_argument, NULL, OPT_WORKER},
     {"walk", required_argument, NULL, OPT_WALK},
     {"preload", no_argument, NULL, OPT_PRELOAD},
+    {"command", required_argument, NULL, OPT_COMMAND},
     {"duration", required_argument, NULL, OPT_DURATION},
     {"warmup", required_argument, NULL, OPT_WARMUP},
     {"requests", required_argument, NULL, OPT_REQUESTS},
@@ -241,6 +244,7 @@ static void store(struct options *o, int option, const char *text)
     case OPT_WORKER: o->worker = (int)whole(text, 0, 1023); break;
     case OPT_WALK: o->walk = (enum walk)choice(text, walks); break;
     case OPT_PRELOAD: o->walk = WALK_SET; break;
+    case OPT_COMMAND: o->command = text; break;
     case OPT_DURATION: o->duration_s = decimal(text, 0.01, 1e6); break;
     case OPT_WARMUP: o->warmup_s = decimal(text, 0, 1e6); break;
     case OPT_REQUESTS: o->requests = whole(text, 1, 1ull << 60); break;
@@ -258,6 +262,9 @@ static void store(struct options *o, int option, const char *text)
 
 static void combinations_check(struct options *options)
 {
+    if (options->command != NULL && (options->tag_count != 0 || options->shards != 0)) {
+        refuse("--command has no use for --tags and --shards");
+    }
     if (options->tag_count != 0 && options->shards != 0) {
         refuse("--tags and --shards exclude each other");
     }

@@ -33,6 +33,7 @@ struct options {
     unsigned sets; /* a cycle is `sets` SETs followed by `gets` GETs */
     unsigned gets;
     enum walk walk;
+    const char *command; /* its words; instead of GETs and SETs; NULL */
     unsigned data_len;
     uint64_t ttl_s; /* 0: SET without EX */
 

@@ -51,10 +51,58 @@ static int shape_init(struct request_shape *shape, enum verb verb, const struct 
     return 0;
 }
 
+/* A command of the user's, its words between blanks; "__number__" in one of them becomes twelve
+ * digits, the key's index. */
+static int shape_of_command(struct request_shape *shape, const char *command, unsigned *digits)
+{
+    static const char hole[] = "__number__";
+    size_t hole_len = sizeof hole - 1, room = 64 + 32 * strlen(command);
+    char *bytes = malloc(room);
+    char *words = strdup(command), *rest = words;
+    size_t at = 0;
+    unsigned count = 0;
+
+    if (bytes == NULL || words == NULL) {
+        free(bytes);
+        free(words);
+        return -1;
+    }
+    *digits = 0;
+    for (char *word; (word = strtok_r(rest, " ", &rest)) != NULL; count++) {
+        char *number = strstr(word, hole);
+        if (number == NULL) {
+            at += (size_t)snprintf(bytes + at, room - at, "$%zu\r\n%s\r\n", strlen(word), word);
+            continue;
+        }
+        size_t before = (size_t)(number - word);
+        at += (size_t)snprintf(bytes + at, room - at, "$%zu\r\n", strlen(word) - hole_len + 12);
+        *digits = 12;
+        shape->digits_at = at + before;
+        at += (size_t)snprintf(bytes + at, room - at, "%.*s000000000000%s\r\n", (int)before, word,
+                               number + hole_len);
+    }
+    free(words);
+    char head[24];
+    size_t head_len = (size_t)snprintf(head, sizeof head, "*%u\r\n", count);
+    memmove(bytes + head_len, bytes, at);
+    memcpy(bytes, head, head_len);
+    shape->digits_at += head_len;
+    shape->bytes = bytes;
+    shape->len = at + head_len;
+    return 0;
+}
+
 int request_shapes_init(struct request_shapes *shapes, const struct options *options,
                         const char *tag, char (*shard_tags)[SHARD_TAG_LEN], uint64_t range)
 {
     memset(shapes, 0, sizeof *shapes);
+    if (options->command != NULL) {
+        int done = 0;
+        for (int verb = 0; verb < VERB_COUNT && done == 0; verb++) {
+            done = shape_of_command(&shapes->verb[verb], options->command, &shapes->digits);
+        }
+        return done;
+    }
     char *key = malloc(options->key_len + 1);
     if (key == NULL) {
         return -1;
@@ -108,6 +156,9 @@ size_t request_render(const struct request_shapes *shapes, enum verb verb, unsig
     if (shapes->shard_tags != NULL) {
         uint64_t tag = (uint64_t)shard * SHARD_TAG_COUNT + index % SHARD_TAG_COUNT;
         memcpy(out + shape->tag_at, shapes->shard_tags[tag], SHARD_TAG_LEN);
+    }
+    if (shapes->digits == 0) {
+        return shape->len;
     }
     char *digit = out + shape->digits_at + shapes->digits;
     for (uint32_t rest = (uint32_t)index; rest != 0; rest /= 10) {
