@@ -127,6 +127,7 @@ static int fail_value(struct rdb_in *in)
 int rdb_in_refuse(struct rdb_in *in, const struct rdb_item *item, const char *why)
 {
     char name[80];
+    if (item->kind != RDB_ITEM_KEY) return fail_at(in, item->offset, "%s", why);
     printable(name, sizeof(name), item->key);
     return fail_at(in, item->offset, "%s: key '%s' in db %u", why, name, item->db);
 }

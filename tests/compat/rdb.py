@@ -184,6 +184,7 @@ class Dumps(unittest.TestCase):
         ours = self.ours()
         self.compare(ours, found, None)
         with ours.client() as client:
+            self.assertEqual(client.ok("FCALL", "f", 0), 1)
             self.assertEqual(client.ok("HPEXPIRETIME", "ttl:700", "FIELDS", 700,
                                        *[f"field{i}" for i in range(700)]), times[0])
             client.ok("DEL", "ttl:700", "ttl:3")

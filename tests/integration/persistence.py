@@ -248,6 +248,37 @@ class Reload(Folder):
                     self.assertGreaterEqual(int(found), int(value), key)
 
 
+class Functions(Folder):
+    LIBRARY = ("#!lua name=lib\nredis.register_function('f', function(keys, args) "
+               "return 'it ' .. args[1] end)")
+
+    def test_functions(self):
+        with self.start() as server, server.client() as client:
+            client.ok("FUNCTION", "LOAD", self.LIBRARY)
+            client.ok("SET", "k", "v")
+            client.ok("SAVE")
+            client.ok("FUNCTION", "FLUSH")
+            client.ok("DEBUG", "RELOAD", "NOSAVE")
+            self.assertEqual(client.ok("FCALL", "f", 0, "works"), b"it works")
+            client.ok("DEBUG", "RELOAD")
+            client.ok("DEBUG", "RELOAD", "NOFLUSH", "MERGE")
+            self.assertEqual(client.ok("FCALL", "f", 0, "works"), b"it works")
+        with self.start("--threads", "3") as server:
+            for _ in range(6):
+                with server.client() as client:
+                    self.assertEqual(client.ok("FCALL", "f", 0, "works"), b"it works")
+
+    def test_from_redis(self):
+        with support.oracle("--dir", str(self.folder)) as redis, redis.client() as client:
+            client.ok("FUNCTION", "LOAD", self.LIBRARY)
+            client.ok("SAVE")
+        with self.start() as server, server.client() as client:
+            self.assertEqual(client.ok("FCALL", "f", 0, "works"), b"it works")
+            client.ok("SAVE")
+        with support.oracle("--dir", str(self.folder)) as redis, redis.client() as client:
+            self.assertEqual(client.ok("FCALL", "f", 0, "works"), b"it works")
+
+
 class Refused(Folder):
     def test_save_that_fails(self):
         try:
