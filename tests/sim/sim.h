@@ -45,8 +45,13 @@ enum op_kind {
     SIM_KINDS
 };
 
+/* The kinds that are a MULTI (but for CAS) may be a script instead, which does the same. */
+enum sim_wrap { WRAP_MULTI, WRAP_SCRIPT, WRAP_SCRIPT_IN_MULTI };
+
 struct sim_op {
     enum op_kind kind;
+    enum sim_wrap wrap;
+    int declared; /* of a script's keys; it finds the others in its arguments */
     int keys[3], key_count;
     int64_t values[3];
     int value_count; /* RPUSH */
@@ -118,6 +123,7 @@ struct sim {
     struct sim_listener listener[SIM_CLIENTS_MAX];
     int64_t published;  /* the sum of PUBLISH's answers */
     bool bank;     /* programs with transfers and looks; all money together is 0 */
+    bool scripts;  /* transactions may be scripts */
     bool lists;    /* programs with lists, and clients that wait for them */
     bool lockstep; /* workers in turn instead of at random: symmetrical conflicts */
     uint64_t turn; /* lockstep: whose it is */

@@ -128,6 +128,15 @@ static void program_op(struct sim *sim, struct sim_op *op, int64_t *unique)
     }
 }
 
+static void wrap_op(struct sim *sim, struct sim_op *op)
+{
+    bool may = op->kind == SIM_MULTI || op->kind == SIM_TRANSFER || op->kind == SIM_LOOK ||
+               op->kind == SIM_MLIST;
+    if (!may || !sim->scripts || rng_below(&sim->rng, 4) == 0) return;
+    op->wrap = rng_below(&sim->rng, 4) ? WRAP_SCRIPT : WRAP_SCRIPT_IN_MULTI;
+    op->declared = (int)rng_below(&sim->rng, (uint64_t)op->key_count + 1);
+}
+
 /* Key names that spread over the shards. */
 static void name_keys(struct sim *sim)
 {
@@ -148,12 +157,16 @@ static void programs(struct sim *sim)
     }
     sim->lists = rng_below(&sim->rng, 2);
     sim->bank = rng_below(&sim->rng, 4) == 0;
+    sim->scripts = rng_below(&sim->rng, 2);
     sim->client_count = 2 + (unsigned)rng_below(&sim->rng, SIM_CLIENTS_MAX - 1);
     for (unsigned c = 0; c < sim->client_count; c++) {
         struct sim_client *client = &sim->clients[c];
         client->op_count = 3 + (int)rng_below(&sim->rng, SIM_OPS_MAX - 2);
         client->depth = 1 + (int)rng_below(&sim->rng, 8);
-        for (int i = 0; i < client->op_count; i++) program_op(sim, &client->ops[i], &unique);
+        for (int i = 0; i < client->op_count; i++) {
+            program_op(sim, &client->ops[i], &unique);
+            wrap_op(sim, &client->ops[i]);
+        }
     }
     sim->clients[sim->client_count++].depth = SIM_RESCUE_MAX;
 }

@@ -59,6 +59,35 @@ static void transaction_write(const struct sim *sim, const struct sim_op *op, st
     put_command(out, "EXEC", NULL, 0);
 }
 
+/* K: all keys, declared or not; A and B: what is written. */
+#define SCRIPT_BEGIN                                                                     \
+    "local K, n = {}, tonumber(ARGV[1]) for i = 1, #KEYS do K[i] = KEYS[i] end "         \
+    "for i = 1, n do K[#K + 1] = ARGV[i + 1] end local A, B = ARGV[n + 2], ARGV[n + 3] " \
+    "local c = redis.call return "
+
+static void script_write(const struct sim *sim, const struct sim_op *op, struct buf *out)
+{
+    static const char *const scripts[SIM_KINDS] = {
+        [SIM_MULTI] = SCRIPT_BEGIN "{c('incr', K[1]), c('get', K[2]), c('set', K[3], A)}",
+        [SIM_TRANSFER] = SCRIPT_BEGIN "{c('decrby', K[1], A), c('incrby', K[2], A)}",
+        [SIM_LOOK] = SCRIPT_BEGIN "{c('get', K[1]), c('get', K[2]), c('get', K[3])}",
+        [SIM_MLIST] = SCRIPT_BEGIN "{c('rpush', K[1], A), c('lpop', K[2]), c('rpush', K[3], B)}"};
+    bool framed = op->wrap == WRAP_SCRIPT_IN_MULTI;
+    if (framed) put_command(out, "MULTI", NULL, 0);
+    buf_printf(out, "*%d\r\n", 3 + 1 + op->key_count + 2);
+    put_arg(out, "EVAL");
+    put_arg(out, scripts[op->kind]);
+    put_number(out, op->declared);
+    for (int i = 0; i < op->key_count; i++) {
+        if (i == op->declared) put_number(out, op->key_count - op->declared);
+        put_arg(out, sim->keys[op->keys[i]]);
+    }
+    if (op->declared == op->key_count) put_number(out, 0);
+    put_number(out, op->values[op->kind == SIM_MULTI ? 2 : 0]);
+    put_number(out, op->values[1]);
+    if (framed) put_command(out, "EXEC", NULL, 0);
+}
+
 static void list_op_write(const struct sim *sim, const struct sim_op *op, const char *name,
                           struct buf *out)
 {
@@ -86,6 +115,10 @@ void sim_op_write(const struct sim *sim, const struct sim_op *op, struct buf *ou
         "EXISTS", "RENAME", "COPY", "DBSIZE", "FLUSHALL", "PING", "MULTI", "CAS",
         "TRANSFER", "LOOK", "MLIST",
         "RPUSH", "LPOP", "LLEN", "LMOVE", "LMPOP", "BLPOP", "BLMOVE", "BLMPOP"};
+    if (op->wrap != WRAP_MULTI) {
+        script_write(sim, op, out);
+        return;
+    }
     if (op->kind >= SIM_MULTI && op->kind <= SIM_MLIST) {
         transaction_write(sim, op, out);
         return;
@@ -128,6 +161,7 @@ size_t sim_op_reply_len(const struct sim_op *op, const char *ptr, size_t len)
     static const int replies_of[SIM_KINDS] = {
         [SIM_MULTI] = 5, [SIM_CAS] = 6, [SIM_TRANSFER] = 4, [SIM_LOOK] = 5, [SIM_MLIST] = 5};
     int replies = replies_of[op->kind] ? replies_of[op->kind] : 1;
+    if (op->wrap != WRAP_MULTI) replies = op->wrap == WRAP_SCRIPT ? 1 : 3;
     size_t all = 0;
     while (replies--) {
         size_t one = sim_reply_len(ptr + all, len - all);
