@@ -70,7 +70,8 @@ void multi_judge(struct worker *w, struct op *op)
          * queued. Noting twice (a connection that was put off) adds nothing. */
         enum route route = command_route(cmd, op->argv, op->argc);
         m->whole |= route == ROUTE_ALL || route == ROUTE_SHARD || cmd->flags & CMD_SCRIPT;
-        m->writes |= (cmd->flags & CMD_WRITE) != 0;
+        m->writes |= cmd->flags & CMD_WRITE ||
+                     (cmd->flags & CMD_SCRIPT && !(cmd->flags & CMD_READONLY));
         m->replicates |= group_may_replicate(cmd);
         m->mask |= op->mask;
         op->shard = OP_QUEUE;
