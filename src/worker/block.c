@@ -39,6 +39,7 @@ void waiting_init(struct waiting *waiting)
 {
     keyed_init(&waiting->keys);
     list_init(&waiting->ready);
+    list_init(&waiting->aside);
 }
 
 void waiting_deinit(struct waiting *waiting) { keyed_deinit(&waiting->keys); }
@@ -66,6 +67,14 @@ void waiting_on_ready(void *ctx, struct shard *shard, db_id db, struct slice key
 void block_mark(struct worker *w, shard_id s, db_id db, struct slice key)
 {
     waiting_on_ready(&w->hub->waiting[s], w->hub->shards[s], db, key);
+}
+
+void block_aside(struct worker *w, shard_id s, bool aside)
+{
+    struct waiting *waiting = &w->hub->waiting[s];
+    struct list *from = aside ? &waiting->ready : &waiting->aside, *link;
+    struct list *to = aside ? &waiting->aside : &waiting->ready;
+    while ((link = list_pop_front(from)) != NULL) list_push_back(to, link);
 }
 
 /* ---- registering ---- */

@@ -26,6 +26,8 @@ static inline void block_serve(struct worker *w, shard_id s)
 {
     if (unlikely(!list_empty(&w->hub->waiting[s].ready))) block_serve_slow(w);
 }
+/* Keys that are ready, but may not be served before a script that pauses here goes on; and back. */
+void block_aside(struct worker *w, shard_id s, bool aside);
 /* From now on a push to one of its keys here serves it. */
 void block_register(struct worker *w, struct waiter *v, shard_id s);
 

@@ -108,6 +108,7 @@ enum meter_kind { METER_RAN, METER_QUEUED, METER_WAITED };
 struct waiting {
     struct keyed keys; /* nodes: struct waiter_node */
     struct list ready; /* marked keys: they may have something for their waiters now */
+    struct list aside; /* … when a script that has paused here ends */
 };
 
 /* A worker's word about its pushes (push.c). */

@@ -68,6 +68,7 @@ struct script_job {
     int64_t start_us, slice_end_us, ran_us;
     struct script_undo undo;
     struct push_mark pushed;  /* where this slice's began */
+    uint32_t ready_turns;     /* of keys that earlier slices have made ready: the last one's */
     struct buf untold;        /* what it has to tell from earlier slices */
     struct buf described;     /* of a function: its name and command, for FUNCTION STATS */
     uint32_t untold_mask;
@@ -421,6 +422,19 @@ static void serve(struct worker *w)
         block_serve(w, (shard_id)__builtin_ctz(held));
 }
 
+/* Whoever waits for what a script that pauses has made ready may not be served by the next unit
+ * that happens to hold its shards. */
+static void ready_aside(struct script_job *job, bool aside)
+{
+    struct worker *w = job->worker;
+    for (uint32_t m = job->mask; m; m &= m - 1)
+        block_aside(w, (shard_id)__builtin_ctz(m), aside);
+    if (aside)
+        job->ready_turns = w->ready_turns;
+    else
+        w->ready_turns = job->ready_turns;
+}
+
 /* From the beginning, or on; what has come of it is in *call. True: it is over. */
 static bool run_slice(struct script_job *job, struct call *c, struct script_call *sc,
                       const struct slice *keys, int key_count, const struct slice *args,
@@ -431,6 +445,7 @@ static bool run_slice(struct script_job *job, struct call *c, struct script_call
     int64_t begun_us = os_mono_us();
     w->serve_later = true;
     if (c && !nested) w->ready_turns = 0;
+    if (!c) ready_aside(job, false);
     job->slice_end_us = begun_us + SLICE_US;
     job->pushed = sc->since ? *sc->since : push_mark(w);
     push_put(w, &job->untold, job->untold_mask);
@@ -446,6 +461,7 @@ static bool run_slice(struct script_job *job, struct call *c, struct script_call
     }
     if (outcome == SCRIPT_PAUSED) { /* nobody is served from its shards, nor told of anything */
         push_take(w, job->pushed, &job->untold, &job->untold_mask);
+        ready_aside(job, true);
         job->ran_us += os_mono_us() - begun_us;
         w->serve_later = nested;
         return false;
