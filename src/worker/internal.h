@@ -389,6 +389,8 @@ unsigned worker_wait_free(struct worker *w, shard_id s, unsigned spins);
 /* All of them or, after spinning for a while, false: some may then be held. may_send: sends replies
  * meanwhile. */
 bool worker_hold_all(struct worker *w, uint32_t mask, bool may_send);
+/* The simulator's refusals (hub_options.lend_percent); true in production. */
+bool worker_lend_dice(struct worker *w);
 /* Never waits, the own shard included: for use while others are held. */
 bool worker_hold_try(struct worker *w, shard_id s);
 void worker_unhold(struct worker *w, shard_id s); /* publishes its counters first */

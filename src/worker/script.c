@@ -254,7 +254,7 @@ enum reach { REACH_HERE, REACH_ONE, REACH_MANY, REACH_OUTSIDE };
 static bool reach_out(struct script_job *job, uint32_t mask)
 {
     struct worker *w = job->worker;
-    if (!job->may_borrow || !w->hub->lending) return false;
+    if (!job->may_borrow || !w->hub->lending || !worker_lend_dice(w)) return false;
     for (uint32_t more = mask & ~job->mask; more; more &= more - 1) {
         shard_id s = (shard_id)__builtin_ctz(more);
         unsigned spins = 0;

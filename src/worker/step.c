@@ -57,7 +57,7 @@ void worker_give_buf(struct worker *w, struct buf *buf)
 
 /* ---- shards ---- */
 
-static bool lend_dice(struct worker *w)
+bool worker_lend_dice(struct worker *w)
 {
     return likely(w->hub->lend_percent >= 100) || rng_below(&w->rng, 100) < w->hub->lend_percent;
 }
@@ -66,7 +66,7 @@ bool worker_hold_try(struct worker *w, shard_id s)
 {
     if (worker_holds(w, s)) return true;
     struct holder *h = &w->hub->holders[s];
-    if (s == w->id ? !holder_try_own(h) : !(lend_dice(w) && holder_try(h))) return false;
+    if (s == w->id ? !holder_try_own(h) : !(worker_lend_dice(w) && holder_try(h))) return false;
     h->by = w->id;
     w->held |= 1u << s;
     return true;

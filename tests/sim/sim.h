@@ -28,7 +28,7 @@
 #define SIM_LIST_LEN_MAX 64
 #define SIM_RESCUE_MAX 60 /* commands of the client that ends everybody's waiting */
 #define SIM_HEARD_MAX 256
-#define SIM_STACK (256 * 1024)
+#define SIM_STACK (512 * 1024) /* LuaJIT's frames, too; sim_run.c looks if that was enough */
 
 /* ---- programs ---- */
 
@@ -45,13 +45,16 @@ enum op_kind {
     SIM_KINDS
 };
 
-/* The kinds that are a MULTI (but for CAS) may be a script instead, which does the same. */
+/* The kinds that are a MULTI (but for CAS) may be a script instead, which does the same; most other
+ * ones a script that does nothing else. */
 enum sim_wrap { WRAP_MULTI, WRAP_SCRIPT, WRAP_SCRIPT_IN_MULTI };
 
 struct sim_op {
     enum op_kind kind;
     enum sim_wrap wrap;
     int declared; /* of a script's keys; it finds the others in its arguments */
+    int variant;  /* of its text */
+    int turns_at, turns; /* it turns round so often after so many commands */
     int keys[3], key_count;
     int64_t values[3];
     int value_count; /* RPUSH */
@@ -117,7 +120,7 @@ struct sim {
     int64_t clock_us;
     ucontext_t scheduler;
     struct io *running;
-    unsigned preempt_percent;
+    unsigned preempt_percent, lend_percent;
     bool pubsub;   /* publishers and listeners, nothing else */
     unsigned listeners; /* the first clients */
     struct sim_listener listener[SIM_CLIENTS_MAX];

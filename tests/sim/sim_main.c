@@ -43,6 +43,8 @@ static const struct planted faults[] = {
     {"no-claim", FAULT_NO_CLAIM, "two shards pop for one waiter: element lost"},
     {"watch-ignored", FAULT_WATCH_IGNORED, "EXEC after a missed change: lost update"},
     {"exec-unlocked", FAULT_EXEC_UNLOCKED, "EXEC passes the locks of others: stale mix"},
+    {"script-no-undo", FAULT_SCRIPT_NO_UNDO, "a script begun again left its writes: done twice"},
+    {"script-unlocked", FAULT_SCRIPT_UNLOCKED, "a script passes the locks of others: stale mix"},
     {"ignore-waiters", LOCK_FAULT_IGNORE_WAITERS << FAULT_LOCKS_SHIFT,
      "tries look at holders only: overtaking"},
     {"free-keys-pass", LOCK_FAULT_FREE_KEYS_PASS << FAULT_LOCKS_SHIFT,

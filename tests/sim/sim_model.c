@@ -218,8 +218,9 @@ static size_t apply_cas(struct state *s, const struct sim_op *op, char *out)
     return len + put_int(out + len, *count);
 }
 
-/* Applies op to *s and writes the reply it must have had; of a script, that of its MULTI. */
-static size_t apply_as_multi(const struct sim *sim, struct state *s, const struct sim_op *op, char *out)
+/* Applies op to *s and writes the reply it must have had if it is no script. */
+static size_t apply_plain(const struct sim *sim, struct state *s, const struct sim_op *op,
+                          char *out)
 {
     if (op->kind >= SIM_MLIST) return apply_list(sim, s, op, out);
     int64_t *value = &s->values[op->keys[0]], old = *value;
@@ -259,14 +260,16 @@ static size_t apply_as_multi(const struct sim *sim, struct state *s, const struc
     return 0;
 }
 
-/* A script's reply is what EXEC would have said. */
+/* A script's reply is what EXEC would have said; of one command, what that says. */
 static size_t apply(const struct sim *sim, struct state *s, const struct sim_op *op, char *out)
 {
-    size_t len = apply_as_multi(sim, s, op, out);
+    size_t len = apply_plain(sim, s, op, out);
     if (op->wrap == WRAP_MULTI || !len) return len;
-    const char *all = memchr(out, '*', len);
-    len -= (size_t)(all - out);
-    memmove(out, all, len);
+    if (op->kind >= SIM_MULTI && op->kind <= SIM_MLIST) {
+        const char *all = memchr(out, '*', len);
+        len -= (size_t)(all - out);
+        memmove(out, all, len);
+    }
     if (op->wrap == WRAP_SCRIPT) return len;
     static const char head[] = "+OK\r\n+QUEUED\r\n*1\r\n";
     memmove(out + sizeof head - 1, out, len);

@@ -15,6 +15,8 @@
 #include "splitring/config/config.h"
 
 #define STEPS_MAX 60000u
+#define STACK_SPARE (32 * 1024) /* of each coroutine's stack nobody may ever have touched */
+#define STACK_PAINT 0x5A
 
 void sim_fail(struct sim *sim, const char *why)
 {
@@ -100,6 +102,7 @@ static void program_op(struct sim *sim, struct sim_op *op, int64_t *unique)
         SIM_GET, SIM_GET, SIM_GET, SIM_SET, SIM_SET, SIM_SETGET, SIM_INCR, SIM_DEL, SIM_MGET,
         SIM_MGET, SIM_MGET, SIM_MSET, SIM_MSET, SIM_MSET, SIM_MSETNX, SIM_EXISTS, SIM_RENAME,
         SIM_COPY, SIM_DBSIZE, SIM_PING, SIM_MULTI, SIM_MULTI, SIM_CAS, SIM_CAS};
+    static const enum op_kind script_dice[] = {SIM_MULTI, SIM_MULTI, SIM_MULTI, SIM_MGET, SIM_GET};
     if (sim->lists && rng_below(&sim->rng, 4)) {
         program_list_op(sim, op);
         return;
@@ -110,6 +113,8 @@ static void program_op(struct sim *sim, struct sim_op *op, int64_t *unique)
     }
     op->kind =
         rng_below(&sim->rng, 60) ? dice[rng_below(&sim->rng, ARRAY_COUNT(dice))] : SIM_FLUSHALL;
+    if (sim->scripts && rng_below(&sim->rng, 3) == 0)
+        op->kind = script_dice[rng_below(&sim->rng, ARRAY_COUNT(script_dice))];
     op->key_count = 1;
     switch (op->kind) {
     case SIM_MGET: case SIM_MSET: case SIM_MSETNX: case SIM_EXISTS: case SIM_DEL:
@@ -128,13 +133,22 @@ static void program_op(struct sim *sim, struct sim_op *op, int64_t *unique)
     }
 }
 
+/* RENAME and LMPOP reply otherwise to a script: an error with its name, no null array. */
+static bool may_be_script(enum op_kind kind)
+{
+    return kind != SIM_CAS && kind != SIM_RENAME && (kind <= SIM_LMOVE);
+}
+
 static void wrap_op(struct sim *sim, struct sim_op *op)
 {
-    bool may = op->kind == SIM_MULTI || op->kind == SIM_TRANSFER || op->kind == SIM_LOOK ||
-               op->kind == SIM_MLIST;
-    if (!may || !sim->scripts || rng_below(&sim->rng, 4) == 0) return;
+    bool multi = op->kind >= SIM_MULTI && op->kind <= SIM_MLIST;
+    if (!sim->scripts || !may_be_script(op->kind) || rng_below(&sim->rng, 4) >= (multi ? 3 : 1))
+        return;
     op->wrap = rng_below(&sim->rng, 4) ? WRAP_SCRIPT : WRAP_SCRIPT_IN_MULTI;
     op->declared = (int)rng_below(&sim->rng, (uint64_t)op->key_count + 1);
+    op->variant = (int)rng_below(&sim->rng, 64);
+    op->turns_at = (int)rng_below(&sim->rng, 4);
+    if (rng_below(&sim->rng, 2)) op->turns = 20000; /* two pulses: it may pause */
 }
 
 /* Key names that spread over the shards. */
@@ -157,7 +171,8 @@ static void programs(struct sim *sim)
     }
     sim->lists = rng_below(&sim->rng, 2);
     sim->bank = rng_below(&sim->rng, 4) == 0;
-    sim->scripts = rng_below(&sim->rng, 2);
+    /* a script wants all shards at once: at 1 in 100 each, that is never */
+    sim->scripts = rng_below(&sim->rng, 2) && sim->lend_percent > 1;
     sim->client_count = 2 + (unsigned)rng_below(&sim->rng, SIM_CLIENTS_MAX - 1);
     for (unsigned c = 0; c < sim->client_count; c++) {
         struct sim_client *client = &sim->clients[c];
@@ -378,6 +393,7 @@ static void start_worker(struct sim *sim, unsigned i)
     io->sim = sim;
     io->id = (int)i;
     io->stack = mem_alloc(SIM_STACK);
+    memset(io->stack, STACK_PAINT, STACK_SPARE);
     sim->worker[i] = worker_new(sim->hub, (worker_id)i, io);
     check(worker_listen(sim->worker[i], 10 + (int)i, false) == 0);
     getcontext(&io->context);
@@ -399,7 +415,7 @@ static void start(struct sim *sim, uint32_t faults)
         .config = &config, .seed = sim->seed, .start_ms = 1, .pause = pause_for_holder,
         .preempt = preempt, .preempt_ctx = sim, .faults = faults,
         .lending = rng_below(&sim->rng, 4) != 0,
-        .lend_percent = (uint32_t[]){100, 50, 10, 1}[rng_below(&sim->rng, 4)],
+        .lend_percent = sim->lend_percent,
         .mailbox_cap = (uint32_t[]){2, 4, 16, 0}[rng_below(&sim->rng, 4)],
     };
     if (faults & FAULT_FULL_BLOCKS) options.mailbox_cap = 1;
@@ -434,6 +450,7 @@ static void finish(struct sim *sim)
 static void clean(struct sim *sim)
 {
     for (unsigned i = 0; i < sim->workers; i++) {
+        for (int n = 0; n < STACK_SPARE; n++) check(sim->ios[i].stack[n] == STACK_PAINT);
         worker_free(sim->worker[i]);
         mem_free(sim->ios[i].stack);
         for (unsigned e = 0; e < sim->ios[i].event_count; e++) free(sim->ios[i].buffers[e]);
@@ -456,6 +473,7 @@ bool sim_run(struct sim *sim, uint64_t seed, uint32_t faults)
     sim->preempt_percent = (unsigned[]){0, 5, 30}[rng_below(&sim->rng, 3)];
     sim->lockstep = rng_below(&sim->rng, 4) == 0;
     if (!faults && rng_below(&sim->rng, 8) == 0) sim->stop_at = 1 + rng_below(&sim->rng, 400);
+    sim->lend_percent = (uint32_t[]){100, 50, 10, 1}[rng_below(&sim->rng, 4)];
     sim->pubsub = faults ? faults & FAULTS_PUSH : rng_below(&sim->rng, 4) == 0;
     start(sim, faults);
     schedule(sim);

@@ -59,25 +59,38 @@ static void transaction_write(const struct sim *sim, const struct sim_op *op, st
     put_command(out, "EXEC", NULL, 0);
 }
 
-/* K: all keys, declared or not; A and B: what is written. */
-#define SCRIPT_BEGIN                                                                     \
-    "local K, n = {}, tonumber(ARGV[1]) for i = 1, #KEYS do K[i] = KEYS[i] end "         \
-    "for i = 1, n do K[#K + 1] = ARGV[i + 1] end local A, B = ARGV[n + 2], ARGV[n + 3] " \
-    "local c = redis.call return "
+/* K: all keys, declared or not; A and B: what is written. After the at-th command it turns round
+ * for some time, so that it may pause. */
+#define SCRIPT_BEGIN                                                                             \
+    "local K, n = {}, tonumber(ARGV[1]) for i = 1, #KEYS do K[i] = KEYS[i] end "                 \
+    "for i = 1, n do K[#K + 1] = ARGV[i + 1] end local A, B = ARGV[n + 2], ARGV[n + 3] "         \
+    "local at, turns, calls = tonumber(ARGV[n + 4]), tonumber(ARGV[n + 5]), 0 "                  \
+    "local function pause() if calls == at then for i = 1, turns do end end "                    \
+    "calls = calls + 1 end "                                                                     \
+    "local function c(...) local r = redis.call(...) pause() return r end pause() return "
+
+static const char *const scripts[SIM_KINDS] = {
+    [SIM_MULTI] = SCRIPT_BEGIN "{c('incr', K[1]), c('get', K[2]), c('set', K[3], A)}",
+    [SIM_TRANSFER] = SCRIPT_BEGIN "{c('decrby', K[1], A), c('incrby', K[2], A)}",
+    [SIM_LOOK] = SCRIPT_BEGIN "{c('get', K[1]), c('get', K[2]), c('get', K[3])}",
+    [SIM_MLIST] = SCRIPT_BEGIN "{c('rpush', K[1], A), c('lpop', K[2]), c('rpush', K[3], B)}"};
+
+/* Every other one is a text of its own: a server that knows a script knows if it wants all
+ * shards. */
+static void put_script(const struct sim_op *op, const char *text, struct buf *out)
+{
+    char own[1024];
+    bool reads = op->kind == SIM_LOOK && op->variant % 2;
+    snprintf(own, sizeof own, op->variant % 4 < 2 ? "%s" : "%s -- %d", text, op->variant);
+    put_arg(out, reads ? "EVAL_RO" : "EVAL");
+    put_arg(out, own);
+    put_number(out, op->declared);
+}
 
 static void script_write(const struct sim *sim, const struct sim_op *op, struct buf *out)
 {
-    static const char *const scripts[SIM_KINDS] = {
-        [SIM_MULTI] = SCRIPT_BEGIN "{c('incr', K[1]), c('get', K[2]), c('set', K[3], A)}",
-        [SIM_TRANSFER] = SCRIPT_BEGIN "{c('decrby', K[1], A), c('incrby', K[2], A)}",
-        [SIM_LOOK] = SCRIPT_BEGIN "{c('get', K[1]), c('get', K[2]), c('get', K[3])}",
-        [SIM_MLIST] = SCRIPT_BEGIN "{c('rpush', K[1], A), c('lpop', K[2]), c('rpush', K[3], B)}"};
-    bool framed = op->wrap == WRAP_SCRIPT_IN_MULTI;
-    if (framed) put_command(out, "MULTI", NULL, 0);
-    buf_printf(out, "*%d\r\n", 3 + 1 + op->key_count + 2);
-    put_arg(out, "EVAL");
-    put_arg(out, scripts[op->kind]);
-    put_number(out, op->declared);
+    buf_printf(out, "*%d\r\n", 3 + 1 + op->key_count + 4);
+    put_script(op, scripts[op->kind], out);
     for (int i = 0; i < op->key_count; i++) {
         if (i == op->declared) put_number(out, op->key_count - op->declared);
         put_arg(out, sim->keys[op->keys[i]]);
@@ -85,6 +98,35 @@ static void script_write(const struct sim *sim, const struct sim_op *op, struct 
     if (op->declared == op->key_count) put_number(out, 0);
     put_number(out, op->values[op->kind == SIM_MULTI ? 2 : 0]);
     put_number(out, op->values[1]);
+    put_number(out, op->turns_at);
+    put_number(out, op->turns);
+}
+
+/* One command, whose name and arguments are the script's. */
+static void call_write(const struct sim *sim, const struct sim_op *op, struct buf *out)
+{
+    struct buf inner = {0};
+    struct sim_op plain = *op;
+    plain.wrap = WRAP_MULTI;
+    sim_op_write(sim, &plain, &inner);
+    buf_append(&inner, "", 1);
+    buf_printf(out, "*%d\r\n", 3 + op->declared + 1 + (int)strtol(inner.ptr + 1, NULL, 10));
+    put_script(op, "for i = 1, tonumber(ARGV[1]) do end return redis.call(unpack(ARGV, 2))", out);
+    for (int i = 0; i < op->declared; i++) put_arg(out, sim->keys[op->keys[i]]);
+    put_number(out, op->turns);
+    const char *args = strchr(inner.ptr, '\n') + 1;
+    buf_append(out, args, strlen(args));
+    buf_deinit(&inner);
+}
+
+static void wrapped_write(const struct sim *sim, const struct sim_op *op, struct buf *out)
+{
+    bool framed = op->wrap == WRAP_SCRIPT_IN_MULTI;
+    if (framed) put_command(out, "MULTI", NULL, 0);
+    if (scripts[op->kind])
+        script_write(sim, op, out);
+    else
+        call_write(sim, op, out);
     if (framed) put_command(out, "EXEC", NULL, 0);
 }
 
@@ -116,7 +158,7 @@ void sim_op_write(const struct sim *sim, const struct sim_op *op, struct buf *ou
         "TRANSFER", "LOOK", "MLIST",
         "RPUSH", "LPOP", "LLEN", "LMOVE", "LMPOP", "BLPOP", "BLMOVE", "BLMPOP"};
     if (op->wrap != WRAP_MULTI) {
-        script_write(sim, op, out);
+        wrapped_write(sim, op, out);
         return;
     }
     if (op->kind >= SIM_MULTI && op->kind <= SIM_MLIST) {
