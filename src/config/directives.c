@@ -130,7 +130,7 @@ const struct directive directives_honoured[] = {
         WORDS(pubsub_presets), SOON),
     ROW(INT, "acllog-max-len", NULL, MUTABLE, acllog_max_len, "128", LIMITS(0, INT64_MAX), SOON),
     ROW(INT, "tracking-table-max-keys", NULL, MUTABLE, tracking_table_max_keys, "1000000",
-        LIMITS(0, INT64_MAX), SOON),
+        LIMITS(0, INT64_MAX)),
 
     /* keyspace and memory */
     ROW(INT, "databases", NULL, IMMUTABLE, databases, "16", LIMITS(1, INT32_MAX)),

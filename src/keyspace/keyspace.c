@@ -39,7 +39,9 @@ void place_expire(struct place *p, db_id db, const struct expire_sink *sink)
     if (sink && sink->expired) sink->expired(sink->ctx, shard, db, key);
     shard->stats.expired++;
     shard_event(shard, db, EVENT_EXPIRED, "expired", key);
+    shard->expiring = true;
     shard_touched(shard, db, key);
+    shard->expiring = false;
     entry_free(shard, place_unlink(p), true);
 }
 

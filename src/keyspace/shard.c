@@ -124,6 +124,8 @@ void ks_notify(struct ks *ks, enum event_class class, const char *event, struct 
     shard_event(ks_shard_of(ks, key), ks->db, class, event, key);
 }
 
+bool shard_is_expiring(const struct shard *shard) { return shard->expiring; }
+
 void ks_touched(struct ks *ks, struct slice key)
 {
     shard_touched(ks_shard_of(ks, key), ks->db, key);

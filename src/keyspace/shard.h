@@ -55,6 +55,7 @@ struct shard {
     struct rng rng;      /* LFU's dice */
     struct shard_stats stats;
     void *tx;
+    bool expiring; /* what is being told of as modified has expired */
 };
 
 extern const struct table_ops entry_table_ops;

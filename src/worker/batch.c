@@ -27,6 +27,7 @@
 #include "stats.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
+#include "tracking.h"
 
 #define BATCH_FIRST 8u /* commands in a connection's first batch */
 
@@ -139,6 +140,7 @@ static void copy_command(struct worker *w, struct batch *b, const struct op *op,
     struct exec *x = &b->cmds[b->cmd_count];
     group_exec_of(w, op, x);
     meter_begin(w, x);
+    if (unlikely(op->conn->track)) tracking_ran_slow(op->conn, op->cmd);
     x->argv = &b->argv[*args_used];
     x->hint = NULL;
     x->args = op->args ? &b->args[*args_used] : NULL;

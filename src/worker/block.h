@@ -55,6 +55,8 @@ bool block_settled(struct txn *t);
 enum block_leave { BLOCK_RETRY = 1, BLOCK_TIMEOUT, BLOCK_ERROR, BLOCK_CLOSE };
 /* The client stops waiting, unless it is being served just now. False: it was not waiting. */
 bool block_leave(struct conn *c, enum block_leave why);
+/* It is blocked, and nobody serves it just now. */
+bool block_is_unclaimed(const struct conn *c);
 /* Timeouts that are over. */
 void block_tick(struct worker *w);
 instant_ms block_next(const struct worker *w); /* the nearest timeout; EXPIRE_NONE */

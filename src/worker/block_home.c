@@ -300,6 +300,13 @@ bool block_leave(struct conn *c, enum block_leave why)
     return true;
 }
 
+bool block_is_unclaimed(const struct conn *c)
+{
+    if (!(c->flags & CONN_BLOCKED)) return false;
+    const struct txn *t = c->in_flight;
+    return claim_get_shared(&t->waiter->state) == WAITER_WAITING;
+}
+
 void block_tick(struct worker *w)
 {
     while (w->deadline_count && w->deadlines[0]->deadline <= w->now) {

@@ -26,6 +26,7 @@
 #include "multi.h"
 #include "splitring/base/mem.h"
 #include "splitring/io/net.h"
+#include "tracking.h"
 #include "watch.h"
 
 #define OUT_KEEP (16u * 1024u)
@@ -72,6 +73,7 @@ static void conn_free(struct conn *c)
     mem_free(c->lib_name);
     mem_free(c->lib_ver);
     multi_free(c->multi);
+    tracking_conn_free(c);
     watch_end(c);
     w->conn_count--;
     counter_set(&w->pub->clients, w->conn_count);
@@ -103,6 +105,7 @@ void conn_close(struct conn *c)
     block_leave(c, BLOCK_CLOSE);
     pubsub_conn_closed(c);
     monitor_leave(c);
+    tracking_conn_closed(c);
     if (!(c->flags & CONN_MIGRATING)) io_close(c->worker->io, &c->sock); /* else when it has left */
 }
 
@@ -208,6 +211,7 @@ void conn_resume(struct conn *c)
         conn_maybe_free(c);
         return;
     }
+    if (unlikely(c->track)) tracking_release(c);
     if (c->in.len || c->flags & (CONN_HAS_INPUT | CONN_PEER_CLOSED)) conn_ready(c);
     if (c->out.len || c->flags & CONN_CLOSE_AFTER) conn_dirty(c);
 }
@@ -314,7 +318,7 @@ bool conn_output_full_slow(const struct conn *c)
 void conn_check_output(struct conn *c)
 {
     struct worker *w = c->worker;
-    size_t unsent = c->out.len - c->out_sent;
+    size_t unsent = c->out.len - c->out_sent + (c->track ? c->track->held.len : 0);
     if (c->out_sent > OUT_KEEP && c->out_sent > unsent) {
         buf_consume(&c->out, c->out_sent);
         c->out_sent = 0;

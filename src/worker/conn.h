@@ -76,6 +76,7 @@ struct conn {
     struct list subs;       /* struct sub.conn_link, oldest first */
     uint32_t sub_count[3];  /* by enum topic_kind */
     struct act *act;        /* (UN)SUBSCRIBE in flight */
+    struct conn_track *track; /* client-side caching; NULL: neither it nor others redirect here */
     uint32_t ops_recent;    /* commands since the last balance check */
 };
 

@@ -13,6 +13,7 @@
 #include "splitring/base/mem.h"
 #include "splitring/cmd/handlers.h"
 #include "stats.h"
+#include "tracking.h"
 
 static void call_prepare(struct worker *w, struct call *call, const struct exec *x)
 {
@@ -54,6 +55,7 @@ static inline void call_run(struct worker *w, struct call *call, const struct ex
     }
     if (unlikely(w->hub->preempt)) w->hub->preempt(w->hub->preempt_ctx);
     size_t out_before = x->out->len;
+    const struct exec *outer = tracking_begin(w, x);
     uint64_t start = meter_start(w, x);
     cmd->handler(call);
     meter_end(w, x, start, out_before, counted);
@@ -64,6 +66,7 @@ static inline void call_run(struct worker *w, struct call *call, const struct ex
         stats_note_error(w, call->reply.out);
     }
     if (call->dirty) counter_add(&pub->dirty, call->dirty);
+    tracking_end(w, x, outer);
 }
 
 /* The databases whose counts it may have changed. */
@@ -84,6 +87,7 @@ uint32_t exec_one(struct worker *w, const struct exec *x, shard_id shard)
     if (unlikely(locks_active(w->hub->locks[shard])) && !(x->cmd->flags & CMD_WRITE))
         call.ks.flags |= KS_LOGICAL;
     call_run(w, &call, x, !x->is_part);
+    tracking_remember(w, x);
     worker_touched(w, shard, dbs_of(x));
     /* PUBLISH passes all locks, it must not serve what a paused script has made ready. */
     if (likely(x->cmd->route != ROUTE_CHANNEL)) block_serve(w, shard);
@@ -103,6 +107,7 @@ uint32_t exec_many(struct worker *w, const struct exec *x)
             call.ks.now = shard_clock(w->hub->shards[s]);
     }
     call_run(w, &call, x, !x->is_part);
+    tracking_remember(w, x);
     w->touched_shards |= w->held;
     w->touched_dbs |= dbs_of(x);
     for (uint32_t held = w->held; held; held &= held - 1)
@@ -117,6 +122,7 @@ void exec_waiter(struct worker *w, const struct exec *x, int shard)
     if (shard >= 0) call.ks.shard = w->hub->shards[shard];
     call_run(w, &call, x, false);
     stats_note_reply(w, x->cmd, &call.reply); /* counted was only that it had been called */
+    tracking_remember(w, x);
     w->touched_shards |= w->held;
     w->touched_dbs |= dbs_of(x);
 }

@@ -16,6 +16,11 @@ struct exec {
     uint8_t ks_flags;
     bool is_part; /* of a multi-shard command: its coordinator counts the call */
     bool large_request; /* its bytes may be as many as commandlog-request-larger-than */
+    /* Client-side caching (tracking.h). A script's calls inherit all four from its own exec. */
+    bool track;      /* what it reads is remembered for its client */
+    bool own;        /* invalidations it causes to its own client follow its reply */
+    uint64_t client_id; /* who gave the command */
+    struct buf *own_out; /* where those go; NULL: to out */
     instant_ms now;
     const char *key; /* first key and its hash, or NULL */
     uint64_t hash;

@@ -36,8 +36,9 @@ static void fanout_finish(struct worker *w, struct fanout *f)
     struct reply reply = {.out = &out, .proto = f->proto};
     bool live = c && !(c->flags & CONN_CLOSING);
     f->done(w, f, live ? c : NULL, live ? &reply : NULL);
+    bool goes_on = c && c->in_flight != f; /* done() has started something else in its place */
     meter_fanout_ended(w, f, out.len);
-    if (live) {
+    if (live && !goes_on) {
         stats_note_reply(w, c->last_cmd, &reply);
         conn_append_reply(c, &out);
     }
@@ -45,7 +46,7 @@ static void fanout_finish(struct worker *w, struct fanout *f)
     for (unsigned i = 0; i < w->hub->count; i++) buf_deinit(&f->out[i]);
     if (f->free_arg) f->free_arg(f->arg);
     mem_free(f);
-    if (c) conn_resume(c);
+    if (c && !goes_on) conn_resume(c);
 }
 
 static void send_to_all(struct worker *w, struct fanout *f)

@@ -10,7 +10,7 @@ struct fanout {
     /* Thread: each worker, once. Writes its share to f->out[w->id]. */
     void (*part)(struct worker *w, struct fanout *f);
     /* Thread: home, after all parts. Writes the reply to `reply` (NULL: the client is gone); may
-     * set *conn's flags. */
+     * set *conn's flags, or let the connection wait for something else (in_flight). */
     void (*done)(struct worker *w, struct fanout *f, struct conn *c, struct reply *reply);
     /* Frees arg; NULL: mem_free. */
     void (*free_arg)(void *arg);

@@ -28,6 +28,7 @@
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
 #include "splitring/cmd/route.h"
+#include "tracking.h"
 #include "txn.h"
 #include "watch.h"
 
@@ -56,6 +57,7 @@ void group_exec_of(const struct worker *w, const struct op *op, struct exec *x)
         .proto = c->proto,
         .ks_flags = c->flags & CONN_NO_TOUCH ? KS_NO_TOUCH : 0,
         .now = w->now,
+        .client_id = c->id,
         .key = op->key,
         .hash = op->hash,
         .hint = &op->hint,
@@ -63,6 +65,7 @@ void group_exec_of(const struct worker *w, const struct op *op, struct exec *x)
         .client = op->conn,
         .large_request = op->large,
     };
+    if (unlikely(c->track)) tracking_exec_slow(c, x);
     /* CLIENT PAUSE: nothing changes, so what has expired stays, unseen. */
     if (unlikely(op->cmd->handler == cmd_watch)) x->watch = watch_take(op->conn, op->mask);
     if (unlikely(w->pause.until > w->now) && !(op->cmd->flags & CMD_WRITE))
@@ -331,6 +334,7 @@ static void cut(struct worker *w, struct group *g, unsigned i)
     } else {
         next = i + 1;
         txn_start(w, op);
+        if (unlikely(c->track)) tracking_ran_slow(c, op->cmd);
     }
     if (c->flags & CONN_CLOSING) return;
     if (next > i) c->deferred = 0;
@@ -509,6 +513,7 @@ static void run_op(struct worker *w, struct group *g, unsigned i)
         if (i + 1 < g->count && g->ops[i + 1].conn == c) rewind_to(c, &g->ops[i + 1]);
     }
     reply_rules(c, out_before, flags_before, op->shard == OP_LOCAL);
+    if (unlikely(c->track)) tracking_ran_slow(c, op->shard == OP_ERROR ? NULL : op->cmd);
     conn_dirty(c);
 }
 
@@ -542,6 +547,7 @@ bool group_run_all(struct worker *w, unsigned groups_max)
         settle(g);
         worker_unhold_all(w);
         pubsub_step(w);
+        tracking_start(w);
         push_deliver(w);
         counter_add(&w->pub->groups, 1);
     }

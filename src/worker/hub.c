@@ -13,6 +13,7 @@
 #include "meter.h"
 #include "script.h"
 #include "topics.h"
+#include "tracking.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
 #include "splitring/io/os.h"
@@ -52,6 +53,7 @@ static void shards_init(struct hub *hub, const struct hub_options *options)
     const struct config *config = options->config;
     hub->shards = mem_zalloc(n * sizeof *hub->shards);
     hub->topics = mem_zalloc(n * sizeof(struct topics *));
+    hub->tracking = mem_zalloc(n * sizeof(struct tracking *));
     hub->locks = mem_zalloc(n * sizeof(struct locks *));
     hub->watched = mem_zalloc(n * sizeof *hub->watched);
     hub->waiting = mem_alloc_aligned(n * sizeof *hub->waiting, CACHE_LINE);
@@ -76,6 +78,7 @@ static void shards_init(struct hub *hub, const struct hub_options *options)
         holder_init(&hub->holders[s]);
         hub->holders[s].by = s;
         hub->topics[s] = topics_new(n, hub->seed);
+        hub->tracking[s] = tracking_new(hub->seed);
     }
     hub->shard_of_slot = mem_alloc(SLOT_COUNT * sizeof *hub->shard_of_slot);
     for (uint32_t slot = 0; slot < SLOT_COUNT; slot++)
@@ -150,6 +153,7 @@ void hub_free(struct hub *hub)
         locks_free(hub->locks[i]);
         waiting_deinit(&hub->waiting[i]);
         topics_free(hub->topics[i]);
+        tracking_free(hub->tracking[i]);
         keyed_deinit(&hub->watched[i]);
     }
     for (uint32_t i = 0; i < hub->count * hub->count; i++) {
@@ -160,6 +164,7 @@ void hub_free(struct hub *hub)
     mem_free(hub->push_late);
     mem_free(hub->push_open);
     mem_free(hub->topics);
+    mem_free(hub->tracking);
     mem_free((void *)hub->sleeping);
     mem_free(hub->workers);
     mem_free(hub->mail);

@@ -15,6 +15,7 @@
  *   push.c    one order for all that is pushed; pubsub.c, topics.c, events.c: what that is
  *   meter.c   what each command costs; commandlog.c, latency.c: who keeps what of it
  *   monitor.c commands shown to those who MONITOR
+ *   tracking.c, tracking_home.c: client-side caching; changes.c: who hears of changed keys
  *   stats.c   published sums and gauges: what INFO reads
  *   still.c   everything stands still for one act; save.c, load.c, shutdown.c: what those are
  *   local_*.c commands of the connection and the server
@@ -74,6 +75,8 @@ struct shard_published {
     counter owner_wakes_at;  /* unix ms; when it will, by itself (written by the owner) */
     counter *keys, *expires; /* by db */
     counter topics[3];       /* by enum topic_kind: those that are at home here */
+    counter tracking_keys, tracking_items, tracking_prefixes, tracking_bytes;
+    counter tracking_doomed; /* forgotten keys are still to be freed */
 };
 
 struct worker_published {
@@ -91,7 +94,7 @@ struct worker_published {
     counter script_paused; /* shards whose keys are locked by scripts between slices, by bit */
     counter script_busy;   /* …, where one runs for longer than busy-reply-threshold */
     counter blocked; /* clients that wait for a key, or until CLIENT PAUSE is over */
-    counter pubsub_clients;
+    counter pubsub_clients, tracking_clients;
     counter dirty;  /* writes done */
     counter *calls, *calls_failed, *calls_rejected, *nsec; /* by command id */
     counter *hists[3]; /* by enum meter_kind, by command id: pointers to struct hist; 0: none yet */
@@ -117,7 +120,10 @@ struct push_open {
     _Alignas(CACHE_LINE) counter done_bytes; /* of what it sent; written by the receivers */
 };
 
+struct exec;
 struct topics;
+struct tracking;
+struct tracking_home;
 
 struct hub {
     /* constant after start */
@@ -145,6 +151,7 @@ struct hub {
     struct topics **topics;     /* by shard */
     struct script_store *scripts;
     struct function_store *functions;
+    struct tracking **tracking; /* by shard */
     struct mailbox *push_mail;  /* [from * count + to] */
     struct push_open *push_open; /* by worker */
     counter *push_late;         /* [from * count + to]: lowest ticket not yet published */
@@ -154,6 +161,7 @@ struct hub {
     counter client_ids;
     counter push_tickets;
     counter log_ids[3];         /* by enum log_kind: entries of command logs so far */
+    counter tracking_lost;      /* how often invalidations could not be told */
     counter clients;            /* against maxclients */
     counter waking;             /* threads inside hub_stop_shared */
     counter drained;            /* workers that have nothing left to stop for */
@@ -200,6 +208,7 @@ enum message_kind {
     MSG_FANOUT_ORDER, /* struct fanout, to worker 0: send it to all */
     MSG_FANOUT,       /* struct fanout: do your part */
     MSG_FANOUT_DONE,  /* struct fanout: one part is done */
+    MSG_TRACKING_BROKEN, /* a client's id: whom it redirects to has gone */
     MSG_SUBSCRIPTION, /* struct act_part: change the shard's register of subscriptions */
     MSG_UNWATCH,      /* struct watch_set: forget it at your shard */
     MSG_SOCKET,       /* an accepted socket, as a number: local_adopt_socket */
@@ -349,6 +358,10 @@ struct worker {
     size_t deadline_count, deadline_cap;
     struct pushes *pushes;
     struct pubsub *pubsub;
+    struct tracking_home *tracking;
+    const struct exec *writer; /* the command that runs now; NULL: none (tracking.h) */
+    bool tracking_due;     /* it has told its own client something, or everybody everything */
+    bool tracking_flushed;
     bool push_logged;      /* this unit has something to tell */
     bool push_crowded;     /* receivers do not keep up: nothing that tells is started */
     struct buf spare_bufs[64];

@@ -15,22 +15,27 @@
 #include "splitring/cmd/handlers.h"
 #include "splitring/io/net.h"
 #include "timer.h"
+#include "tracking.h"
 
 /* ---- one line per client ---- */
 
 static void describe(const struct conn *c, struct buf *out)
 {
-    char peer[128], local[128], flags[12] = "N";
+    char peer[128], local[128], flags[16] = "N";
     const struct worker *w = c->worker;
     net_peer_name(c->sock.fd, peer, sizeof peer);
     net_local_name(c->sock.fd, local, sizeof local);
     size_t n = 0;
     if (c->flags & CONN_MONITOR) flags[n++] = 'O';
     if (conn_subscribed(c)) flags[n++] = 'P';
-    if (c->flags & CONN_CLOSE_AFTER) flags[n++] = 'c';
-    if (c->flags & CONN_UNIX) flags[n++] = 'U';
     if (c->flags & CONN_MULTI) flags[n++] = 'x';
     if (c->flags & (CONN_BLOCKED | CONN_PAUSED)) flags[n++] = 'b';
+    const struct conn_track *t = c->track && c->track->state.on ? c->track : NULL;
+    if (t) flags[n++] = 't';
+    if (t && t->broken) flags[n++] = 'R';
+    if (t && t->state.broadcast) flags[n++] = 'B';
+    if (c->flags & CONN_CLOSE_AFTER) flags[n++] = 'c';
+    if (c->flags & CONN_UNIX) flags[n++] = 'U';
     if (c->flags & CONN_NO_EVICT) flags[n++] = 'e';
     if (c->flags & CONN_NO_TOUCH) flags[n++] = 'T';
     flags[n ? n : 1] = '\0';
@@ -39,7 +44,7 @@ static void describe(const struct conn *c, struct buf *out)
                "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=%u "
                "sub=%u psub=%u ssub=%u multi=%d watch=%u qbuf=%zu qbuf-free=%zu argv-mem=%zu "
                "multi-mem=%zu rbs=%zu rbp=%zu obl=%zu oll=0 omem=%zu tot-mem=%zu events=r cmd=%s "
-               "user=default redir=-1 resp=%u lib-name=%s lib-ver=%s tot-net-in=%llu "
+               "user=default redir=%lld resp=%u lib-name=%s lib-ver=%s tot-net-in=%llu "
                "tot-net-out=%llu tot-cmds=%llu worker=%u",
                (unsigned long long)c->id, peer, local, c->sock.fd, c->name ? c->name : "",
                (long long)((w->now - c->created_ms) / 1000),
@@ -47,7 +52,8 @@ static void describe(const struct conn *c, struct buf *out)
                c->sub_count[2], c->sub_count[1], c->multi ? (int)c->multi->count : -1,
                watch_count(c->watch), conn_unread(c) + held, c->in.cap - c->in.len, held,
                c->multi ? c->multi->bytes : 0, c->out.cap, c->out.cap, c->out.len - c->out_sent,
-               c->out.cap, conn_memory(c), c->last_cmd ? c->last_cmd->name : "NULL", c->proto,
+               c->out.cap, conn_memory(c), c->last_cmd ? c->last_cmd->name : "NULL",
+               t ? (long long)t->state.redirect : -1LL, c->proto,
                c->lib_name ? c->lib_name : "", c->lib_ver ? c->lib_ver : "",
                (unsigned long long)c->bytes_in, (unsigned long long)c->bytes_out,
                (unsigned long long)c->commands, w->id);

@@ -9,6 +9,7 @@
 #include "monitor.h"
 #include "pubsub.h"
 #include "multi.h"
+#include "tracking.h"
 #include "watch.h"
 #include "splitring/base/mem.h"
 #include "splitring/base/num.h"
@@ -191,6 +192,7 @@ void cmd_reset(struct call *c)
     multi_end(conn);
     watch_end(conn);
     monitor_leave(conn);
+    tracking_off(conn);
     conn->db = 0;
     conn->proto = 2;
     conn->flags &= ~(uint32_t)(CONN_REPLY_OFF | CONN_NO_TOUCH | CONN_NO_EVICT);
@@ -282,6 +284,10 @@ void cmd_client_reply(struct call *c)
 void cmd_client_help(struct call *c)
 {
     static const char *const lines[] = {
+        "CACHING (YES|NO)",
+        "    Say if the keys of the next command are tracked (OPTIN, OPTOUT).",
+        "GETREDIR",
+        "    Return the id of the client that hears of invalidations.",
         "GETNAME",
         "    Return the name of the current connection.",
         "ID",
@@ -304,6 +310,11 @@ void cmd_client_help(struct call *c)
         "    Assign the name <name> to the current connection.",
         "SETINFO <option> <value>",
         "    Set client meta attr (LIB-NAME, LIB-VER).",
+        "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
+        "         [OPTIN] [OPTOUT] [NOLOOP]",
+        "    Control the tracking of keys that this client caches.",
+        "TRACKINGINFO",
+        "    Return what TRACKING has set for this connection.",
         "UNBLOCK <clientid> [TIMEOUT|ERROR]",
         "    Unblock the specified blocked client.",
         "NO-EVICT (ON|OFF)",

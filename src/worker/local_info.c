@@ -80,12 +80,13 @@ static void info_clients(struct info *i)
     buf_printf(i->out,
                "connected_clients:%llu\r\ncluster_connections:0\r\nmaxclients:%lld\r\n"
                "client_recent_max_input_buffer:%llu\r\nclient_recent_max_output_buffer:%llu\r\n"
-               "blocked_clients:%llu\r\ntracking_clients:0\r\npubsub_clients:%llu\r\n"
+               "blocked_clients:%llu\r\ntracking_clients:%llu\r\npubsub_clients:%llu\r\n"
                "watching_clients:0\r\nclients_in_timeout_table:0\r\ntotal_watched_keys:0\r\n"
                "total_blocking_keys:0\r\ntotal_blocking_keys_on_nokey:0\r\n",
                (unsigned long long)counter_get(&i->hub->clients),
                (long long)i->w->config->maxclients, (unsigned long long)i->sum.in_max,
                (unsigned long long)i->sum.out_max, (unsigned long long)i->sum.blocked,
+               (unsigned long long)i->sum.tracking_clients,
                (unsigned long long)i->sum.pubsub_clients);
 }
 
@@ -335,7 +336,7 @@ static void add_worker(struct info *i, const struct worker_published *p)
     ADD(*sum, p, reads), ADD(*sum, p, writes), ADD(*sum, p, error_replies);
     ADD(*sum, p, protocol_errors), ADD(*sum, p, output_kills), ADD(*sum, p, query_kills);
     ADD(*sum, p, evicted_clients), ADD(*sum, p, dirty), ADD(*sum, p, sweep_us);
-    ADD(*sum, p, blocked), ADD(*sum, p, pubsub_clients);
+    ADD(*sum, p, blocked), ADD(*sum, p, pubsub_clients), ADD(*sum, p, tracking_clients);
     ADD(*sum, p, ops_per_s), ADD(*sum, p, in_per_s), ADD(*sum, p, out_per_s);
     take_max(&sum->in_max, &p->in_max);
     take_max(&sum->out_max, &p->out_max);
@@ -351,6 +352,8 @@ static void add_up(struct info *i)
         ADD(i->shards, s, expired_fields);
         ADD(i->shards, s, lazyfreed), ADD(i->shards, s, lazyfree_pending);
         for (unsigned kind = 0; kind < 3; kind++) ADD(i->shards, s, topics[kind]);
+        ADD(i->shards, s, tracking_keys), ADD(i->shards, s, tracking_items);
+        ADD(i->shards, s, tracking_prefixes);
     }
     stats_memory(i->hub, &i->memory);
 }

@@ -47,9 +47,11 @@ void info_stats(struct info *i)
                                    "slave_expires_tracked_keys:0\r\nactive_defrag_hits:0\r\n"
                                    "active_defrag_misses:0\r\nactive_defrag_key_hits:0\r\n"
                                    "active_defrag_key_misses:0\r\ntotal_active_defrag_time:0\r\n"
-                                   "current_active_defrag_time:0\r\ntracking_total_keys:0\r\n"
-                                   "tracking_total_items:0\r\ntracking_total_prefixes:0\r\n"
-                                   "unexpected_error_replies:0\r\n"));
+                                   "current_active_defrag_time:0\r\n"));
+    buf_printf(i->out, "tracking_total_keys:%llu\r\ntracking_total_items:%llu\r\n"
+                       "tracking_total_prefixes:%llu\r\nunexpected_error_replies:0\r\n",
+               get(&i->shards.tracking_keys), get(&i->shards.tracking_items),
+               get(&i->shards.tracking_prefixes));
     buf_printf(i->out,
                "total_error_replies:%llu\r\ndump_payload_sanitizations:0\r\n"
                "total_reads_processed:%llu\r\ntotal_writes_processed:%llu\r\n"

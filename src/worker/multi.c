@@ -23,6 +23,7 @@
 #include "script.h"
 #include "splitring/base/mem.h"
 #include "splitring/cmd/route.h"
+#include "tracking.h"
 #include "watch.h"
 
 void multi_free(struct multi *m)
@@ -33,6 +34,7 @@ void multi_free(struct multi *m)
         mem_free(m->cmds[i]);
     }
     mem_free(m->slots);
+    buf_deinit(&m->own);
     mem_free(m->cmds);
     mem_free(m);
 }
@@ -42,6 +44,7 @@ void multi_end(struct conn *c)
     multi_free(c->multi);
     c->multi = NULL;
     c->flags &= ~(uint32_t)CONN_MULTI;
+    if (unlikely(c->track)) tracking_ran_slow(c, NULL);
 }
 
 /* ---- queueing ---- */
@@ -179,8 +182,10 @@ static void exec_of(struct worker *w, struct conn *c, const struct queued *q, st
 {
     *x = (struct exec){.cmd = q->cmd, .argv = q->argv, .argc = q->argc, .db = c->db,
                        .proto = c->proto, .now = w->now, .out = out, .client = c,
+                       .client_id = c->id, .own_out = &c->multi->own,
                        .large_request = c->multi->bytes >= w->meter.request_limit,
                        .ks_flags = c->flags & CONN_NO_TOUCH ? KS_NO_TOUCH : 0};
+    if (unlikely(c->track)) tracking_exec_slow(c, x);
 }
 
 bool multi_is_free(struct worker *w, struct conn *c)
@@ -235,7 +240,7 @@ void multi_lock_keys(struct worker *w, struct conn *c, shard_id s, struct lock_r
 static bool is_later(const struct command *cmd)
 {
     return cmd->route == ROUTE_HERE && !local_at_once(cmd) && cmd->handler != cmd_select &&
-           cmd->handler != cmd_unwatch;
+           cmd->handler != cmd_unwatch && cmd->handler != cmd_client_caching;
 }
 
 static void run_one(struct worker *w, struct conn *c, const struct queued *q, struct buf *out)
@@ -253,6 +258,13 @@ static void run_one(struct worker *w, struct conn *c, const struct queued *q, st
     } else {
         exec_many(w, &x);
     }
+}
+
+/* What its commands told their own client of goes behind the whole reply. */
+static void append_own(struct multi *m, struct buf *out)
+{
+    buf_append_slice(out, buf_slice(&m->own));
+    out->failed |= m->own.failed;
 }
 
 /* All shards are held (multi_judge). False: it has paused. */
@@ -291,6 +303,7 @@ static enum multi_outcome run_rest(struct worker *w, struct conn *c, struct buf 
         m->running = true;
         return MULTI_LATER;
     }
+    append_own(m, out);
     multi_end(c);
     return MULTI_DONE;
 }
@@ -350,7 +363,9 @@ static void reply_slots(struct conn *c, struct multi *m)
         buf_append(&out, m->slots[i].ptr, m->slots[i].len);
         out.failed |= m->slots[i].failed;
     }
+    append_own(m, &out);
     c->multi = NULL; /* what is appended from here on is a reply again */
+    if (unlikely(c->track)) tracking_ran_slow(c, NULL);
     conn_append_reply(c, &out);
     buf_deinit(&out);
     multi_free(m);

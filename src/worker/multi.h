@@ -31,6 +31,7 @@ struct multi {
     struct push_mark pushed;   /* where what it tells begins */
     bool running;   /* EXEC has begun, some commands are made later */
     bool calling;   /* one of them is being called */
+    struct buf own; /* invalidations that its commands cause to their client */
 };
 
 void multi_free(struct multi *m);

@@ -26,6 +26,7 @@
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
 #include "splitring/data/table.h"
+#include "tracking.h"
 
 /* More than so many changes are not made on a borrowed shard. */
 #define NEAR_MAX 512u
@@ -503,7 +504,7 @@ static void put(struct buf *out, uint8_t proto, struct slice head, const struct 
 }
 
 /* head: what comes before channel and payload, without its first byte. */
-static void deliver_to(struct worker *w, const struct topic *t, struct slice head,
+static void deliver_to(const struct topic *t, struct slice head,
                        const struct push_record *r)
 {
     LIST_FOREACH_SAFE(link, next, &t->subs) {
@@ -514,9 +515,9 @@ static void deliver_to(struct worker *w, const struct topic *t, struct slice hea
             put(&c->act->held, c->proto, head, r);
             continue;
         }
-        if (!c->out.ptr) worker_take_buf(w, &c->out);
-        put(&c->out, c->proto, head, r);
-        conn_dirty(c);
+        struct buf *out = tracking_out(c);
+        put(out, c->proto, head, r);
+        if (out == &c->out) conn_dirty(c);
         conn_check_output(c);
     }
 }
@@ -531,7 +532,7 @@ static void deliver_patterns(struct worker *w, const struct push_record *r)
         buf_printf(&p->head, "4\r\n$8\r\npmessage\r\n$%zu\r\n", t->name.len);
         buf_append_slice(&p->head, t->name);
         buf_append(&p->head, "\r\n", 2);
-        deliver_to(w, t, buf_slice(&p->head), r);
+        deliver_to(t, buf_slice(&p->head), r);
     }
 }
 
@@ -550,6 +551,6 @@ void pubsub_deliver(struct worker *w, const struct push_record *r)
     const struct topic *t = table_find(table, r->hash, push_channel(r));
     struct slice head = SLICE("3\r\n$7\r\nmessage\r\n");
     if (sharded) head = SLICE("3\r\n$8\r\nsmessage\r\n");
-    if (t) deliver_to(w, t, head, r);
+    if (t) deliver_to(t, head, r);
     if (!sharded && !list_empty(&w->pubsub->patterns)) deliver_patterns(w, r);
 }

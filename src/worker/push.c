@@ -40,6 +40,7 @@
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
 #include "splitring/base/num.h"
+#include "tracking.h"
 
 #define IDLE UINT64_MAX
 #define LOG_MIN 1024u
@@ -151,14 +152,33 @@ struct push_mark push_mark(const struct worker *w)
                               .ticket = w->pushes->last_ticket};
 }
 
-void push_rewind(struct worker *w, struct push_mark mark)
+static void rewind(struct worker *w, struct push_mark mark)
 {
     struct push_blob *b = w->pushes->log;
-    if (!b) return;
     check(mark.ticket == w->pushes->last_ticket);
     b->len = mark.len;
     b->mask = mark.mask;
     w->push_logged = b->len != 0;
+}
+
+/* A key's clients have been forgotten with the record that tells them: that one has to stay. */
+void push_rewind(struct worker *w, struct push_mark mark)
+{
+    struct push_blob *b = w->pushes->log;
+    if (!b) return;
+    size_t end = b->len;
+    rewind(w, mark);
+    for (size_t at = mark.len; at < end;) {
+        struct push_record *r = (struct push_record *)(void *)(b->bytes + at);
+        size_t len = r->len;
+        if (r->kind == PUSH_INVALIDATE || r->kind == PUSH_BROADCAST) {
+            b->mask |= r->mask;
+            memmove(b->bytes + b->len, r, len);
+            b->len += len;
+            w->push_logged = true;
+        }
+        at += len;
+    }
 }
 
 void push_take(struct worker *w, struct push_mark mark, struct buf *kept, uint32_t *mask)
@@ -170,14 +190,16 @@ void push_take(struct worker *w, struct push_mark mark, struct buf *kept, uint32
     if (kept->failed) {
         kept->len = before;
         kept->failed = false;
+        counter_next_shared(&w->hub->tracking_lost);
     }
     *mask |= b->mask;
-    push_rewind(w, mark);
+    rewind(w, mark);
 }
 
 void push_put(struct worker *w, const struct buf *kept, uint32_t mask)
 {
     char *at = kept->len ? log_room(w, kept->len) : NULL;
+    if (!at && kept->len) counter_next_shared(&w->hub->tracking_lost);
     if (!at) return;
     memcpy(at, kept->ptr, kept->len);
     w->pushes->log->mask |= mask;
@@ -301,7 +323,11 @@ static void deliver(struct worker *w, struct push_blob *b)
 {
     for (size_t at = 0; at < b->len;) {
         const struct push_record *r = (const struct push_record *)(void *)(b->bytes + at);
-        if (r->mask >> w->id & 1u) pubsub_deliver(w, r);
+        bool here = r->mask >> w->id & 1u;
+        if (here && (r->kind == PUSH_INVALIDATE || r->kind == PUSH_BROADCAST))
+            tracking_deliver(w, r);
+        else if (here)
+            pubsub_deliver(w, r);
         at += r->len;
     }
     if (!refs_drop_shared(&b->refs)) return;

@@ -10,6 +10,9 @@ enum push_kind {
     PUSH_MESSAGE,       /* wire: channel and payload, two bulk strings */
     PUSH_SHARD_MESSAGE, /* …: of SPUBLISH */
     PUSH_MONITOR,       /* wire: a line for those who MONITOR */
+    PUSH_INVALIDATE,    /* wire: `hash` times a struct push_target, then an array of keys; none:
+                           everything (tracking.h) */
+    PUSH_BROADCAST,     /* wire: a key; hash: the client that changed it, 0: none */
     PUSH_SUBSCRIPTION   /* ptr: struct act_part, changed at its shard just now */
 };
 

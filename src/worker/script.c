@@ -35,6 +35,7 @@
 #include "monitor.h"
 #include "multi.h"
 #include "push.h"
+#include "tracking.h"
 #include "script_undo.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
@@ -339,6 +340,9 @@ static bool host_call(void *ctx, const struct slice *argv, int argc, uint8_t pro
     if (!may_call(job, cmd, argc, &reply)) return true;
     struct exec x = {.cmd = cmd, .argv = argv, .argc = argc, .db = job->db, .proto = proto,
                      .ks_flags = job->ks_flags, .now = job->now, .out = out, .in_script = true};
+    if (job->conn) x.client_id = job->conn->id;
+    if (job->conn && unlikely(job->conn->track)) tracking_exec_slow(job->conn, &x);
+    x.own = false; /* the script's reply is not there yet: they are pushed */
     if (unlikely(w->monitor_mask)) monitor_show_lua(w, job->db, cmd, argv, argc);
     shard_id shard = 0;
     enum reach reach = reach_of(job, &x, &shard);

@@ -90,10 +90,11 @@ static void measure(const struct hub *hub, struct stats_memory *out)
     for (unsigned i = 0; i < hub->count; i++) {
         const struct worker_published *p = &hub->published[i];
         out->shards += counter_get(&hub->shard_published[i].bytes);
+        out->tracking += counter_get(&hub->shard_published[i].tracking_bytes);
         out->clients += counter_get(&p->clients) * sizeof(struct conn) +
                         counter_get(&p->clients_in_bytes) + counter_get(&p->clients_out_bytes);
     }
-    out->used = out->peak = out->startup + out->shards + out->clients;
+    out->used = out->peak = out->startup + out->shards + out->clients + out->tracking;
 }
 
 void stats_memory(const struct hub *hub, struct stats_memory *out)

@@ -25,6 +25,7 @@ struct stats_memory {
     uint64_t startup; /* what there is before the first client */
     uint64_t shards;  /* keys, values, tables */
     uint64_t clients; /* connections and their buffers */
+    uint64_t tracking; /* keys that clients cache (tracking.c) */
     uint64_t used;    /* all of it */
     uint64_t peak;    /* highest `used` seen */
 };

@@ -25,6 +25,7 @@
 #include "splitring/base/mem.h"
 #include "splitring/io/os.h"
 #include "timer.h"
+#include "tracking.h"
 #include "txn.h"
 #include "watch.h"
 
@@ -238,6 +239,7 @@ static void handle(struct worker *w, struct message m)
     case MSG_FANOUT_ORDER: fanout_order(w, m.ptr); break;
     case MSG_FANOUT: fanout_part(w, m.ptr); break;
     case MSG_FANOUT_DONE: fanout_part_done(w, m.ptr); break;
+    case MSG_TRACKING_BROKEN: tracking_on_broken(w, (uintptr_t)m.ptr); break;
     case MSG_SUBSCRIPTION:
         worker_hold(w, w->id);
         pubsub_part_run(w, m.ptr);
@@ -362,7 +364,9 @@ static bool work(struct worker *w)
     more |= timer_run(w);
     worker_unhold_all(w);
     pubsub_step(w);
+    tracking_start(w);
     more |= push_deliver(w);
+    tracking_broadcast(w);
     keep_inputs(w);
     more |= worker_publish_mail(w); /* remote work starts before this worker's sends */
     worker_flush(w);
@@ -396,6 +400,7 @@ static int64_t sleep_us(struct worker *w, int64_t sleep_us_max)
     bool waits = !list_empty(&w->script_waits);
     if (waits && (until < 0 || until > SCRIPT_WAIT_US)) until = SCRIPT_WAIT_US;
     if (soon && (until < 0 || until > DEFER_US)) until = DEFER_US;
+    if (unlikely(tracking_claimed(w)) && (until < 0 || until > 1000)) until = 1000;
     if (sleep_us_max >= 0 && (until < 0 || until > sleep_us_max)) until = sleep_us_max;
     return until;
 }
@@ -452,8 +457,9 @@ bool worker_idle(const struct worker *w)
 {
     for (worker_id to = 0; to < w->hub->count; to++)
         if (mailbox_pending(hub_mail(w->hub, w->id, to))) return false;
-    return inbox_empty(w) && pubsub_idle(w) && list_empty(&w->ready) && list_empty(&w->stalled) &&
-           list_empty(&w->dirty) && list_empty(&w->local_hops) && list_empty(&w->local_answers) &&
+    return inbox_empty(w) && pubsub_idle(w) && tracking_idle(w) && list_empty(&w->ready) &&
+           list_empty(&w->stalled) && list_empty(&w->dirty) && list_empty(&w->local_hops) &&
+           list_empty(&w->local_answers) &&
            list_empty(&w->local_releases) && list_empty(&w->possess) && list_empty(&w->stills) &&
            list_empty(&w->script_jobs) && list_empty(&w->script_waits);
 }

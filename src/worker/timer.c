@@ -14,6 +14,7 @@
 #include "splitring/io/os.h"
 #include "latency.h"
 #include "stats.h"
+#include "tracking.h"
 
 #define TICK_US 100000
 #define SWEEP_STEPS 40u
@@ -155,6 +156,7 @@ bool timer_run(struct worker *w)
     away_tick(w);
     bool more = sweep(w);
     more |= free_some(w);
+    more |= tracking_step(w);
     return more;
 }
 

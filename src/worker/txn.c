@@ -38,6 +38,7 @@
 #include "splitring/base/mem.h"
 #include "splitring/base/num.h"
 #include "stats.h"
+#include "tracking.h"
 
 #include <limits.h>
 
@@ -49,6 +50,7 @@ void txn_drop(struct txn *t)
     for (unsigned i = 0; i < t->part_count; i++) {
         struct txn_part *part = &t->parts[i];
         buf_deinit(&part->reply);
+        buf_deinit(&part->own);
         buf_deinit(&part->images);
         buf_deinit(&part->writes);
         mem_free(part->lock.nodes);
@@ -97,6 +99,7 @@ static void part_sub_args(struct txn *t, struct txn_part *part)
     part->sub.out = &part->reply;
     part->sub.is_part = t->way == TXN_PARTS;
     part->sub.part_ns = t->way == TXN_PARTS ? &part->ns : NULL;
+    if (t->way == TXN_PARTS || t->way == TXN_COPIES) part->sub.own_out = &part->own;
     if (cmd->route == ROUTE_ALL || t->way != TXN_PARTS) return;
     int step = cmd->key_step > 0 ? cmd->key_step : 1;
     part->sub_argv = mem_alloc(((size_t)part->key_count * (size_t)step + 1) * sizeof(struct slice));
@@ -306,6 +309,8 @@ void txn_finish(struct txn *t, struct buf *out)
 {
     struct conn *c = t->conn;
     conn_append_reply(c, out);
+    for (unsigned i = 0; unlikely(t->x.own) && i < t->part_count; i++)
+        conn_append_reply(c, &t->parts[i].own);
     buf_deinit(out);
     txn_drop(t);
     conn_resume(c);
@@ -529,6 +534,15 @@ static int first_existing(struct worker *w, const struct txn_part *part)
     return INT_MAX;
 }
 
+/* What is read from copies, or found missing, by a client that caches it. */
+static void remember_part(struct worker *w, const struct txn_part *part)
+{
+    const struct txn *t = part->txn;
+    if (!(t->x.cmd->flags & CMD_READONLY)) return;
+    for (int k = 0; k < part->key_count; k++)
+        tracking_remember_key(w, &t->x, part->shard, t->argv[part->key_pos[k]]);
+}
+
 /* The granting hop: readers read here, under the locks they will hold to the lock point. */
 static void grant(struct worker *w, struct txn_part *part)
 {
@@ -541,6 +555,7 @@ static void grant(struct worker *w, struct txn_part *part)
         part->first = first_existing(w, part);
     else if (t->way == TXN_PARTS && !(t->x.cmd->flags & CMD_WRITE))
         exec_one(w, &part->sub, part->shard);
+    if (unlikely(t->x.track) && t->way != TXN_PARTS) remember_part(w, part);
     if (w->hub->faults & FAULT_READS_RELEASE && !(t->x.cmd->flags & CMD_WRITE) &&
         part->lock.state == LOCK_HELD)
         locks_release(w->hub->locks[part->shard], &part->lock);
@@ -561,7 +576,9 @@ static void write_part(struct worker *w, struct txn_part *part)
 {
     struct txn *t = part->txn;
     if (t->way == TXN_COPIES) {
+        const struct exec *outer = tracking_begin(w, &part->sub);
         txn_images_put(w, part);
+        tracking_end(w, &part->sub, outer);
         block_serve(w, part->shard);
         return;
     }

@@ -45,6 +45,7 @@ struct txn_part {
     int key_count;
     struct buf reply; /* of sub */
     uint64_t ns;      /* that sub took */
+    struct buf own;   /* invalidations it caused to its own client, for behind the whole reply */
     struct buf images; /* fetched: per key a length and the image */
     struct buf writes; /* to put: the same; length SIZE_MAX: unchanged */
     struct list link;         /* worker.local_hops or .local_answers */

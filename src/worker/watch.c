@@ -2,8 +2,8 @@
  *
  *   hub.watched[shard]: (db, key) → nodes ──▶ watch_set of a connection ──▶ its nodes by shard
  *
- * A node lies at its key's shard and becomes dirty with the write, by the keyspace's modified hook;
- * the hook is set only while somebody watches a key of that shard. EXEC looks at the nodes when it
+ * A node lies at its key's shard and becomes dirty with the write, by the keyspace's modified hook
+ * (changes.c). EXEC looks at the nodes when it
  * holds all their shards, so that nothing can come between the look and the transaction. A key that
  * has expired by then counts as changed; one that was gone or expired when it was watched does not,
  * as long as it stays so.
@@ -13,6 +13,7 @@
  * Thread: holder of the shard, except where the face says otherwise. */
 #include "watch.h"
 
+#include "changes.h"
 #include "conn.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
@@ -57,7 +58,7 @@ static void forget(struct hub *hub, struct watch_set *set, shard_id s)
         keyed_drop_if_empty(watched, node->list);
         mem_free(node);
     }
-    if (watched->count == 0) shard_set_modified_hook(hub->shards[s], NULL, NULL);
+    if (watched->count == 0) changes_follow(hub, s);
     drop(set);
 }
 
@@ -111,9 +112,9 @@ static void touch_list(void *ctx, struct keyed_list *list)
 
 /* A whole database is told of before it goes, and before and after a swap: keys that are there
  * change. */
-static void on_modified(void *ctx, struct shard *shard, db_id db, struct slice key)
+void watch_on_modified(struct hub *hub, struct shard *shard, db_id db, struct slice key)
 {
-    struct keyed *watched = ctx;
+    const struct keyed *watched = &hub->watched[shard_id_of(shard)];
     struct change change = {.shard = shard, .all = !key.ptr};
     if (change.all) {
         keyed_each(watched, db, touch_list, &change);
@@ -145,7 +146,7 @@ void cmd_watch(struct call *c)
         node->absent = !exists(shard, list, c->ks.now);
         list_push_back(&list->nodes, &node->link);
         list_push_back(&set->nodes[s], &node->set_link);
-        shard_set_modified_hook(shard, on_modified, watched);
+        changes_follow(set->hub, s);
     }
     reply_ok(&c->reply);
 }

@@ -29,6 +29,8 @@ bool watch_is_free(struct worker *w, const struct watch_set *set);
  * own worker adds nodes. Thread: the connection's owner. */
 void watch_each(const struct watch_set *set,
                 void (*visit)(void *ctx, shard_id s, uint64_t hash), void *ctx);
+/* A key of this shard has changed; without ptr: the whole database. Thread: holder of the shard. */
+void watch_on_modified(struct hub *hub, struct shard *shard, db_id db, struct slice key);
 unsigned watch_count(const struct watch_set *set);
 void watch_on_forget(struct worker *w, struct watch_set *set); /* MSG_UNWATCH, holding the shard */
 

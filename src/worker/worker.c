@@ -14,6 +14,7 @@
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
 #include "splitring/io/net.h"
+#include "tracking.h"
 
 #define STOP_GRACE_US 2000000
 
@@ -96,6 +97,7 @@ struct worker *worker_new(struct hub *hub, worker_id id, struct io *io)
     w->group = group_new();
     w->pushes = pushes_new(hub->count);
     w->pubsub = pubsub_new(w);
+    w->tracking = tracking_home_new(w);
     parse_pool_init(&w->parse_pool);
     w->touched_dbs = DBS_ALL;
     worker_publish_shard(w, id);
@@ -112,6 +114,7 @@ void worker_free(struct worker *w)
     group_free(w->group);
     pubsub_free(w->pubsub);
     meter_deinit(w);
+    tracking_home_free(w->tracking);
     pushes_free(w->pushes);
     parse_pool_deinit(&w->parse_pool);
     shard_free(w->scratch);

@@ -86,6 +86,11 @@ static inline bool claim_try_shared(claim_word *c, uint32_t from, uint32_t to)
                                                    memory_order_acquire);
 }
 
+static inline uint32_t claim_get_shared(const claim_word *c)
+{
+    return atomic_load_explicit(c, memory_order_acquire);
+}
+
 /* A word stored by one thread at a time and polled by others (progress of a batch, stop flag). */
 typedef _Atomic uint32_t progress_word;
 static inline uint32_t progress_get_shared(const progress_word *p)

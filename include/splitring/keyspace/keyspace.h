@@ -118,6 +118,8 @@ void shard_set_expire_sink(struct shard *shard, const struct expire_sink *sink);
 void shard_set_modified_hook(struct shard *shard,
                              void (*modified)(void *ctx, struct shard *, db_id, struct slice key),
                              void *ctx);
+/* Inside that hook: the key goes because it has expired. */
+bool shard_is_expiring(const struct shard *shard);
 /* Prefetch stages of a pass (hash = hash_key(key, seed)). */
 void shard_prefetch_slot(const struct shard *shard, db_id db, uint64_t hash);
 struct key_hint shard_prefetch_entry(const struct shard *shard, db_id db, uint64_t hash);

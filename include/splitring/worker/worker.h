@@ -51,7 +51,8 @@ enum fault {
     FAULT_EXEC_UNLOCKED = 1u << 15,    /* EXEC on held shards does not look at locks */
     FAULT_LOCKS_SHIFT = 16,            /* three bits: enum lock_fault */
     FAULT_SCRIPT_NO_UNDO = 1u << 19,   /* a script that starts again leaves what it wrote */
-    FAULT_SCRIPT_UNLOCKED = 1u << 20   /* a script on held shards does not look at locks */
+    FAULT_SCRIPT_UNLOCKED = 1u << 20,  /* a script on held shards does not look at locks */
+    FAULT_TRACKING_EARLY = 1u << 24    /* invalidations overtake replies that are being made */
 };
 
 struct hub *hub_new(const struct hub_options *options) WARN_UNUSED;
