@@ -119,6 +119,8 @@ struct sim {
     uint64_t tick;
     int64_t clock_us;
     ucontext_t scheduler;
+    const void *stack; /* the scheduler's, for AddressSanitizer */
+    size_t stack_size;
     struct io *running;
     unsigned preempt_percent, lend_percent;
     bool pubsub;   /* publishers and listeners, nothing else */
