@@ -249,6 +249,21 @@ class Shards(support.ServerTest):
                                    "return redis.call('LPOP', KEYS[1])", 1, self.keys[-1]), b"a")
         self.assertEqual(waiter.read()[1], b"b")
 
+    def test_waiters_are_not_served_while_it_pauses(self):
+        """What it pushes may be popped by itself; alone, and in an EXEC that is nothing else."""
+        script = ("redis.call('RPUSH', KEYS[1], 'a', 'b') for i = 1, 3000000 do end "
+                  "return redis.call('LPOP', KEYS[1])")
+        for in_exec in (False, True):
+            waiter, client = self.client(), self.client()
+            waiter.send("BLPOP", self.keys[-1], 0)
+            until(lambda: b"blocked_clients:1" in client.ok("INFO", "clients"), "nobody waits")
+            calls = [["EVAL", script, 1, self.keys[-1]]]
+            if in_exec:
+                calls = [["MULTI"], *calls, ["EXEC"]]
+            answer = client.pipeline(calls)[-1]
+            self.assertEqual(answer, [b"a"] if in_exec else b"a")
+            self.assertEqual(waiter.read()[1], b"b")
+
     def test_exec_with_scripts(self):
         client = self.client()
         answers = client.pipeline([
@@ -348,9 +363,17 @@ class Endless(unittest.TestCase):
         client, looker = self.client(), self.client()
         client.ok("CONFIG", "SET", "busy-reply-threshold", 1000000)
         keys = [self.keys[0], self.keys[-1] + "b"]
+        self.look_on(client, looker, keys)
+        client.ok("MULTI")
+        self.look_on(client, looker, keys, "EXEC")
+
+    def look_on(self, client, looker, keys, *then):
         script = ("for i = 1, 200 do redis.call('SET', KEYS[1], i) for j = 1, 20000 do end "
                   "redis.call('SET', KEYS[2], i) end return redis.call('PUBLISH', 'c', 'done')")
         client.send("EVAL", script, 2, *keys)
+        if then:
+            self.assertEqual(client.read(), b"QUEUED")
+            client.send(*then)
         seen = set()
         done = threading.Thread(target=client.read)
         done.start()
