@@ -21,7 +21,8 @@
  * nothing per call.
  *
  * Waiters are served when the script has ended, as after EXEC. What it publishes goes out with the
- * rest of the unit; of a script that is undone, never.
+ * rest of the unit; of a script that is undone, never. PUBLISH counts at once: who unsubscribes
+ * while the script pauses is counted, and hears nothing.
  *
  * Thread: owner. */
 #include "script.h"
