@@ -30,6 +30,7 @@ static const char *channel(const struct sim *sim, int n)
 void sim_pubsub_programs(struct sim *sim)
 {
     sim->client_count = 3 + (unsigned)rng_below(&sim->rng, SIM_CLIENTS_MAX - 2);
+    sim->scripts = rng_below(&sim->rng, 3) == 0 && sim->lend_percent > 1;
     int turns = rng_below(&sim->rng, 2) ? 20000 : 0; /* of scripts: they may pause */
     sim->listeners = 1 + (unsigned)rng_below(&sim->rng, sim->client_count - 1);
     for (unsigned c = 0; c < sim->client_count; c++) {
@@ -43,14 +44,14 @@ void sim_pubsub_programs(struct sim *sim)
                 op->kind = SIM_PUBLISH;
                 op->keys[0] = (int)rng_below(&sim->rng, CHANNELS);
                 op->values[0] = ++sim->next_value;
-                if (rng_below(&sim->rng, 3) || sim->lend_percent == 1) continue;
+                if (!sim->scripts || rng_below(&sim->rng, 3)) continue;
                 op->wrap = WRAP_SCRIPT;
                 op->keys[1] = (int)rng_below(&sim->rng, SIM_KEYS);
                 op->variant = (int)rng_below(&sim->rng, 64);
                 op->turns = turns;
                 continue;
             }
-            op->kind = rng_below(&sim->rng, 3) ? SIM_SUBSCRIBE : SIM_UNSUBSCRIBE;
+            op->kind = rng_below(&sim->rng, 4) ? SIM_SUBSCRIBE : SIM_UNSUBSCRIBE;
             op->key_count = 1 + (int)rng_below(&sim->rng, 3);
             bool pattern = rng_below(&sim->rng, 5) == 0;
             int first = (int)rng_below(&sim->rng, CHANNELS);

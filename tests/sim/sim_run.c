@@ -440,6 +440,7 @@ static void start(struct sim *sim, uint32_t faults)
     if (faults & FAULT_FULL_BLOCKS) options.mailbox_cap = 1;
     sim->workers = options.workers = 1 + (uint32_t)rng_below(&sim->rng, SIM_WORKERS_MAX);
     if (faults && sim->workers == 1) sim->workers = options.workers = 2;
+    if (faults & FAULTS_PUSH) sim->workers = options.workers = 3;
     sim->hub = hub_new(&options);
     config_deinit(&config);
     for (unsigned i = 0; i < sim->workers; i++) start_worker(sim, i);
@@ -491,8 +492,13 @@ bool sim_run(struct sim *sim, uint64_t seed, uint32_t faults)
     rng_seed(&sim->rng, seed);
     sim->preempt_percent = (unsigned[]){0, 5, 30}[rng_below(&sim->rng, 3)];
     sim->lockstep = rng_below(&sim->rng, 4) == 0;
+    if (faults & FAULTS_PUSH) { /* rare: one worker stops while two others go on */
+        sim->preempt_percent = 10;
+        sim->lockstep = false;
+    }
     if (!faults && rng_below(&sim->rng, 8) == 0) sim->stop_at = 1 + rng_below(&sim->rng, 400);
     sim->lend_percent = (uint32_t[]){100, 50, 10, 1}[rng_below(&sim->rng, 4)];
+    if (faults & FAULTS_PUSH) sim->lend_percent = 1; /* and so no scripts */
     sim->pubsub = faults ? faults & FAULTS_PUSH : rng_below(&sim->rng, 4) == 0;
     start(sim, faults);
     schedule(sim);
