@@ -45,6 +45,10 @@ static bool is_char(struct slice s, char c) { return s.len == 1 && s.ptr[0] == c
 
 static bool parse_block(struct call *c, int i, int64_t *timeout_ms)
 {
+    if (c->in_script) {
+        reply_errorf(&c->reply, ERR_BLOCK_IN_SCRIPT, (int)c->argv[0].len, c->argv[0].ptr);
+        return false;
+    }
     enum error_id wrong = ERR_TIMEOUT_NOT_INT;
     if (num_parse_i64(c->argv[i], timeout_ms)) {
         if (*timeout_ms >= 0 && *timeout_ms <= INT64_MAX - c->ks.now) return true;

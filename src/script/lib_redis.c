@@ -93,6 +93,7 @@ static int call_command(lua_State *L, bool raise)
     bool failed = w->reply.failed;
     w->reply.len = 0;
     w->reply.failed = false;
+    lua_settop(L, 0); /* thousands of arguments leave little room below LuaJIT's limit */
     if (failed || !lua_checkstack(L, LUA_MINSTACK)) return error_raise(L, "not enough memory");
     if (!value_push_reply(L, text)) return error_raise(L, "malformed reply");
     return raise && text.ptr[0] == '-' ? lua_error(L) : 1;

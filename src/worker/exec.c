@@ -41,6 +41,7 @@ static void call_prepare(struct worker *w, struct call *call, const struct exec 
     call->may_block = x->block != NULL;
     call->block = x->block;
     call->script = x->script;
+    call->in_script = x->in_script;
     call->watch = x->watch;
 }
 

@@ -32,6 +32,7 @@ struct call {
     struct conn *conn;        /* ROUTE_HERE commands only: the worker's connection; else NULL */
     struct worker *worker;    /* who runs it: for handlers that live in src/worker */
     uint64_t dirty;           /* writes done (Redis' server.dirty): 0 = nothing changed */
+    bool in_script;           /* called by redis.call */
     bool may_block;           /* of a blocking command: the client may be made to wait */
     struct watch_set *watch;  /* WATCH only: what its connection watches */
     struct call_away *away;   /* MIGRATE: where it notes its wish; NULL: not to be had here */
