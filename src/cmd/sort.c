@@ -418,7 +418,7 @@ static void run(struct sort *s)
     s->sorts = !s->options.unsorted;
     s->by_pattern = s->sorts && s->options.by;
     if (s->by_pattern) s->by = sort_pattern_of(c->argv[s->options.by]);
-    if (e && entry_type(e) == TYPE_SET && !s->sorts && s->options.store) {
+    if (e && entry_type(e) == TYPE_SET && !s->sorts && (s->options.store || c->in_script)) {
         /* A set has no order of its own to be kept: the same members make the same list. */
         s->sorts = s->options.alpha = true;
     }

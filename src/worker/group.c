@@ -357,9 +357,10 @@ static void hold_back(struct worker *w, struct op *op)
 }
 
 /* It writes, or may speak to replicas: what CLIENT PAUSE … WRITE is about. */
-static bool may_replicate(const struct op *op)
+static bool may_replicate(struct worker *w, const struct op *op)
 {
     if (op->shard == OP_EXEC) return op->conn->multi->replicates;
+    if (script_may(op) && op->shard != OP_QUEUE) return script_may_write(w, op);
     return group_may_replicate(op->cmd);
 }
 
@@ -368,7 +369,7 @@ static bool may_replicate(const struct op *op)
 static bool paused(struct worker *w, struct op *op)
 {
     if (w->pause.until <= w->now || op->shard == OP_ERROR) return false;
-    if (w->pause.writes_only && !may_replicate(op)) return false;
+    if (w->pause.writes_only && !may_replicate(w, op)) return false;
     hold_back(w, op);
     op->conn->flags |= CONN_PAUSED;
     counter_add(&w->pub->blocked, 1);

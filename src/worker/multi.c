@@ -75,7 +75,7 @@ void multi_judge(struct worker *w, struct op *op)
         m->whole |= route == ROUTE_ALL || route == ROUTE_SHARD || cmd->flags & CMD_SCRIPT;
         m->writes |= cmd->flags & CMD_WRITE ||
                      (cmd->flags & CMD_SCRIPT && !(cmd->flags & CMD_READONLY));
-        m->replicates |= group_may_replicate(cmd);
+        m->replicates |= group_may_replicate(cmd) || (script_may(op) && script_may_write(w, op));
         m->mask |= op->mask;
         op->shard = OP_QUEUE;
         op->mask = 0;

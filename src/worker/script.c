@@ -173,19 +173,33 @@ struct script *script_of_sha(struct worker *w, struct slice sha)
 
 /* ---- routing ---- */
 
-void script_judge_slow(struct worker *w, struct op *op)
+/* The script that op runs, if the VM can tell; an error in its text is told when it runs. */
+static const struct script *script_of_op(struct worker *w, const struct op *op)
 {
-    if (w->hub->count == 1 || !w->vm) return;
     bool by_text = op->cmd->handler == cmd_eval || op->cmd->handler == cmd_eval_ro;
     bool function = op->cmd->handler == cmd_fcall || op->cmd->handler == cmd_fcall_ro;
     struct buf error = {0};
     struct script_vm *vm = script_vm(w);
     const struct script *script;
+    if (!vm) return NULL;
     if (function)
         script = functions_vm(w) ? script_function_known(vm, op->argv[1]) : NULL;
     else
         script = by_text ? load(w, op->argv[1], &error) : script_find(vm, op->argv[1]);
     buf_deinit(&error);
+    return script;
+}
+
+bool script_may_write(struct worker *w, const struct op *op)
+{
+    const struct script *script = script_of_op(w, op);
+    return !(op->cmd->flags & CMD_READONLY) && !(script && script->flags & SCRIPT_NO_WRITES);
+}
+
+void script_judge_slow(struct worker *w, struct op *op)
+{
+    if (w->hub->count == 1 || !w->vm) return;
+    const struct script *script = script_of_op(w, op);
     if (!script || !(script->host_state & STATE_WIDE)) return;
     op->mask = all_shards(w->hub);
     op->shard = OP_ALL;

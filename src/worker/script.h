@@ -38,6 +38,8 @@ static inline bool script_may(const struct op *op)
 {
     return unlikely(op->cmd && op->cmd->flags & CMD_SCRIPT);
 }
+/* op runs a script that has not promised to read only. */
+bool script_may_write(struct worker *w, const struct op *op);
 /* All shards of the op are held. False: it has to wait for locks, or for more shards. */
 bool script_run_op(struct worker *w, struct op *op, struct exec *x);
 
