@@ -7,9 +7,10 @@
  *   exec.c    one command on shards that are held
  *   batch.c   the order rule: runs with one progress counter
  *   txn.c     the coordinator of a multi-shard command, and its acts at a shard
+ *   txn_build.c … made; txn_held.c: with all shards at once; txn_image.c: on copies
  *   multi.c   MULTI and EXEC; watch.c: WATCH
- *   script.c  Lua scripts on shards; script_undo.c: taken back; script_store.c: known to all;
- *   functions.c: libraries of functions
+ *   script.c  Lua scripts on shards; script_undo.c: taken back; script_known.c: by a VM;
+ *   script_store.c: by all; functions.c: libraries of functions
  *   block.c   clients that wait for keys; block_home.c their side
  *   fanout.c  an act of every worker, answered after the last
  *   push.c    one order for all that is pushed; pubsub.c, topics.c, events.c: what that is

@@ -58,6 +58,17 @@ bool script_run_held(struct worker *w, struct txn *t);
 /* One slice of each script that has paused; true while there are any. */
 bool script_step(struct worker *w);
 
+/* ---- what a VM knows (script_known.c) ---- */
+
+/* Bits of script.host_state. */
+enum script_state {
+    SCRIPT_STATE_WIDE = 1u << 0,   /* it was seen to touch keys of shards it did not declare */
+    SCRIPT_STATE_STORED = 1u << 1, /* the store knows it */
+    SCRIPT_STATE_COUNTED = 1u << 2 /* among worker.vm_scripts */
+};
+/* The script that op runs, if the VM can tell; an error in its text is told when it runs. */
+const struct script *script_of_op(struct worker *w, const struct op *op);
+
 /* ---- for handlers that run scripts (EVAL, FCALL) ---- */
 
 /* The VM, with everything known to it that all workers know. NULL: no memory. */
