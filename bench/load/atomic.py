@@ -6,6 +6,8 @@ as a number of bytes (those of the first block, which is checked for errors), so
 what is measured is the server's CPU, per command, transaction or delivered message.
 """
 
+import binascii
+import itertools
 import os
 import selectors
 import socket
@@ -21,6 +23,8 @@ SUBSCRIBERS = 100
 GET = "return redis.call('GET', KEYS[1])"
 UNLOCK = ("if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) "
           "else return 0 end")
+TWO = "redis.call('SET', KEYS[1], 'v') return redis.call('SET', KEYS[2], 'v')"
+TWO_ARGV = "redis.call('SET', ARGV[1], 'v') return redis.call('SET', ARGV[2], 'v')"
 SETS = 5
 
 
@@ -37,10 +41,38 @@ def transaction(number):
                      encode("EXEC")])
 
 
-def tests(load):
+def tag_of_shard(shard, count, number):
+    """A hash tag whose slot is one of that shard's; crc_hqx is Redis Cluster's CRC16."""
+    for tag in itertools.count(number * 64):
+        if binascii.crc_hqx(b"%d" % tag, 0) % 16384 * count // 16384 == shard:
+            return tag
+
+
+def apart(number):
+    """Two keys, of the first and of the last of two shards."""
+    return [f"{{{tag_of_shard(shard, 2, number % 1000)}}}key" for shard in (0, 1)]
+
+
+def transaction_apart(number):
+    keys = apart(number)
+    return b"".join([encode("MULTI"),
+                     *(encode("SET", f"{keys[i % 2]}:{i}", "value:0123456789")
+                       for i in range(SETS)), encode("EXEC")])
+
+
+def tests(load, workers):
     """name, a command (or several) by its number, rounds of a connection."""
     sha = load("SCRIPT", "LOAD", UNLOCK)
-    return (
+    over_shards = (
+        ("MSET of 2 keys, 1 shard", lambda n: encode("MSET", *[
+            word for i in (0, 1) for word in (f"{apart(n)[0]}:{i}", "value:0123456789")]), 400),
+        ("MSET of 2 keys, 2 shards", lambda n: encode("MSET", *[
+            word for key in apart(n) for word in (key, "value:0123456789")]), 400),
+        (f"MULTI, {SETS} SETs in 2 shards, EXEC", transaction_apart, 200),
+        ("EVAL, 2 keys of 2 shards", lambda n: encode("EVAL", TWO, 2, *apart(n)), 400),
+        ("EVAL, 2 keys, none declared", lambda n: encode("EVAL", TWO_ARGV, 0, *apart(n)), 400),
+    ) if workers > 1 else ()
+    return over_shards + (
         ("EVAL GET of one key", lambda n: encode("EVAL", GET, 1, f"key:{n:08}"), 400),
         ("EVALSHA unlock", lambda n: encode("EVALSHA", sha.decode(), 1, f"lock:{n:08}", "token"),
          400),
@@ -159,7 +191,7 @@ def atomic(run):
             lib.progress(f"round {turn + 1} of {run.rounds(3)}")
             for server in lib.rotated(servers, turn):
                 with server.client() as client:
-                    plan = tests(client.command)
+                    plan = tests(client.command, arguments.threads or 1)
                 for name, one, rounds in plan:
                     names += [name] if name not in names else []
                     rounds = max(10, int(rounds * arguments.share_of_n))
