@@ -108,7 +108,8 @@ bool conn_migrate(struct conn *c, worker_id to)
     uint32_t busy = CONN_WAITING | CONN_CLOSING | CONN_READY | CONN_DIRTY | CONN_WANT_WRITE |
                     CONN_HAS_INPUT | CONN_PAUSED | CONN_READ_PAUSED | CONN_PEER_CLOSED |
                     CONN_MIGRATING;
-    if (conn_subscribed(c) || c->track) return false; /* others count on its being here */
+    /* Others count on its being here. */
+    if (conn_subscribed(c) || c->track || c->flags & CONN_MONITOR) return false;
     if (c->flags & busy || c->in.len || c->out.len || c->data || parse_held(&c->parser))
         return false;
     c->flags |= CONN_MIGRATING;

@@ -37,6 +37,14 @@ bool functions_load(struct worker *w, struct slice text, bool replace, struct bu
 /* The VM knows the libraries that there are now. NULL: no memory. */
 struct script_vm *functions_vm(struct worker *w);
 struct script *functions_find(struct worker *w, struct slice name, struct buf *error);
+/* The same where nobody wants to know why not. */
+static inline struct script *functions_of_name(struct worker *w, struct slice name)
+{
+    struct buf error = {0};
+    struct script *script = functions_find(w, name, &error);
+    buf_deinit(&error);
+    return script;
+}
 void functions_free(struct worker *w); /* after the VM */
 
 #endif

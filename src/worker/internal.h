@@ -49,7 +49,7 @@
 #define DEFER_MAX 10u
 #define DEFER_US 50
 #define OUTPUT_PAUSE (1024u * 1024u)   /* unsent output above which its input is not run */
-#define ERROR_CODES 24u                /* distinct first words of error replies (stats.c) */
+#define ERROR_CODES 32u                /* distinct first words of error replies (stats.c) */
 
 struct conn;
 struct batch;

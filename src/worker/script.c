@@ -31,6 +31,7 @@
 #include "conn.h"
 #include "exec.h"
 #include "functions.h"
+#include "group.h"
 #include "local.h"
 #include "meter.h"
 #include "monitor.h"
@@ -78,8 +79,15 @@ static uint32_t all_shards(const struct hub *hub)
 
 bool script_may_write(struct worker *w, const struct op *op)
 {
-    const struct script *script = script_of_op(w, op);
-    return !(op->cmd->flags & CMD_READONLY) && !(script && script->flags & SCRIPT_NO_WRITES);
+    const struct script *script = NULL;
+    if (op->cmd->flags & CMD_READONLY) return false;
+    if (op->cmd->handler == cmd_evalsha)
+        script = script_of_sha(w, op->argv[1]);
+    else if (op->cmd->handler == cmd_eval)
+        script = script_of_op(w, op);
+    else
+        script = functions_of_name(w, op->argv[1]);
+    return !script || !(script->flags & SCRIPT_NO_WRITES);
 }
 
 void script_judge_slow(struct worker *w, struct op *op)
@@ -207,7 +215,7 @@ static bool may_call(const struct script_job *job, const struct command *cmd, in
         reply_error(reply, ERR_SCRIPT_WRONG_ARITY);
     else if (cmd->flags & CMD_NOSCRIPT)
         reply_error(reply, ERR_SCRIPT_NOT_ALLOWED);
-    else if (cmd->flags & CMD_WRITE && job->read_only)
+    else if (job->read_only && group_may_replicate(cmd))
         reply_error(reply, ERR_SCRIPT_READ_ONLY);
     else
         return true;

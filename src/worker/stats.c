@@ -26,7 +26,8 @@ static const char *const error_codes[] = {
     "ERR",       "WRONGTYPE",  "NOAUTH",     "WRONGPASS",   "NOPERM",     "NOPROTO",
     "OOM",       "MISCONF",    "LOADING",    "BUSY",        "READONLY",   "NOREPLICAS",
     "MASTERDOWN", "EXECABORT", "NOSCRIPT",   "BUSYKEY",     "UNBLOCKED",  "DENIED",
-    "NOGROUP",   "BUSYGROUP",  "CROSSSLOT",  "IOERR",       "INVALIDOBJ", "OTHER",
+    "NOGROUP",   "BUSYGROUP",  "CROSSSLOT",  "IOERR",       "INVALIDOBJ", "NOTBUSY",
+    "UNKILLABLE", "OTHER",
 };
 #define CODE_OTHER (ARRAY_COUNT(error_codes) - 1)
 static_assert(ARRAY_COUNT(error_codes) <= ERROR_CODES, "internal.h: ERROR_CODES");

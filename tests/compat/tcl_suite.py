@@ -42,7 +42,7 @@ UNITS = [
     "unit/bitops", "unit/bitfield", "unit/geo", "unit/hyperloglog", "unit/dump", "unit/multi",
     "unit/pubsub", "unit/pause", "unit/introspection", "unit/introspection-2", "unit/other",
     "unit/protocol", "unit/info-command", "unit/quit", "unit/lazyfree", "unit/violations",
-    "unit/slowlog", "unit/latency-monitor", "unit/functions", "unit/tracking",
+    "unit/slowlog", "unit/latency-monitor", "unit/functions", "unit/scripting", "unit/tracking",
 ]
 # Nothing of these runs against a server that stands elsewhere (the suite says so itself):
 # acl, auth, client-eviction, info, limits, maxmemory, memefficiency, networking,

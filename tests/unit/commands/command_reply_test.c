@@ -68,7 +68,7 @@ Test(command_reply, getkeys)
 Test(command_reply, list)
 {
     cr_assert_str_eq(RUN(3, SLICE("command"), SLICE("list"), SLICE("filterby"), SLICE("pattern"),
-                         SLICE("S*LEN")),
+                         SLICE("ST*LEN")),
                      "*1\r\n$6\r\nstrlen\r\n");
     cr_assert_str_eq(
         RUN(3, SLICE("command"), SLICE("list"), SLICE("filterby"), SLICE("module"), SLICE("x")),

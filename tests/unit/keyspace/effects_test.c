@@ -299,7 +299,8 @@ static void run(uint64_t seed, uint32_t shards, int steps)
 }
 
 /* What only a server has: MIGRATE speaks to another one. */
-static const char *const not_here[] = {"migrate", NULL};
+static const char *const not_here[] = {"migrate", "function|delete", "function|flush",
+                                          "function|load", "function|restore", NULL};
 
 Test(effects, replay_in_one_shard, .timeout = 120)
 {
