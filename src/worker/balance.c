@@ -134,6 +134,8 @@ void conn_adopt(struct worker *w, struct conn *c)
 {
     int fd = c->migrate_fd;
     c->worker = w;
+    c->cut_group = 0; /* the other worker's number: this one's may come to it, too */
+    c->deferred = 0;
     parse_init(&c->parser, &w->parse_pool);
     c->flags &= ~(uint32_t)CONN_MIGRATING;
     list_push_back(&w->conns, &c->link);
