@@ -73,10 +73,10 @@ def tests(load, workers):
         ("EVAL, 2 keys, none declared", lambda n: encode("EVAL", TWO_ARGV, 0, *apart(n)), 400),
     ) if workers > 1 else ()
     return over_shards + (
-        ("EVAL GET of one key", lambda n: encode("EVAL", GET, 1, f"key:{n:08}"), 400),
+        ("EVAL GET of one key", lambda n: encode("EVAL", GET, 1, f"key:{n:08}"), 2000),
         ("EVALSHA unlock", lambda n: encode("EVALSHA", sha.decode(), 1, f"lock:{n:08}", "token"),
-         400),
-        (f"MULTI, {SETS} SETs, EXEC", transaction, 200),
+         2000),
+        (f"MULTI, {SETS} SETs, EXEC", transaction, 1000),
     )
 
 
@@ -181,7 +181,8 @@ def publish(server, messages, depth):
 def atomic(run):
     arguments = run.arguments
     depth = (arguments.pipeline or [16])[0]
-    servers = lib.servers_of(arguments, arguments.server_cpu, arguments.threads or 1)
+    workers = arguments.threads or 1
+    servers = lib.servers_of(arguments, arguments.server_cpu if workers == 1 else None, workers)
     got, names = {}, []
     os.sched_setaffinity(0, {int(arguments.load_cpu)})
     with ExitStack() as stack:
@@ -191,7 +192,7 @@ def atomic(run):
             lib.progress(f"round {turn + 1} of {run.rounds(3)}")
             for server in lib.rotated(servers, turn):
                 with server.client() as client:
-                    plan = tests(client.command, arguments.threads or 1)
+                    plan = tests(client.command, workers)
                 for name, one, rounds in plan:
                     names += [name] if name not in names else []
                     rounds = max(10, int(rounds * arguments.share_of_n))
@@ -200,7 +201,7 @@ def atomic(run):
                         run.keep(server, result, test=name, round=turn))
                 name = f"PUBLISH to {SUBSCRIBERS}, per delivery"
                 names += [name] if name not in names else []
-                result = publish(server, max(depth, int(4000 * arguments.share_of_n)), depth)
+                result = publish(server, max(depth, int(40000 * arguments.share_of_n)), depth)
                 got.setdefault((name, server.name), []).append(
                     run.keep(server, result, test=name, round=turn))
     print_results(f"{CONNECTIONS} connections, pipeline {depth}", names, servers, got)
