@@ -126,8 +126,8 @@ Test(script, stops_and_kills)
         "while true do end",
         "while true do pcall(function() while true do end end) end",
         "pcall(function() while true do end end) while true do end",
-        "while true do xpcall(function() error('a') end,\n"
-        "  function() while true do end end) end",
+        ("while true do xpcall(function() error('a') end,\n"
+         "  function() while true do end end) end"),
         "table.sort({3,2,1}, function() while true do end end) return 1",
         "string.gsub('aaa', 'a', function() while true do pcall(error) end end) return 1",
         "coroutine.wrap(function() while true do end end)() return 1",
@@ -235,8 +235,8 @@ Test(script, escapes)
         "_G.redis = 1",
         "redis = nil",
         "KEYS = 1",
-        "for _, v in pairs({pairs(redis)}) do if type(v) == 'table' then v.call = 1 end end\n"
-        "return redis.call.x",
+        ("for _, v in pairs({pairs(redis)}) do if type(v) == 'table' then v.call = 1 end end\n"
+         "return redis.call.x"),
         "local _, real = next({pairs(string)}, 1) real.rep = 1 error('x')",
         "return debug",
         "return getfenv(1)",
