@@ -75,7 +75,9 @@ TALKS = {
         ("a", "CLIENT TRACKING on BCAST"), ("w", "SET k 1"), ("w", "SET k 2"),
         ("w", "MULTI ; SET z 1 ; SET y 2 ; SET x 3 ; SET z 4 ; EXEC"),
         ("w", "MSET e 1 d 1 c 1 b 1 a 1 b 2"), ("a", "SET k 1"),
-        ("a", "SET k 1 ; PING ; SET l 1"), ("a", "GET k ; GET k"), ("w", "DEL nosuch ; GET k"),
+        # Not SETs of several shards in one pipeline: how many passes that takes, and so how many
+        # messages, is the machine's affair.
+        ("a", "SET l 1"), ("a", "GET k ; GET k"), ("w", "DEL nosuch ; GET k"),
         ("w", "FLUSHALL"), ("a", "PING"), ("a", "CLIENT TRACKINGINFO"),
         ("a", "CLIENT TRACKING on BCAST"), ("a", "CLIENT TRACKING on BCAST NOLOOP"),
         ("w", "SET k 2"), ("a", "SET k 2 ; PING"), ("a", "MULTI ; SET k 2 ; EXEC ; PING"),
