@@ -86,6 +86,13 @@ void conn_maybe_free(struct conn *c)
     if ((c->flags & CONN_RELEASED) && !c->in_flight) conn_free(c);
 }
 
+void conn_park(struct conn *c, struct list *where)
+{
+    c->flags |= CONN_PAUSED;
+    counter_add(&c->worker->pub->blocked, 1);
+    list_push_back(where, &c->ready_link);
+}
+
 void conn_unpark(struct conn *c)
 {
     if (!(c->flags & CONN_PAUSED)) return;

@@ -91,7 +91,10 @@ void conn_on_writable(struct conn *c);
 void conn_on_released(struct conn *c, int fd); /* fd: given back by a detach */
 /* There may be input to run: into the ready queue. */
 void conn_ready(struct conn *c);
-void conn_unpark(struct conn *c); /* CLIENT PAUSE does not hold it any more */
+/* It stands still in `where` (CLIENT PAUSE, a script in its way) and counts as blocked, until
+ * conn_unpark(). */
+void conn_park(struct conn *c, struct list *where);
+void conn_unpark(struct conn *c);
 /* Output was appended. */
 void conn_dirty(struct conn *c);
 /* Sends what is there; false: the connection is closing. */

@@ -371,9 +371,7 @@ static bool paused(struct worker *w, struct op *op)
     if (w->pause.until <= w->now || op->shard == OP_ERROR) return false;
     if (w->pause.writes_only && !may_replicate(w, op)) return false;
     hold_back(w, op);
-    op->conn->flags |= CONN_PAUSED;
-    counter_add(&w->pub->blocked, 1);
-    list_push_back(&w->paused, &op->conn->ready_link);
+    conn_park(op->conn, &w->paused);
     return true;
 }
 

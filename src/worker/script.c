@@ -533,8 +533,7 @@ enum script_way script_in_the_way(const struct hub *hub, uint32_t mask)
 /* Not in the lock's queue: there it could not be told BUSY later. */
 void script_wait(struct conn *c)
 {
-    c->flags |= CONN_PAUSED;
-    list_push_back(&c->worker->script_waits, &c->ready_link);
+    conn_park(c, &c->worker->script_waits);
 }
 
 bool script_waits_over_slow(struct worker *w)
@@ -544,7 +543,7 @@ bool script_waits_over_slow(struct worker *w)
     w->script_looked_us = w->mono_us;
     while ((link = list_pop_front(&w->script_waits)) != NULL) {
         struct conn *c = CONTAINER_OF(link, struct conn, ready_link);
-        c->flags &= ~(uint32_t)CONN_PAUSED;
+        conn_unpark(c);
         conn_ready(c);
     }
     return false;

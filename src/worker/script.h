@@ -63,7 +63,7 @@ bool script_step(struct worker *w);
 /* Bits of script.host_state. */
 enum script_state {
     SCRIPT_STATE_WIDE = 1u << 0,   /* it was seen to touch keys of shards it did not declare */
-    SCRIPT_STATE_STORED = 1u << 1, /* the store knows it */
+    SCRIPT_STATE_STORED = 1u << 1, /* the store knew it when host_count scripts were forgotten */
     SCRIPT_STATE_COUNTED = 1u << 2 /* among worker.vm_scripts */
 };
 /* The script that op runs, if the VM can tell; an error in its text is told when it runs. */
@@ -129,6 +129,8 @@ bool script_store_add(struct script_store *store, struct slice sha, struct slice
 void script_store_flush(struct script_store *store);
 size_t script_store_count(const struct script_store *store);
 size_t script_store_bytes(const struct script_store *store);
+/* How many it has forgotten, because there were others. */
+uint64_t script_store_forgotten(const struct script_store *store);
 /* Changes with every SCRIPT FLUSH: VMs that know an older one forget their scripts. */
 uint64_t script_store_generation(const struct script_store *store);
 

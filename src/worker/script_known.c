@@ -62,12 +62,15 @@ static struct script *load(struct worker *w, struct slice text, struct buf *erro
 
 static bool store(struct worker *w, struct script *script, struct slice text, bool pinned)
 {
-    if (likely(script->host_state & SCRIPT_STATE_STORED && !pinned)) return true;
+    uint64_t forgotten = script_store_forgotten(w->hub->scripts);
+    bool stored = script->host_state & SCRIPT_STATE_STORED && script->host_count == forgotten;
+    if (likely(stored && !pinned)) return true;
     script_store_lock(w->hub);
     bool known = script_store_add(w->hub->scripts, slice_of(script->sha, SCRIPT_SHA_LEN), text,
                                   pinned);
     script_store_unlock(w->hub);
     if (known) script->host_state |= SCRIPT_STATE_STORED;
+    script->host_count = forgotten;
     return known;
 }
 
@@ -95,7 +98,6 @@ struct script *script_of_sha(struct worker *w, struct slice sha)
     if (stored) buf_append_slice(&text, *stored);
     script_store_unlock(w->hub);
     if (stored && !text.failed) script = load(w, buf_slice(&text), &error);
-    if (script) script->host_state |= SCRIPT_STATE_STORED;
     buf_deinit(&text);
     buf_deinit(&error);
     return script;

@@ -5,7 +5,8 @@
  * worker that has compiled it never comes here again: only SCRIPT FLUSH (a generation) makes it.
  *
  * Scripts that came by EVAL are remembered as a courtesy; as Redis 7.4 does, only the last
- * EVALS_MAX of them, so that generated scripts do not fill the memory.
+ * EVALS_MAX of them, so that generated scripts do not fill the memory. Each time one is forgotten
+ * a number counts up: a worker that runs EVAL of a text it compiled before then adds it again.
  *
  * One word guards all of it. It is held for some hundred nanoseconds, by workers that meet a script
  * for the first time.
@@ -28,7 +29,7 @@ struct stored {
 
 struct script_store {
     claim_word locked;
-    counter generation;
+    counter generation, forgotten;
     struct stored *buckets[BUCKETS];
     struct list evals;
     size_t eval_count, count, bytes;
@@ -101,7 +102,12 @@ bool script_store_add(struct script_store *store, struct slice sha, struct slice
 {
     struct stored **at = place_of(store, sha);
     if (*at) {
-        if (pinned) pin(store, *at);
+        struct stored *known = *at;
+        bool is_pinned = list_empty(&known->eval_link);
+        if (pinned) pin(store, known);
+        if (pinned || is_pinned) return true;
+        list_remove(&known->eval_link);
+        list_push_back(&store->evals, &known->eval_link);
         return true;
     }
     struct stored *s = mem_try_alloc(sizeof *s + text.len);
@@ -115,8 +121,10 @@ bool script_store_add(struct script_store *store, struct slice sha, struct slice
     store->bytes += sizeof *s + text.len;
     if (pinned) return true;
     list_push_back(&store->evals, &s->eval_link);
-    if (++store->eval_count > EVALS_MAX)
+    if (++store->eval_count > EVALS_MAX) {
         drop(store, CONTAINER_OF(store->evals.next, struct stored, eval_link));
+        counter_set_release(&store->forgotten, counter_get(&store->forgotten) + 1);
+    }
     return true;
 }
 
@@ -130,6 +138,11 @@ void script_store_flush(struct script_store *store)
 size_t script_store_count(const struct script_store *store) { return store->count; }
 
 size_t script_store_bytes(const struct script_store *store) { return store->bytes; }
+
+uint64_t script_store_forgotten(const struct script_store *store)
+{
+    return counter_get_acquire_shared(&store->forgotten);
+}
 
 uint64_t script_store_generation(const struct script_store *store)
 {

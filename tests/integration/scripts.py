@@ -160,6 +160,19 @@ class Shards(support.ServerTest):
         for client in clients:
             self.assertEqual(client.call("EVALSHA", sha, 0, "x").code, "NOSCRIPT")
 
+    def test_known_again_after_many_others(self):
+        """The store keeps the last 500 scripts of EVAL; what is run again is among them."""
+        clients = [self.client() for _ in range(8)]
+        sha = clients[0].ok("EVAL", "return redis.sha1hex('return 7')", 0)
+        for client in clients:
+            self.assertEqual(client.ok("EVAL", "return 7", 0), 7)
+        for i in range(600):
+            clients[0].ok("EVAL", f"return {i} + 1000", 0)
+        clients[0].ok("EVAL", "return 7", 0)
+        for client in clients:
+            self.assertEqual(client.call("SCRIPT", "EXISTS", sha), [1])
+            self.assertEqual(client.call("EVALSHA", sha, 0), 7)
+
     def test_declared_keys_of_all_shards(self):
         client = self.client()
         script = "for i, k in ipairs(KEYS) do redis.call('INCRBY', k, i) end return #KEYS"
@@ -357,6 +370,22 @@ class Endless(unittest.TestCase):
         self.kill(client)
         until(lambda: not isinstance(client.call("GET", self.keys[0]), support.Error),
               "still busy")
+
+    def test_who_waits_counts_as_blocked(self):
+        runner, waiting, client = self.client(), self.client(), self.client()
+        client.ok("CONFIG", "SET", "busy-reply-threshold", 1000000)
+        runner.send("EVAL", "while true do redis.call('GET', KEYS[1]) end", 1, self.keys[0])
+
+        def blocked(count):
+            return b"blocked_clients:%d\r\n" % count in client.ok("INFO", "clients")
+        until(lambda: client.call("CLIENT", "LIST").count(b"cmd=eval"), "it does not run")
+        number = waiting.ok("CLIENT", "ID")
+        waiting.send("GET", self.keys[0])
+        until(lambda: blocked(1), "nobody waits")
+        self.assertEqual(client.ok("CLIENT", "KILL", "ID", number), 1)
+        until(lambda: blocked(0), "who has gone still counts")
+        self.kill(client)
+        runner.read()
 
     def test_paused_scripts_are_atomic(self):
         """A script of many slices; whoever looks on sees all of it or nothing."""
