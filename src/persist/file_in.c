@@ -18,21 +18,6 @@
 #include "splitring/persist/rdb_file.h"
 #include "types.h"
 
-enum opcode {
-    OP_SLOT_IMPORT = 243, /* Valkey 9: a move of slots between nodes that was under way */
-    OP_SLOT_INFO = 244,
-    OP_FUNCTION = 245,
-    OP_FUNCTION_PRE_GA = 246,
-    OP_MODULE_AUX = 247,
-    OP_IDLE = 248,
-    OP_FREQ = 249,
-    OP_AUX = 250,
-    OP_SIZES = 251,
-    OP_EXPIRE_MS = 252,
-    OP_EXPIRE_S = 253,
-    OP_DB = 254,
-    OP_END = 255
-};
 enum module_part { PART_END, PART_INT, PART_UINT, PART_FLOAT, PART_DOUBLE, PART_TEXT };
 enum { RDB_MODULE = 6, RDB_MODULE_2 = 7 };
 

@@ -18,17 +18,6 @@
 #include "splitring/persist/rdb_file.h"
 #include "types.h"
 
-enum opcode {
-    OP_FUNCTION = 245,
-    OP_IDLE = 248,
-    OP_FREQ = 249,
-    OP_AUX = 250,
-    OP_SIZES = 251,
-    OP_EXPIRE_MS = 252,
-    OP_DB = 254,
-    OP_END = 255
-};
-
 struct rdb_out {
     struct rdb_writer w;
     struct buf block;

@@ -1,9 +1,27 @@
-/* The numbers of RDB's value types, and what the readers and writers of each type share.
+/* The numbers of RDB's opcodes and value types, and what the readers and writers of each type
+ * share.
  * Thread: holder of the shard. */
 #ifndef SPLITRING_PERSIST_TYPES_INNER_H
 #define SPLITRING_PERSIST_TYPES_INNER_H
 
 #include "elements.h"
+
+/* What stands before the records of a dump. */
+enum rdb_opcode {
+    OP_SLOT_IMPORT = 243, /* Valkey 9: a move of slots between nodes that was under way */
+    OP_SLOT_INFO = 244,
+    OP_FUNCTION = 245,
+    OP_FUNCTION_PRE_GA = 246,
+    OP_MODULE_AUX = 247,
+    OP_IDLE = 248,
+    OP_FREQ = 249,
+    OP_AUX = 250,
+    OP_SIZES = 251,
+    OP_EXPIRE_MS = 252,
+    OP_EXPIRE_S = 253,
+    OP_DB = 254,
+    OP_END = 255
+};
 
 enum rdb_type {
     RDB_STRING = 0,
