@@ -85,6 +85,11 @@ static void worker_main(void *arg)
     io_free(io);
 }
 
+static void persister_main(void *arg)
+{
+    hub_persister_run(arg);
+}
+
 /* ---- sockets ---- */
 
 static bool listen_all(const struct config *c, int *fds, bool *unix_fds, unsigned *count)
@@ -153,6 +158,9 @@ int server_run(const struct config *config)
         return 1;
     }
     os_signals_install(on_signal);
+    struct os_thread *persister;
+    int started = os_thread_start(&persister, "persister", -1, NULL, persister_main, hub);
+    check(started == 0);
     struct start starts[SHARDS_MAX];
     for (uint32_t i = 0; i < workers; i++) {
         char name[16];
@@ -176,6 +184,8 @@ int server_run(const struct config *config)
         if (!hub_stopping_shared(hub)) log_line(LOG_LEVEL_NOTICE, "Ready to accept connections");
     }
     for (uint32_t i = 0; i < workers; i++) os_thread_join(starts[i].thread);
+    hub_persister_stop_shared(hub);
+    os_thread_join(persister);
     signal_hub = NULL;
     bool bad = counter_get(&failed) || hub_load_failed_shared(hub);
     close_all(config, fds, fd_count);

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
@@ -81,4 +82,53 @@ void os_thread_pin(int cpu, int *pin_error)
     int rc = EINVAL;
     if (set_of(cpu, &set)) rc = pthread_setaffinity_np(pthread_self(), sizeof set, &set);
     if (pin_error) *pin_error = rc;
+}
+
+/* ---- bells ---- */
+
+struct os_bell {
+    pthread_mutex_t mutex;
+    pthread_cond_t cond;
+    bool rung;
+};
+
+struct os_bell *os_bell_new(void)
+{
+    struct os_bell *bell = mem_zalloc(sizeof *bell);
+    pthread_condattr_t attr;
+    check(pthread_condattr_init(&attr) == 0);
+    check(pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0);
+    check(pthread_mutex_init(&bell->mutex, NULL) == 0);
+    check(pthread_cond_init(&bell->cond, &attr) == 0);
+    pthread_condattr_destroy(&attr);
+    return bell;
+}
+
+void os_bell_free(struct os_bell *bell)
+{
+    if (!bell) return;
+    pthread_cond_destroy(&bell->cond);
+    pthread_mutex_destroy(&bell->mutex);
+    mem_free(bell);
+}
+
+void os_bell_wait(struct os_bell *bell, int64_t timeout_us)
+{
+    int64_t until_us = os_mono_us() + timeout_us;
+    struct timespec until = {.tv_sec = until_us / 1000000, .tv_nsec = until_us % 1000000 * 1000};
+    pthread_mutex_lock(&bell->mutex);
+    int rc = 0;
+    while (!bell->rung && rc == 0)
+        rc = timeout_us < 0 ? pthread_cond_wait(&bell->cond, &bell->mutex)
+                            : pthread_cond_timedwait(&bell->cond, &bell->mutex, &until);
+    bell->rung = false;
+    pthread_mutex_unlock(&bell->mutex);
+}
+
+void os_bell_ring_shared(struct os_bell *bell)
+{
+    pthread_mutex_lock(&bell->mutex);
+    bell->rung = true;
+    pthread_cond_signal(&bell->cond);
+    pthread_mutex_unlock(&bell->mutex);
 }

@@ -124,6 +124,7 @@ struct hub *hub_new(const struct hub_options *options)
     hub->mail = mem_alloc_aligned((size_t)n * n * sizeof *hub->mail, CACHE_LINE);
     for (uint32_t i = 0; i < n * n; i++) mailbox_init(&hub->mail[i], options->mailbox_cap);
     pushes_init(hub, options->mailbox_cap);
+    persister_init(&hub->persister, hub);
     hub->scripts = script_store_new();
     hub->functions = function_store_new();
     hub->workers = mem_zalloc(n * sizeof(struct worker *));
@@ -138,6 +139,7 @@ struct hub *hub_new(const struct hub_options *options)
 
 void hub_free(struct hub *hub)
 {
+    persister_deinit(&hub->persister);
     script_store_free(hub->scripts);
     function_store_free(hub->functions);
     for (unsigned i = 0; i < hub->count; i++) {

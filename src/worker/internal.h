@@ -18,6 +18,7 @@
  *   monitor.c commands shown to those who MONITOR
  *   tracking.c, tracking_home.c: client-side caching; changes.c: who hears of changed keys
  *   stats.c   published sums and gauges: what INFO reads
+ *   persister.c the thread that writes files
  *   still.c   everything stands still for one act; save.c, load.c, shutdown.c: what those are
  *   local_*.c commands of the connection and the server
  *
@@ -27,6 +28,7 @@
 
 #include "keyed.h"
 #include "persist.h"
+#include "persister.h"
 #include "splitring/base/counters.h"
 #include "splitring/base/list.h"
 #include "splitring/base/mailbox.h"
@@ -171,6 +173,7 @@ struct hub {
     struct config *config_start;
     counter io_engine, io_refused; /* enum io_engine; errno */
     struct hub_persist persist;
+    struct persister persister;
 };
 
 static inline sleep_flag *hub_sleeping(struct hub *hub, worker_id id)

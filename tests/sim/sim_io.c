@@ -187,6 +187,15 @@ int64_t os_mono_ns(void) { return 1; }
 int64_t os_mono_us(void) { return 1; }
 instant_us os_unix_us(void) { return 1; }
 void os_yield(void) {}
+
+struct os_bell *os_bell_new(void) { return NULL; }
+void os_bell_free(struct os_bell *bell) { (void)bell; }
+void os_bell_ring_shared(struct os_bell *bell) { (void)bell; }
+void os_bell_wait(struct os_bell *bell, int64_t timeout_us)
+{
+    (void)bell;
+    (void)timeout_us;
+}
 void os_sleep_us(int64_t us) { (void)us; }
 long os_pid(void) { return 1; }
 uint64_t os_rss_bytes(void) { return 0; }

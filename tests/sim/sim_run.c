@@ -373,6 +373,8 @@ static void schedule(struct sim *sim)
         }
         if (sim->lists && rng_below(&sim->rng, 100) == 0) /* timeouts amid everything */
             sim->clock_us += (int64_t)rng_below(&sim->rng, 4000);
+        if (sim->steps % 8 == 0)
+            (void)hub_persister_step(sim->hub, sim->clock_us, sim->clock_us);
         bool acted = false;
         unsigned who = (unsigned)rng_below(&sim->rng, 100);
         if (who < (sim->lockstep ? 20 : 40)) acted = client_acts(sim);

@@ -24,6 +24,13 @@ int os_thread_start(struct os_thread **out, const char *name, int cpu, int *pin_
 void os_thread_join(struct os_thread *thread); /* frees it */
 void os_thread_pin(int cpu, int *pin_error);   /* the calling thread */
 
+/* What a thread without an io sleeps on: a ring ends one wait, the next one if nobody waits now. */
+struct os_bell;
+struct os_bell *os_bell_new(void) WARN_UNUSED;
+void os_bell_free(struct os_bell *bell);
+void os_bell_wait(struct os_bell *bell, int64_t timeout_us); /* < 0: as long as it takes */
+void os_bell_ring_shared(struct os_bell *bell);
+
 /* CPUs this process may use: the affinity mask, lowered by the cgroup quota (v2 cpu.max, v1
  * cpu.cfs_quota_us / cpu.cfs_period_us, of this process's cgroup and its parents), at least 1.
  * cgroup_root: "" = "/sys/fs/cgroup" (tests inject a folder; the process's own cgroup path is read

@@ -87,6 +87,14 @@ bool hub_load_failed_shared(const struct hub *hub);
 /* Why the hub stopped: SHUTDOWN given by a client, or a signal. */
 bool hub_stopping_shared(const struct hub *hub);
 
+/* The persistence thread's whole life: to be run in a thread of its own, beside the workers, and
+ * ended after them. Thread: that one. */
+void hub_persister_run(struct hub *hub);
+/* One bounded step of it (simulator); true: there is more to do. */
+bool hub_persister_step(struct hub *hub, instant_us now_us, int64_t mono_us);
+/* The workers have gone. Thread: any. */
+void hub_persister_stop_shared(struct hub *hub);
+
 /* Shards this worker holds, by bit (simulator: no two workers may hold one). */
 uint32_t worker_held(const struct worker *worker);
 /* The lock tables' own audit over all shards (simulator; nobody may be running). */
