@@ -39,6 +39,24 @@ ssize_t file_read(int fd, char *ptr, size_t len)
     }
 }
 
+ssize_t file_read_at(int fd, uint64_t offset, char *ptr, size_t len)
+{
+    for (;;) {
+        ssize_t got = pread(fd, ptr, len, (off_t)offset);
+        if (got >= 0) return got;
+        if (errno != EINTR) return -errno;
+    }
+}
+
+int file_cut(const char *path, uint64_t len)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0) return -errno;
+    int rc = ftruncate(fd, (off_t)len) < 0 || fsync(fd) < 0 ? -errno : 0;
+    close(fd);
+    return rc;
+}
+
 int file_create(const char *path)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);

@@ -12,6 +12,10 @@
 int file_open(const char *path, uint64_t *size) WARN_UNUSED;
 /* Bytes, 0 at the end. */
 ssize_t file_read(int fd, char *ptr, size_t len) WARN_UNUSED;
+/* The same from an offset on; the file's own position stays. */
+ssize_t file_read_at(int fd, uint64_t offset, char *ptr, size_t len) WARN_UNUSED;
+/* The file loses what is behind len, and that is on the disk. */
+int file_cut(const char *path, uint64_t len) WARN_UNUSED;
 /* For writing, empty; what is there goes. */
 int file_create(const char *path) WARN_UNUSED;
 int file_write(int fd, const char *ptr, size_t len) WARN_UNUSED; /* all of it */
