@@ -43,6 +43,7 @@ static void fcall(struct call *c, bool read_only)
 {
     struct buf error = {0};
     int key_count;
+    script_begin(c);
     struct script *script = functions_find(c->worker, c->argv[1], &error);
     if (!script)
         reply_text(c, &error);

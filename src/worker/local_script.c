@@ -16,6 +16,7 @@
 static void eval(struct call *c, bool read_only)
 {
     int key_count;
+    script_begin(c);
     if (!script_count_keys(c, 2, &key_count)) return;
     struct script *script = script_of_text(c, c->argv[1], false);
     if (script) script_invoke(c, script, 2, key_count, read_only, false);
@@ -24,6 +25,7 @@ static void eval(struct call *c, bool read_only)
 static void evalsha(struct call *c, bool read_only)
 {
     int key_count;
+    script_begin(c);
     if (c->argv[1].len != SCRIPT_SHA_LEN) {
         reply_error(&c->reply, ERR_NOSCRIPT);
         return;

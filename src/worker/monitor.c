@@ -103,17 +103,28 @@ static bool is_shown(const struct command *cmd)
     return !(cmd->flags & (CMD_SKIP_MONITOR | CMD_ADMIN));
 }
 
-void monitor_show(struct worker *w, const struct exec *x)
+static void show_client(struct worker *w, struct conn *client, db_id db,
+                        const struct command *cmd, const struct slice *argv, int argc)
 {
     char path[200];
-    if (!is_shown(x->cmd) || !x->client) return;
-    const char *who = conn_peer(x->client);
+    const char *who = conn_peer(client);
     if (who[0] == '/') { /* a socket's path, and ":0" */
         snprintf(path, sizeof path, "unix:%.*s", (int)strlen(who) - 2, who);
         who = path;
     }
+    show(w, who, db, cmd, argv, argc);
+}
+
+void monitor_show(struct worker *w, const struct exec *x)
+{
+    if (!is_shown(x->cmd) || !x->client) return;
     db_id db = w->meter.local ? x->client->db : x->db; /* SELECT: where it has gone */
-    show(w, who, db, x->cmd, x->argv, x->argc);
+    show_client(w, x->client, db, x->cmd, x->argv, x->argc);
+}
+
+void monitor_show_call(struct worker *w, struct conn *client, const struct call *c)
+{
+    if (client) show_client(w, client, c->ks.db, c->cmd, c->argv, c->argc);
 }
 
 void monitor_show_lua(struct worker *w, db_id db, const struct command *cmd,

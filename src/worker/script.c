@@ -385,6 +385,17 @@ static bool run_slice(struct script_job *job, struct call *c, struct script_call
     return true;
 }
 
+void script_begin(struct call *c)
+{
+    struct script_call *sc = c->script;
+    if (likely(!c->worker->monitor_mask)) return;
+    if (!sc->since) { /* what is undone is shown anew */
+        sc->begun = push_mark(c->worker);
+        sc->since = &sc->begun;
+    }
+    monitor_show_call(c->worker, sc->conn, c);
+}
+
 bool script_count_keys(struct call *c, int first, int *key_count)
 {
     int64_t count;

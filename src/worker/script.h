@@ -16,7 +16,8 @@ struct txn;
 struct script_call {
     uint32_t mask;   /* shards that are held for it; no lock of others is on any of their keys */
     struct conn *conn; /* for whom */
-    const struct push_mark *since; /* EXEC: where its pushes begin; NULL: with the script */
+    const struct push_mark *since; /* where its pushes begin: with EXEC's; NULL: with the script */
+    struct push_mark begun;        /* … if it is not EXEC's */
     bool may_borrow; /* more shards may be held, as long as nobody has locks there */
     bool may_wait;   /* it may pause, or be undone and asked for again */
     bool wide;       /* out: it needs all shards, and has done nothing */
@@ -46,6 +47,9 @@ bool script_run_op(struct worker *w, struct op *op, struct exec *x);
 /* EXEC has paused in one of its scripts, out of a group; what it has replied so far lies behind
  * out_before in the connection's output. */
 void script_park_exec(struct worker *w, const struct op *op, size_t out_before);
+
+/* What a script's handler does first: MONITOR shows the script before its commands, sound or not. */
+void script_begin(struct call *c);
 
 /* ---- transactions (txn_held.c) ---- */
 

@@ -121,6 +121,27 @@ class Lines(Setting, unittest.TestCase):
         self.assertTrue(watching.closed_by_server())
         self.c.ok("SET", "k", "v")
 
+    def test_scripts(self):
+        """The script before its commands, and where it does nothing."""
+        library = "#!lua name=m\nredis.register_function('f', function() return " \
+                  "redis.call('SET', 'foo', 'bar') end)"
+        script = "redis.call('SET', KEYS[1], ARGV[1]); return redis.call('GET', KEYS[2])"
+        seen = []
+        for server in (self.server, self.peer):
+            with server.client() as client, monitor(server) as watching:
+                me = client.sock.getsockname()
+                for command in (("EVAL", script, 2, "foo", "k2", "v"), ("EVALSHA", "f" * 40, 0),
+                                ("EVAL", "return 1", "x"), ("EVAL", "syntax", 0),
+                                ("MULTI",), ("EVAL", script, 2, "foo", "k3", "w"), ("EXEC",),
+                                ("FUNCTION", "LOAD", "REPLACE", library), ("FCALL", "f", 0),
+                                ("FCALL", "none", 0), ("SET", "last", "1")):
+                    client.call(*command)
+                lines = []
+                while not lines or b'"last"' not in lines[-1]:
+                    lines.append(bytes(watching.read()))
+                seen.append([shape(line, me) for line in lines])
+        self.assertEqual(*seen)
+
     def test_come_and_go(self):
         """Whenever MONITOR has been answered the next command is seen."""
         for n in range(100):
