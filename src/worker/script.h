@@ -48,7 +48,7 @@ bool script_run_op(struct worker *w, struct op *op, struct exec *x);
  * out_before in the connection's output. */
 void script_park_exec(struct worker *w, const struct op *op, size_t out_before);
 
-/* What a script's handler does first: MONITOR shows the script before its commands, sound or not. */
+/* What a script's handler does first: MONITOR shows it before its commands, sound or not. */
 void script_begin(struct call *c);
 
 /* ---- transactions (txn_held.c) ---- */
