@@ -222,6 +222,55 @@ uint64_t table_scan(const struct table *t, uint64_t cursor, size_t count, size_t
     return position >= POSITION_END ? 0 : position;
 }
 
+struct mark {
+    unsigned mask, bits;
+    size_t slots_max, looked;
+    table_mark_visit *visit;
+    void *ctx;
+};
+
+/* The slots of one segment from the cursor on. True: stopped before its end, *position is there. */
+static bool mark_segment(struct table *t, size_t index, uint64_t *position, struct mark *m)
+{
+    struct segment *seg = t->segments[index];
+    unsigned depth = word_depth(t->words[index]);
+    unsigned tag = word_tag(t->words[index], *position << 16);
+    uint64_t *end = seg->slots + seg->slots_count;
+    uint64_t *slot = segment_seek(seg->slots, seg->slots_count, seg->homes, tag);
+    for (bool more = true; slot < end; slot++) {
+        m->looked++;
+        if (*slot == 0) continue;
+        if (slot + PREFETCH_AHEAD < end) __builtin_prefetch(slot_entry(slot[PREFETCH_AHEAD]));
+        if ((*slot & m->mask) != m->bits) {
+            *slot = (*slot & ~(uint64_t)m->mask) | m->bits;
+            if (!m->visit(m->ctx, slot_entry(*slot))) more = false;
+        }
+        if (more && m->looked < m->slots_max) continue;
+        if (slot_tag(slot[1]) == slot_tag(*slot) && slot[1] != 0) continue;
+        uint64_t known = (*position >> (POSITION_BITS - depth) << 16) | slot_tag(*slot);
+        *position = (known + 1) << (POSITION_BITS - 16 - depth);
+        return true;
+    }
+    return false;
+}
+
+uint64_t table_mark(struct table *t, uint64_t cursor, unsigned mask, unsigned bits,
+                    size_t slots_max, table_mark_visit *visit, void *ctx, size_t *looked)
+{
+    struct mark m = {
+        .mask = mask, .bits = bits, .slots_max = slots_max, .visit = visit, .ctx = ctx};
+    uint64_t position = cursor;
+    while (position < POSITION_END) {
+        size_t index = table_index(t, position << 16);
+        m.looked++;
+        if (t->segments[index] && mark_segment(t, index, &position, &m)) break;
+        position = position_behind(t, index);
+        if (m.looked >= slots_max) break;
+    }
+    *looked = m.looked;
+    return position >= POSITION_END ? 0 : position;
+}
+
 #define RANDOM_TRIES 256
 
 static inline uint64_t draw_next(uint64_t random)

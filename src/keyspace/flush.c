@@ -111,6 +111,11 @@ size_t shard_free_step(struct shard *shard, size_t budget)
         if (!d->next) shard->doomed_last = NULL;
         slab_free(shard->slab, d, sizeof(*d));
     }
+    /* What a snapshot left behind that was given up. */
+    if (unlikely(shard->snapshot != NULL) && !shard->snapshot_on && total < budget) {
+        (void)snapshot_level(shard, budget - total);
+        total = budget;
+    }
     return total;
 }
 
@@ -127,6 +132,7 @@ static size_t flush_shard_db(struct shard *shard, db_id id, bool async)
     size_t count = table_count(table);
     *db = (struct db){0};
     shard->epoch++;
+    if (snapshot_takes_table(shard, table)) return count;
     struct drain drain = {.shard = shard};
     if (!async && !table_drain(table, SYNC_ENTRIES, drain_entry, &drain)) {
         table_free(table);
@@ -155,6 +161,7 @@ static void swap_shard_db(struct shard *shard, db_id a, db_id b)
     shard_touched(shard, b, slice_of(NULL, 0));
     *x = *y;
     *y = held;
+    snapshot_swapped(shard, a, b);
     shard->epoch++;
     uint32_t used = (a > b ? a : b) + 1u;
     if (used > shard->dbs_used) shard->dbs_used = used;

@@ -108,6 +108,7 @@ size_t hash_sweep(struct hash *h, size_t max, const struct expire_sink *sink, si
 {
     *work = 1;
     if (!hash_has_expired(h) || (h->ks->flags & KS_LOGICAL)) return 0;
+    snapshot_tell_key(h->ks, h->key);
     size_t count = entry_form(h->entry) == FORM_OBJECT ? expire_blocks(h, sink, max, work)
                                                        : expire_triples(h, sink, max);
     *work += count;
@@ -146,6 +147,7 @@ bool hash_find(struct hash *h, struct slice field, struct hash_item *item)
     }
     if (likely(item->expire == EXPIRE_NONE) || item->expire >= hash_now(h)) return true;
     if (h->ks->flags & KS_LOGICAL) return false;
+    snapshot_tell_key(h->ks, h->key);
     tell_expired(h, lazy_sink(h), field);
     (void)remove_named(h, field);
     after_expiry(h);

@@ -24,8 +24,11 @@ struct entry *place_unlink(struct place *p)
 {
     struct entry *e = p->entry;
     db_expiry_removed(p->db, entry_expiry_of(e));
-    if (unlikely(p->shard->waiters) && entry_type_of(e) == TYPE_STREAM)
-        shard_wake_waiters(p->shard, (db_id)(p->db - p->shard->dbs), e);
+    if (unlikely(p->shard->attention)) {
+        snapshot_before_write(p);
+        if (p->shard->waiters && entry_type_of(e) == TYPE_STREAM)
+            shard_wake_waiters(p->shard, (db_id)(p->db - p->shard->dbs), e);
+    }
     table_slot_remove(p->table, p->hash, p->slot);
     p->slot = NULL;
     p->entry = NULL;
@@ -147,7 +150,7 @@ static struct entry *put_new(const struct ks *ks, const struct place *p, struct 
     entry_value_store(e, v);
     e->access = entry_access_new(p->shard, ks) & 0xffffffu;
     instant_ms due = entry_due(e);
-    unsigned bits = due != EXPIRE_NONE ? TABLE_BIT_TTL : 0;
+    unsigned bits = p->shard->saved_bit | (due != EXPIRE_NONE ? TABLE_BIT_TTL : 0);
     if (unlikely(table_insert(table, p->hash, e, bits) < 0)) {
         entry_free_shell(p->shard, e);
         return NULL;
@@ -217,8 +220,11 @@ struct entry *ks_put(struct ks *ks, struct slice key, const struct value *v, ins
         expire = p.entry && !stale ? entry_expiry_of(p.entry) : EXPIRE_NONE;
     }
     /* One that is written over has gone: who reads it for a group is told, as in place_unlink. */
-    bool had_stream =
-        unlikely(p.shard->waiters) && p.entry && entry_type_of(p.entry) == TYPE_STREAM;
+    bool had_stream = false;
+    if (unlikely(p.shard->attention) && p.entry) {
+        snapshot_before_write(&p);
+        had_stream = p.shard->waiters && entry_type_of(p.entry) == TYPE_STREAM;
+    }
     struct entry *e = p.entry ? put_over(ks, &p, v, expire) : put_new(ks, &p, key, v, expire);
     if (unlikely(!e)) return NULL;
     /* The caller's key may have been the old block's. */
@@ -234,6 +240,7 @@ int ks_set_expiry(struct ks *ks, struct slice key, instant_ms expire)
     struct place p = ks_place(ks, key, &stale);
     dcheck(p.entry && !stale);
     if (!p.entry) return 0;
+    snapshot_before_write(&p);
     entry_touch(p.shard, ks, p.entry);
     if ((expire != EXPIRE_NONE) == entry_has_ttl(p.entry)) {
         if (expire != EXPIRE_NONE) overwrite_expiry(&p, expire);

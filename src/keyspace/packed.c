@@ -32,7 +32,10 @@ struct object *entry_object(const struct entry *e)
 struct entry *ks_edit(struct ks *ks, struct slice key)
 {
     struct entry *e = ks_find(ks, key);
-    if (e) entry_touch(ks_shard_of(ks, key), ks, e);
+    if (!e) return NULL;
+    struct shard *shard = ks_shard_of(ks, key);
+    if (unlikely(shard->snapshot_on)) snapshot_tell_key(ks, key);
+    entry_touch(shard, ks, e);
     return e;
 }
 

@@ -9,6 +9,7 @@
 #include "splitring/keyspace/hash.h"
 #include "splitring/keyspace/list.h"
 #include "splitring/keyspace/set.h"
+#include "splitring/keyspace/snapshot.h"
 #include "splitring/keyspace/stream.h"
 #include "splitring/keyspace/zset.h"
 
@@ -35,6 +36,7 @@ static void free_taken(void *ctx, void *entry) { entry_free(ctx, entry, false); 
 void shard_free(struct shard *shard)
 {
     if (!shard) return;
+    snapshot_drop(shard);
     for (uint32_t i = 0; i < shard->dbs_used; i++) {
         struct table *table = shard->dbs[i].table;
         if (!table) continue;
@@ -165,6 +167,7 @@ const struct shard_stats *shard_stats_of(struct shard *shard)
     for (uint32_t i = 0; i < shard->dbs_used; i++) {
         if (shard->dbs[i].table) bytes += table_bytes(shard->dbs[i].table);
     }
+    bytes += shard_snapshot_held_bytes(shard);
     shard->stats.bytes = bytes;
     return &shard->stats;
 }

@@ -40,7 +40,15 @@ struct shard {
 
     /* Holder only. */
     uint32_t event_classes; /* wanted; 0: none */
-    uint32_t waiters;       /* blocked clients that wait for a key here */
+    union {                 /* both are rare, and one look tells that there is neither */
+        struct {
+            uint32_t waiters;     /* blocked clients that wait for a key here */
+            uint32_t snapshot_on; /* bool: writers tell what they change */
+        };
+        uint64_t attention;
+    };
+    unsigned saved_bit; /* TABLE_BIT_SAVED or 0: what a slot's bit is once its key has been told */
+    struct snapshot *snapshot; /* NULL: none runs, and all bits agree */
     struct slab *slab;
     struct db *dbs;
     uint32_t dbs_used; /* databases below this number have had a key */
@@ -167,6 +175,24 @@ void place_expire(struct place *p, db_id db, const struct expire_sink *sink);
 /* Creates or replaces the value. The old one is freed. expire as ks_set_string. NULL: no memory,
  * nothing has changed (the value is still the caller's). */
 struct entry *ks_put(struct ks *ks, struct slice key, const struct value *v, instant_ms expire);
+
+/* ---- while a snapshot runs (snapshot.c) ---- */
+
+/* The key is about to be changed or removed: it is told now if it has not been yet. */
+void snapshot_tell(struct place *p);
+static inline void snapshot_before_write(struct place *p)
+{
+    if (unlikely(p->shard->snapshot_on)) snapshot_tell(p);
+}
+/* The same by name; the key may be absent. */
+void snapshot_tell_key(struct ks *ks, struct slice key);
+/* A table leaves its database. True: the walk needs it, and will give it to shard_doom. */
+bool snapshot_takes_table(struct shard *shard, struct table *table);
+void snapshot_swapped(struct shard *shard, db_id a, db_id b);
+/* After an abort: a slice of bringing the bits into line; false: done. */
+bool snapshot_level(struct shard *shard, size_t budget);
+/* The shard's end. */
+void snapshot_drop(struct shard *shard);
 
 /* Puts work off (flush.c). */
 void shard_doom(struct shard *shard, enum doomed_kind kind, void *what, size_t left);

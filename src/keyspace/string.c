@@ -214,6 +214,7 @@ char *ks_string_room(struct ks *ks, struct slice key, size_t len)
     if (!p.entry || stale) return text_room(ks, key, slice_of(NULL, 0), len);
     struct entry *e = p.entry;
     dcheck(entry_type_of(e) == TYPE_STRING);
+    snapshot_before_write(&p);
     char *text = e->flags & ENTRY_POINTER ? blob_room(p.shard, e, len) : inline_room(e, len);
     if (text) {
         entry_touch(p.shard, ks, e);

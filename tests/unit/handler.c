@@ -4,6 +4,7 @@
  * taken from the expire sink (DEL of expired keys) and from the call, in order.
  * Thread: the test's. */
 #include "handler.h"
+#include "handler_watch.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -203,6 +204,7 @@ const char *handler_run(struct handler_world *w, int argc, const struct slice *a
                      .env = &w->env,
                      .effects = &effects};
     run_handler(w, &c);
+    if (w->watch) snapshot_watch_tick(w->watch);
     w->dirty = c.dirty;
     if (w->wrote && effects_count(&effects) > 0) w->wrote[c.cmd->id] = true;
     if (w->expect_effects && effects_count(&effects) == 0) check(c.dirty == 0);

@@ -36,6 +36,7 @@ struct handler_world {
     struct buf effects; /* of all runs since handler_forget_effects */
     db_id effects_db;   /* of the last effect in there */
     bool effects_any;
+    struct snapshot_watch *watch; /* NULL (default), or told of every command's end */
     bool *wrote; /* by command id: it has stated an effect; NULL (default): not noted */
 };
 

@@ -63,6 +63,13 @@ typedef void table_visit(void *ctx, void *entry, unsigned bits);
 uint64_t table_scan(const struct table *table, uint64_t cursor, size_t count, size_t slots_max,
                     table_visit *visit, void *ctx);
 
+/* The same walk for the bits: every entry whose bits under `mask` are not `bits` gets these and is
+ * shown, until visit says false (it is asked to stop; equal neighbours may still come) or about
+ * `slots_max` slots have been seen; *looked counts them. visit must not change the table. */
+typedef bool table_mark_visit(void *ctx, void *entry);
+uint64_t table_mark(struct table *table, uint64_t cursor, unsigned mask, unsigned bits,
+                    size_t slots_max, table_mark_visit *visit, void *ctx, size_t *looked);
+
 /* A random entry (RANDOMKEY, sampling), all equally likely unless the table is all but empty for
  * its size; NULL: it is empty. */
 void *table_random(const struct table *table, uint64_t random);

@@ -3,22 +3,30 @@
  * Thread: the test's. */
 #include "replay.h"
 
+#include "handler_watch.h"
+
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
 static bool *wrote;
+static struct snapshot_watch watch; /* of the one world that there is at a time */
 
 void replay_init(struct handler_world *w, uint32_t shards, uint64_t seed)
 {
     if (!wrote) wrote = calloc(command_count(), sizeof(*wrote));
     handler_init(w, shards, seed);
     w->wrote = wrote;
+    snapshot_watch_init(&watch, w->shards, shards, w->env.databases, seed);
+    w->watch = &watch;
 }
 
 void replay_check(struct handler_world *w, uint64_t seed, instant_ms now)
 {
     struct handler_world replica;
     struct buf ours = {0}, theirs = {0};
+    snapshot_watch_deinit(&watch);
+    cr_expect(watch.cuts < 20 || watch.finished > 0);
+    w->watch = NULL;
     handler_init(&replica, 1 + (uint32_t)(seed % 3), seed + 1);
     replica.env = w->env;
     replica.env.shard_count = replica.shard_count;
