@@ -108,3 +108,10 @@ bool mailbox_empty(const struct mailbox *m)
     return atomic_load_explicit(&m->head, memory_order_relaxed) ==
            atomic_load_explicit(&m->tail, memory_order_acquire);
 }
+
+uint32_t mailbox_depth_shared(const struct mailbox *m)
+{
+    uint32_t head = atomic_load_explicit(&m->head, memory_order_acquire);
+    uint32_t depth = atomic_load_explicit(&m->tail, memory_order_acquire) - head;
+    return depth < MAILBOX_CAP ? depth : MAILBOX_CAP; /* it may have gone round meanwhile */
+}

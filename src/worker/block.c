@@ -87,6 +87,12 @@ static bool waits_twice(const struct waiter *v, unsigned n)
     return false;
 }
 
+/* XREADGROUP is told whatever happens to its stream. */
+static bool told_of_end(const struct command *cmd)
+{
+    return cmd->acl & ACL_STREAM && cmd->flags & CMD_WRITE;
+}
+
 void block_register(struct worker *w, struct waiter *v, shard_id s)
 {
     struct txn *t = v->txn;
@@ -97,8 +103,12 @@ void block_register(struct worker *w, struct waiter *v, shard_id s)
         struct slice key = t->argv[node->pos];
         if (node->shard != s) continue;
         node->key = keyed_take(&waiting->keys, hash_key(key, w->hub->seed), t->x.db, key);
-        if (waits_twice(v, i)) node->key = NULL;
-        else list_push_back(&node->key->nodes, &node->link);
+        if (waits_twice(v, i)) {
+            node->key = NULL;
+            continue;
+        }
+        list_push_back(&node->key->nodes, &node->link);
+        if (told_of_end(t->x.cmd) && node->key->nokey++ == 0) waiting->nokey++;
     }
     shard_add_waiters(w->hub->shards[s], 1);
 }
@@ -110,6 +120,7 @@ static void unregister(struct worker *w, struct waiter *v, shard_id s)
         struct waiter_node *node = &v->nodes[i];
         if (node->shard != s || !node->key) continue;
         list_remove(&node->link);
+        if (told_of_end(v->txn->x.cmd) && --node->key->nokey == 0) w->hub->waiting[s].nokey--;
         keyed_drop_if_empty(&w->hub->waiting[s].keys, node->key);
         node->key = NULL;
     }
@@ -124,8 +135,7 @@ void block_on_forget(struct worker *w, struct waiter *v)
 
 /* ---- serving ---- */
 
-/* Whether it makes sense to try: the key has what this command takes. XREADGROUP is told whatever
- * happens to its stream. */
+/* Whether it makes sense to try: the key has what this command takes. */
 static bool may_serve(struct worker *w, const struct txn *t, shard_id s, struct slice key)
 {
     struct ks ks = {.shard = w->hub->shards[s], .shard_count = 1, .now = w->now, .db = t->x.db,
@@ -135,7 +145,7 @@ static bool may_serve(struct worker *w, const struct txn *t, shard_id s, struct 
                            : t->x.cmd->acl & ACL_SORTEDSET ? TYPE_ZSET
                                                            : TYPE_LIST;
     if (e && entry_type(e) == type) return true;
-    return type == TYPE_STREAM && t->x.cmd->flags & CMD_WRITE;
+    return told_of_end(t->x.cmd);
 }
 
 static bool key_free(struct worker *w, shard_id s, struct slice key)

@@ -46,6 +46,9 @@ void block_run(struct worker *w, const struct op *op, struct exec *x);
 bool block_start(struct txn *t);
 /* The same with all its shards held: registers there itself. */
 bool block_start_here(struct txn *t);
+/* Arguments that read differently from now on (XREAD's `$`). Thread: who runs t just now; before
+ * its waiter is registered. */
+void block_replace_args(struct txn *t);
 /* One shard only: it registers there by itself if it finds nothing. */
 struct waiter *block_prepare(struct txn *t);
 /* … and has answered: true, the client waits (or has been served already). */

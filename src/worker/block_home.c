@@ -59,6 +59,7 @@ static void heap_add(struct worker *w, struct waiter *v)
     }
     heap_put(w, w->deadline_count++, v);
     heap_sift(w, w->deadline_count - 1);
+    counter_set(&w->pub->timeouts, w->deadline_count);
 }
 
 static void heap_remove(struct worker *w, struct waiter *v)
@@ -67,6 +68,7 @@ static void heap_remove(struct worker *w, struct waiter *v)
     size_t at = v->heap_at - 1;
     v->heap_at = 0;
     struct waiter *last = w->deadlines[--w->deadline_count];
+    counter_set(&w->pub->timeouts, w->deadline_count);
     if (last == v) return;
     heap_put(w, at, last);
     heap_sift(w, at);
@@ -86,9 +88,9 @@ bool block_may_slow(const struct op *op)
     return block;
 }
 
-/* Arguments that read differently from now on (XREAD's `$`). */
-static void replace_args(struct txn *t)
+void block_replace_args(struct txn *t)
 {
+    if (t->block.args.failed) return; /* no memory: `$` is then what it is when it is served */
     for (int i = 0; i < t->block.replaced_count; i++) {
         const struct call_block_arg *arg = &t->block.replaced[i];
         t->argv[arg->index] = slice_of(t->block.args.ptr + arg->begin, arg->len);
@@ -164,7 +166,7 @@ void block_run(struct worker *w, const struct op *op, struct exec *x)
 static bool begin(struct txn *t)
 {
     if (t->conn->flags & CONN_CLOSING) return t->block.wanted = false;
-    replace_args(t);
+    block_replace_args(t);
     t->waiter = block_prepare(t);
     settle(t, t->waiter);
     return true;

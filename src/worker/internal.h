@@ -72,7 +72,8 @@ struct shard_active {
 struct shard_published {
     _Alignas(CACHE_LINE) counter bytes, hits, misses, expired, expired_fields, lazyfreed,
         lazyfree_pending;
-    counter lock_waits, lock_active; /* gauges, once a second (stats.c) */
+    counter lock_waits, lock_active; /* gauges, once a second (stats.c), and for INFO */
+    counter watched_keys, blocking_keys, nokey_keys; /* likewise */
     counter *expiry_avg;     /* by db; unix ms, 0: no TTL; likewise */
     counter expiry_min;      /* unix ms; what a sleeping owner should wake for */
     counter owner_wakes_at;  /* unix ms; when it will, by itself (written by the owner) */
@@ -89,13 +90,15 @@ struct worker_published {
     counter reads, writes; /* of sockets */
     counter passes, groups, busy_us, sleeps, wakes;
     counter ran_local, ran_borrowed, batches, batch_runs, txns, txns_direct, txns_refused;
-    counter messages_out, migrated;
+    counter messages_out, messages_in, migrated;
+    counter inbox_max; /* most messages taken at once */
     counter protocol_errors, output_kills, query_kills, evicted_clients;
     counter load_permille; /* of the last tick (balance.c) */
     counter paused; /* CLIENT PAUSE in force */
     counter vm_bytes; /* of its scripts' VM */
     counter script_paused; /* shards whose keys are locked by scripts between slices, by bit */
     counter script_busy;   /* …, where one runs for longer than busy-reply-threshold */
+    counter watching, timeouts; /* clients with WATCH; blocked ones with a timeout */
     counter blocked; /* clients that wait for a key, or until CLIENT PAUSE is over */
     counter pubsub_clients, tracking_clients;
     counter dirty;  /* writes done */
@@ -114,6 +117,7 @@ enum meter_kind { METER_RAN, METER_QUEUED, METER_WAITED };
 struct waiting {
     struct keyed keys; /* nodes: struct waiter_node */
     struct list ready; /* marked keys: they may have something for their waiters now */
+    uint32_t nokey;    /* keys of which some client waits for the end, too (XREADGROUP) */
     struct list aside; /* … when a script that has paused here ends */
 };
 

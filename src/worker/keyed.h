@@ -10,6 +10,7 @@
 struct keyed_list {
     struct list nodes;
     struct list mark; /* the caller's: a list of marked keys */
+    uint32_t nokey;   /* the caller's: nodes that are told of the key's end, too */
     uint32_t turn;    /* the caller's: among marked keys of several shards; 0: after all others */
     struct keyed_list *next;
     uint64_t hash;

@@ -252,7 +252,8 @@ static void resetstat_part(struct worker *w, struct fanout *f)
                       &p->reads, &p->writes, &p->error_replies, &p->sweep_us, &p->passes,
                       &p->groups, &p->sleeps, &p->wakes, &p->ran_local, &p->ran_borrowed,
                       &p->batches, &p->batch_runs, &p->txns, &p->txns_direct, &p->txns_refused,
-                      &p->messages_out, &p->migrated, &p->protocol_errors, &p->output_kills,
+                      &p->messages_out, &p->messages_in,
+                      &p->inbox_max, &p->migrated, &p->protocol_errors, &p->output_kills,
                       &p->query_kills};
     for (size_t i = 0; i < ARRAY_COUNT(own); i++) counter_set(own[i], 0);
     for (size_t i = 0; i < ERROR_CODES; i++) counter_set(&p->errors[i], 0);

@@ -81,13 +81,17 @@ static void info_clients(struct info *i)
                "connected_clients:%llu\r\ncluster_connections:0\r\nmaxclients:%lld\r\n"
                "client_recent_max_input_buffer:%llu\r\nclient_recent_max_output_buffer:%llu\r\n"
                "blocked_clients:%llu\r\ntracking_clients:%llu\r\npubsub_clients:%llu\r\n"
-               "watching_clients:0\r\nclients_in_timeout_table:0\r\ntotal_watched_keys:0\r\n"
-               "total_blocking_keys:0\r\ntotal_blocking_keys_on_nokey:0\r\n",
+               "watching_clients:%llu\r\nclients_in_timeout_table:%llu\r\n"
+               "total_watched_keys:%llu\r\ntotal_blocking_keys:%llu\r\n"
+               "total_blocking_keys_on_nokey:%llu\r\n",
                (unsigned long long)counter_get(&i->hub->clients),
                (long long)i->w->config->maxclients, (unsigned long long)i->sum.in_max,
                (unsigned long long)i->sum.out_max, (unsigned long long)i->sum.blocked,
                (unsigned long long)i->sum.tracking_clients,
-               (unsigned long long)i->sum.pubsub_clients);
+               (unsigned long long)i->sum.pubsub_clients, (unsigned long long)i->sum.watching,
+               (unsigned long long)i->sum.timeouts, (unsigned long long)i->shards.watched_keys,
+               (unsigned long long)i->shards.blocking_keys,
+               (unsigned long long)i->shards.nokey_keys);
 }
 
 /* ---- Memory ---- */
@@ -336,7 +340,8 @@ static void add_worker(struct info *i, const struct worker_published *p)
     ADD(*sum, p, reads), ADD(*sum, p, writes), ADD(*sum, p, error_replies);
     ADD(*sum, p, protocol_errors), ADD(*sum, p, output_kills), ADD(*sum, p, query_kills);
     ADD(*sum, p, evicted_clients), ADD(*sum, p, dirty), ADD(*sum, p, sweep_us);
-    ADD(*sum, p, blocked), ADD(*sum, p, pubsub_clients), ADD(*sum, p, tracking_clients);
+    ADD(*sum, p, watching), ADD(*sum, p, timeouts), ADD(*sum, p, blocked);
+    ADD(*sum, p, pubsub_clients), ADD(*sum, p, tracking_clients);
     ADD(*sum, p, ops_per_s), ADD(*sum, p, in_per_s), ADD(*sum, p, out_per_s);
     take_max(&sum->in_max, &p->in_max);
     take_max(&sum->out_max, &p->out_max);
@@ -354,6 +359,8 @@ static void add_up(struct info *i)
         for (unsigned kind = 0; kind < 3; kind++) ADD(i->shards, s, topics[kind]);
         ADD(i->shards, s, tracking_keys), ADD(i->shards, s, tracking_items);
         ADD(i->shards, s, tracking_prefixes);
+        ADD(i->shards, s, watched_keys), ADD(i->shards, s, blocking_keys);
+        ADD(i->shards, s, nokey_keys);
     }
     stats_memory(i->hub, &i->memory);
 }
@@ -372,6 +379,7 @@ static void await_publishing(struct worker *w)
             late = os_mono_us() >= until_us || spins > SPINS_MAX;
             w->hub->pause(spins);
         }
+        if (worker_holds(w, s)) stats_publish_shard(w, s);
         worker_unhold(w, s);
     }
 }

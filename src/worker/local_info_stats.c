@@ -99,20 +99,31 @@ void info_errorstats(struct info *i)
 
 /* ---- Splitring ---- */
 
-static void worker_line(struct info *i, unsigned n)
+/* Messages that lie in its inboxes now. */
+static unsigned inbox_depth(const struct hub *hub, worker_id to)
+{
+    unsigned depth = 0;
+    for (worker_id from = 0; from < hub->count; from++)
+        depth += mailbox_depth_shared(&hub->mail[(size_t)from * hub->count + to]);
+    return depth;
+}
+
+static void worker_line(struct info *i, worker_id n)
 {
     const struct worker_published *p = &i->hub->published[n];
     buf_printf(i->out,
                "worker%u:commands=%llu,ops_per_sec=%llu,clients=%llu,load_permille=%llu,"
                "cpu_user=%.3f,cpu_sys=%.3f,passes=%llu,groups=%llu,sleeps=%llu,wakes=%llu,"
                "messages=%llu,ran_local=%llu,ran_borrowed=%llu,batches=%llu,batch_runs=%llu,"
-               "txns=%llu,txns_direct=%llu,txns_refused=%llu,migrated=%llu\r\n",
+               "txns=%llu,txns_direct=%llu,txns_refused=%llu,migrated=%llu,messages_in=%llu,"
+               "mailbox_depth=%u,mailbox_deepest=%llu\r\n",
                n, get(&p->commands), get(&p->ops_per_s), get(&p->clients), get(&p->load_permille),
                (double)get(&p->cpu_user_us) / 1e6, (double)get(&p->cpu_system_us) / 1e6,
                get(&p->passes), get(&p->groups), get(&p->sleeps), get(&p->wakes),
                get(&p->messages_out), get(&p->ran_local), get(&p->ran_borrowed), get(&p->batches),
                get(&p->batch_runs), get(&p->txns), get(&p->txns_direct), get(&p->txns_refused),
-               get(&p->migrated));
+               get(&p->migrated), get(&p->messages_in), inbox_depth(i->hub, n),
+               get(&p->inbox_max));
 }
 
 static void shard_line(struct info *i, unsigned n)
@@ -133,6 +144,6 @@ static void shard_line(struct info *i, unsigned n)
 
 void info_splitring(struct info *i)
 {
-    for (unsigned n = 0; n < i->hub->count; n++) worker_line(i, n);
+    for (worker_id n = 0; n < i->hub->count; n++) worker_line(i, n);
     for (unsigned n = 0; n < i->hub->count; n++) shard_line(i, n);
 }

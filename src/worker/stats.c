@@ -109,14 +109,23 @@ void stats_memory(const struct hub *hub, struct stats_memory *out)
 
 /* ---- once a second ---- */
 
-static void publish_gauges(struct worker *w, shard_id s)
+void stats_publish_shard(struct worker *w, shard_id s)
 {
-    const struct shard *shard = w->hub->shards[s];
     const struct locks_stats *locks = locks_stats_of(w->hub->locks[s]);
     struct shard_published *pub = &w->hub->shard_published[s];
     dcheck(worker_holds(w, s));
     counter_set(&pub->lock_waits, locks->waited);
     counter_set(&pub->lock_active, locks->active);
+    counter_set(&pub->watched_keys, w->hub->watched[s].count);
+    counter_set(&pub->blocking_keys, w->hub->waiting[s].keys.count);
+    counter_set(&pub->nokey_keys, w->hub->waiting[s].nokey);
+}
+
+static void publish_gauges(struct worker *w, shard_id s)
+{
+    const struct shard *shard = w->hub->shards[s];
+    struct shard_published *pub = &w->hub->shard_published[s];
+    stats_publish_shard(w, s);
     for (db_id db = 0; db < w->hub->databases; db++) {
         instant_ms left = counter_get(&pub->expires[db]) ? shard_db_avg_ttl(shard, db) : 0;
         counter_set(&pub->expiry_avg[db], left ? (uint64_t)(shard_clock(shard) + left) : 0);

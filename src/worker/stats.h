@@ -20,6 +20,9 @@ const char *stats_error_code(unsigned i);
  * caller gives them back. Thread: owner. */
 void stats_tick(struct worker *w);
 
+/* Gauges of a shard that is held, for whoever is about to read them. Thread: holder. */
+void stats_publish_shard(struct worker *w, shard_id s);
+
 /* Memory by what it is used for, in bytes. Thread: any. */
 struct stats_memory {
     uint64_t startup; /* what there is before the first client */

@@ -253,16 +253,19 @@ static void handle(struct worker *w, struct message m)
 /* Lock traffic and answers are taken as they come: inboxes are FIFO, one after another. */
 static bool drain(struct worker *w)
 {
-    bool any = false;
+    unsigned taken = 0;
     for (worker_id from = 0; from < w->hub->count; from++) {
         struct message m;
         struct mailbox *box = hub_mail(w->hub, from, w->id);
         for (unsigned n = 0; n < MESSAGES_PER_LOOK && mailbox_receive(box, &m); n++) {
             handle(w, m);
-            any = true;
+            taken++;
         }
     }
-    return any;
+    if (!taken) return false;
+    counter_add(&w->pub->messages_in, taken);
+    if (taken > counter_get(&w->pub->inbox_max)) counter_set(&w->pub->inbox_max, taken);
+    return true;
 }
 
 static bool inbox_empty(const struct worker *w)

@@ -433,7 +433,10 @@ static void write_part(struct worker *w, struct txn_part *part)
     }
     part->sub.block = t->waiter ? &t->block : NULL;
     exec_one(w, &part->sub, part->shard);
-    if (unlikely(t->block.wanted)) block_register(w, t->waiter, part->shard);
+    if (unlikely(t->block.wanted)) {
+        block_replace_args(t); /* home waits for this part's answer: the arguments are at rest */
+        block_register(w, t->waiter, part->shard);
+    }
 }
 
 void txn_release_part(struct worker *w, struct txn_part *part)

@@ -35,6 +35,7 @@ struct watch_set *watch_take(struct conn *c, uint32_t mask)
         c->watch = mem_zalloc(sizeof *c->watch + hub->count * sizeof(struct list));
         c->watch->hub = hub;
         refs_init(&c->watch->refs, 1);
+        counter_add(&c->worker->pub->watching, 1);
         for (unsigned s = 0; s < hub->count; s++) list_init(&c->watch->nodes[s]);
     }
     for (uint32_t more = mask & ~c->watch->mask; more; more &= more - 1)
@@ -68,6 +69,7 @@ void watch_end(struct conn *c)
     struct worker *w = c->worker;
     if (!set) return;
     c->watch = NULL;
+    counter_sub(&w->pub->watching, 1);
     for (uint32_t m = set->mask; m; m &= m - 1) {
         shard_id s = (shard_id)__builtin_ctz(m);
         if (worker_holds(w, s))

@@ -209,6 +209,8 @@ class Figures(support.ServerTest):
         workers = [pairs(v) for k, v in after["Splitring"].items() if k.startswith("worker")]
         self.assertEqual(sum(w["commands"] for w in workers),
                          int(after["Stats"]["total_commands_processed"]))
+        for worker in workers:
+            self.assertLessEqual(worker["mailbox_deepest"], worker["messages_in"])
         self.assertGreaterEqual(float(after["CPU"]["used_cpu_user"]),
                                 float(before["CPU"]["used_cpu_user"]))
 
@@ -290,6 +292,42 @@ class Figures(support.ServerTest):
         while field(self.c, "memory", "used_memory") > int(empty["used_memory"]) + 1_000_000:
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.05)
+
+    def test_keys_waited_for_and_watched(self):
+        names = ("watching_clients", "total_watched_keys", "total_blocking_keys",
+                 "total_blocking_keys_on_nokey", "clients_in_timeout_table", "blocked_clients")
+
+        def wait_for(*expected):
+            deadline = time.monotonic() + 10
+            while True:
+                clients = info(self.c, "clients")["Clients"]
+                seen = tuple(int(clients[name]) for name in names)
+                if seen == expected:
+                    return
+                self.assertLess(time.monotonic(), deadline, seen)
+                time.sleep(0.01)
+
+        wait_for(0, 0, 0, 0, 0, 0)
+        a, b, d, e = (self.client() for _ in range(4))
+        a.ok("WATCH", "k1", "k2", "k3")
+        b.ok("WATCH", "k1", "k4")
+        wait_for(2, 4, 0, 0, 0, 0)
+        a.ok("UNWATCH")
+        wait_for(1, 2, 0, 0, 0, 0)
+        b.ok("MULTI")
+        b.ok("EXEC")
+        wait_for(0, 0, 0, 0, 0, 0)
+        self.c.ok("XGROUP", "CREATE", "stream", "group", "$", "MKSTREAM")
+        a.send("BLPOP", "l1", "l2", "l2", 100)
+        b.send("BLPOP", "l2", "l3", 0)
+        d.send("XREADGROUP", "GROUP", "group", "me", "BLOCK", 0, "STREAMS", "stream", ">")
+        e.send("XREAD", "BLOCK", 0, "STREAMS", "stream", "$")
+        wait_for(0, 0, 4, 1, 1, 4)
+        self.c.ok("RPUSH", "l2", "x", "y")
+        self.c.ok("XADD", "stream", "*", "f", "v")
+        for client in (a, b, d, e):
+            client.read()
+        wait_for(0, 0, 0, 0, 0, 0)
 
     def test_dirty(self):
         before = field(self.c, "persistence", "rdb_changes_since_last_save")

@@ -52,5 +52,7 @@ bool mailbox_pending(const struct mailbox *m);
 /* Thread: consumer. */
 bool mailbox_receive(struct mailbox *m, struct message *out);
 bool mailbox_empty(const struct mailbox *m);
+/* Published and not yet received, as of a moment ago. Thread: any. */
+uint32_t mailbox_depth_shared(const struct mailbox *m);
 
 #endif
