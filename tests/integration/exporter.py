@@ -1,5 +1,5 @@
-"""Debian's prometheus-redis-exporter reads Splitring as it reads redis-server: the same metrics, with
-the same labels, from INFO, CONFIG, SLOWLOG, LATENCY, CLIENT LIST, SCAN and XINFO.
+"""Debian's prometheus-redis-exporter reads Splitring as it reads redis-server: the same metrics,
+with the same labels, from INFO, CONFIG, SLOWLOG, LATENCY, CLIENT LIST, SCAN and XINFO.
 
 What it yields from redis-server must come from us, too; a difference that is right is in ABSENT or
 LABELS_DIFFER, with its reason.
