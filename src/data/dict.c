@@ -223,6 +223,7 @@ void *dict_find(const struct dict *d, uint64_t hash, struct slice key)
 int dict_insert(struct dict *d, uint64_t hash, void *entry, unsigned bits)
 {
     check(((uintptr_t)entry & ~SLOT_ENTRY) == 0 && entry != NULL && bits <= SLOT_BITS);
+    bits |= d->saved_bit;
     while (!d->is_table) {
         if (d->count < cap_of(d->slots)) {
             struct segment view = view_of(d);
@@ -300,6 +301,38 @@ uint64_t dict_scan(const struct dict *d, uint64_t cursor, size_t count, table_vi
     if (!d->is_table) return flat_scan(d, cursor, count, visit, ctx);
     size_t slots_max = count < SIZE_MAX / 32 ? count * 16 + 64 : SIZE_MAX;
     return table_scan(table_of(d), cursor, count, slots_max, visit, ctx);
+}
+
+void dict_cut(struct dict *d) { d->saved_bit ^= TABLE_BIT_SAVED; }
+
+static uint64_t flat_mark(struct dict *d, uint64_t cursor, size_t slots_max,
+                          table_mark_visit *visit, void *ctx, size_t *looked)
+{
+    *looked = 1;
+    if (cursor >= POSITION_END || d->slots == 0) return 0;
+    uint64_t *end = (uint64_t *)d->body + d->slots;
+    bool more = true;
+    for (uint64_t *slot = flat_seek(d, (unsigned)(cursor >> FLAT_TAG_SHIFT)); slot < end; slot++) {
+        ++*looked;
+        if (*slot == 0) continue;
+        /* A position stands before or behind all of one tag. */
+        if ((!more || *looked > slots_max) && (uint64_t)slot_tag(*slot) << FLAT_TAG_SHIFT > cursor)
+            return (uint64_t)slot_tag(*slot) << FLAT_TAG_SHIFT;
+        if (!dict_is_saved(d, slot)) {
+            table_slot_set_bits(slot, table_slot_bits(slot) ^ TABLE_BIT_SAVED);
+            if (!visit(ctx, slot_entry(*slot))) more = false;
+        }
+        cursor = (uint64_t)slot_tag(*slot) << FLAT_TAG_SHIFT;
+    }
+    return 0;
+}
+
+uint64_t dict_mark(struct dict *d, uint64_t cursor, size_t slots_max, table_mark_visit *visit,
+                   void *ctx, size_t *looked)
+{
+    if (!d->is_table) return flat_mark(d, cursor, slots_max, visit, ctx, looked);
+    return table_mark(table_of(d), cursor, TABLE_BIT_SAVED, d->saved_bit, slots_max, visit, ctx,
+                      looked);
 }
 
 void dict_each(const struct dict *d, table_visit *visit, void *ctx)

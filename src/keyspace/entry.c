@@ -63,6 +63,7 @@ void value_free(struct shard *shard, const struct value *v, bool async)
         return;
     }
     struct object *object = what;
+    if (unlikely(object->duty != NULL) && snapshot_takes_object(shard, object)) return;
     size_t count = object->ops->count(object);
     if (count > (async ? OBJECT_FREE_MAX_ASYNC : OBJECT_FREE_MAX)) {
         shard_doom(shard, DOOMED_OBJECT, object, count);

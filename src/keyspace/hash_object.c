@@ -15,6 +15,7 @@
  * Image: count 8 | (expiry 8 | name length 8 | value length 8 | name | value) …
  * Thread: holder of the shard. */
 #include "hash_impl.h"
+#include "splitring/keyspace/snapshot.h"
 
 /* ---- blocks ---- */
 
@@ -182,6 +183,7 @@ static int overwrite(struct shard *shard, struct hash_object *ho, uint64_t hash,
 {
     struct field *f = table_slot_entry(slot);
     struct slice name = field_name(f);
+    object_before_write(shard, &ho->object, slot);
     unsigned flags = flags_for(name.len, value.len, expire);
     if (flags == f->flags && block_len_for(flags, name.len, value.len) == block_len(f)) {
         if (flags & FIELD_TTL) memcpy(f->body, &expire, sizeof(expire));
@@ -225,7 +227,10 @@ int hash_object_add(struct shard *shard, struct object *object, struct slice fie
 
 bool hash_object_remove(struct shard *shard, struct hash_object *ho, struct slice name)
 {
-    struct field *f = dict_remove(&ho->dict, hash_of(ho, name), name);
+    uint64_t hash = hash_of(ho, name);
+    if (unlikely(ho->object.duty != NULL))
+        object_before_write(shard, &ho->object, dict_find_slot(&ho->dict, hash, name));
+    struct field *f = dict_remove(&ho->dict, hash, name);
     if (!f) return false;
     field_free(shard, ho, f);
     count_dict(shard, ho);
@@ -271,7 +276,10 @@ size_t hash_object_take_due(struct shard *shard, struct hash_object *ho, instant
     *work += visited;
     for (size_t i = 0; i < due.count; i++) {
         struct slice name = field_name(out[i]);
-        void *removed = dict_remove(&ho->dict, hash_of(ho, name), name);
+        uint64_t hash = hash_of(ho, name);
+        if (unlikely(ho->object.duty != NULL))
+            object_before_write(shard, &ho->object, dict_find_slot(&ho->dict, hash, name));
+        void *removed = dict_remove(&ho->dict, hash, name);
         check(removed == out[i]);
     }
     count_dict(shard, ho);
@@ -373,6 +381,18 @@ static instant_ms next_expiry(const struct object *object)
     return dict_expiry_min(&CONTAINER_OF(object, const struct hash_object, object)->dict);
 }
 
+static struct dict *members(struct object *object)
+{
+    return &CONTAINER_OF(object, struct hash_object, object)->dict;
+}
+
+static void part(const void *piece, struct snapshot_part *part)
+{
+    part->text = field_name(piece);
+    part->value = field_value(piece);
+    part->expire = field_expiry(piece);
+}
+
 const struct object_ops hash_object_ops = {
     .type = TYPE_HASH,
     .encoding = "hashtable",
@@ -382,4 +402,6 @@ const struct object_ops hash_object_ops = {
     .save = save,
     .load = load,
     .next_expiry = next_expiry,
+    .members = members,
+    .part = part,
 };

@@ -17,6 +17,7 @@
  * Invariants: no node is empty; a large list is in the keyspace only while it has elements.
  * Thread: holder of the shard. */
 #include "list_impl.h"
+#include "splitring/keyspace/snapshot.h"
 
 #define FILL_BYTES_MIN 4096u  /* -1; each next doubles it, up to -5 */
 #define FILL_LEVELS 5
@@ -60,7 +61,7 @@ struct list *list_new(struct shard *shard, int32_t fill)
 {
     struct list *list = shard_alloc(shard, sizeof(*list));
     if (!list) return NULL;
-    list->object.ops = &list_object_ops;
+    list->object = (struct object){.ops = &list_object_ops};
     list->fill = fill;
     blocks_init(&list->blocks);
     return list;
@@ -154,6 +155,18 @@ static struct object *list_load(struct shard *shard, struct slice image)
     return NULL;
 }
 
+static struct blocks *object_blocks(struct object *object)
+{
+    return &((struct list *)(void *)object)->blocks;
+}
+
+static void object_part(const void *piece, struct snapshot_part *part)
+{
+    const struct block *node = piece;
+    part->text = slice_of(node->bytes, node->len);
+    part->plain = node_is_plain(node);
+}
+
 const struct object_ops list_object_ops = {
     .type = TYPE_LIST,
     .encoding = "quicklist",
@@ -162,6 +175,8 @@ const struct object_ops list_object_ops = {
     .bytes = object_bytes,
     .save = list_save,
     .load = list_load,
+    .blocks = object_blocks,
+    .part = object_part,
 };
 
 /* ---- reading ---- */

@@ -13,6 +13,7 @@
 
 #include "splitring/base/check.h"
 #include "splitring/base/hash.h"
+#include "splitring/keyspace/snapshot.h"
 
 /* ---- blocks ---- */
 
@@ -109,6 +110,8 @@ static void release_block(struct shard *shard, struct set_object *set, void *blo
 bool set_object_remove(struct shard *shard, struct set_object *set, struct slice text,
                        uint64_t hash)
 {
+    if (unlikely(set->base.duty != NULL))
+        object_before_write(shard, &set->base, dict_find_slot(&set->dict, hash, text));
     void *block = dict_remove(&set->dict, hash, text);
     if (!block) return false;
     release_block(shard, set, block);
@@ -204,13 +207,22 @@ static struct object *load(struct shard *shard, struct slice image)
     return &set->base;
 }
 
+static struct dict *members(struct object *object) { return &((struct set_object *)object)->dict; }
+
+static void part(const void *piece, struct snapshot_part *part)
+{
+    part->text = set_block_text(piece);
+}
+
 const struct object_ops set_object_ops = {.type = TYPE_SET,
                                           .encoding = "hashtable",
                                           .free_step = free_step,
                                           .count = object_count,
                                           .bytes = object_bytes,
                                           .save = save,
-                                          .load = load};
+                                          .load = load,
+                                          .members = members,
+                                          .part = part};
 
 /* ---- members ---- */
 

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 
+#include "shard.h"
 #include "splitring/data/dict.h"
 #include "splitring/keyspace/set.h"
 

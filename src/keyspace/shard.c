@@ -9,7 +9,6 @@
 #include "splitring/keyspace/hash.h"
 #include "splitring/keyspace/list.h"
 #include "splitring/keyspace/set.h"
-#include "splitring/keyspace/snapshot.h"
 #include "splitring/keyspace/stream.h"
 #include "splitring/keyspace/zset.h"
 
@@ -167,7 +166,7 @@ const struct shard_stats *shard_stats_of(struct shard *shard)
     for (uint32_t i = 0; i < shard->dbs_used; i++) {
         if (shard->dbs[i].table) bytes += table_bytes(shard->dbs[i].table);
     }
-    bytes += shard_snapshot_held_bytes(shard);
+    bytes += snapshot_own_bytes(shard);
     shard->stats.bytes = bytes;
     return &shard->stats;
 }

@@ -189,6 +189,16 @@ void snapshot_tell_key(struct ks *ks, struct slice key);
 /* A table leaves its database. True: the walk needs it, and will give it to shard_doom. */
 bool snapshot_takes_table(struct shard *shard, struct table *table);
 void snapshot_swapped(struct shard *shard, db_id a, db_id b);
+/* An object goes: true if it has a duty, and is told and freed later. */
+bool snapshot_takes_object(struct shard *shard, struct object *object);
+/* A member of an object with a duty is about to be changed or removed (table_slot_* handle). */
+void snapshot_tell_member(struct shard *shard, struct object *object, uint64_t *slot);
+static inline void object_before_write(struct shard *shard, struct object *object, uint64_t *slot)
+{
+    if (unlikely(object->duty != NULL) && slot) snapshot_tell_member(shard, object, slot);
+}
+/* What no other counter has of the memory it takes. */
+size_t snapshot_own_bytes(const struct shard *shard);
 /* After an abort: a slice of bringing the bits into line; false: done. */
 bool snapshot_level(struct shard *shard, size_t budget);
 /* The shard's end. */

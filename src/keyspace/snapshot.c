@@ -16,33 +16,18 @@
  * "position behind the cursor" as the bit? A key that is written before the walk gets there must
  * be remembered all the same.
  * Thread: holder of the shard. */
-#include "splitring/keyspace/snapshot.h"
-#include "shard.h"
+#include "snapshot_impl.h"
 
 #define TOLD_COST 8u /* a key that is told, in slots looked at */
-
-/* A table of the cut. */
-struct held_table {
-    struct table *table;
-    uint64_t cursor;
-    db_id db;      /* at the cut */
-    bool detached; /* flushed since: it belongs to the walk */
-};
-
-struct snapshot {
-    struct snapshot_sink sink;
-    bool levelling; /* given up: bits are brought into line */
-    uint64_t keys, told;
-    db_id *db_of_cut;      /* what a database is called that was flushed or swapped since */
-    struct held_table *held;
-    uint32_t held_count, held_at; /* those before held_at are done */
-    size_t held_bytes;
-    size_t budget; /* of the slice that runs */
-};
 
 /* ---- begin and end ---- */
 
 bool shard_snapshot_running(const struct shard *shard) { return shard->snapshot_on; }
+
+bool shard_snapshot_failed(const struct shard *shard)
+{
+    return shard->snapshot_on && shard->snapshot->failed;
+}
 
 bool shard_snapshot_ready(const struct shard *shard) { return shard->snapshot == NULL; }
 
@@ -72,7 +57,7 @@ static void let_go(struct shard *shard, struct held_table *held)
 {
     struct snapshot *s = shard->snapshot;
     if (!held->detached) return;
-    s->held_bytes -= table_bytes(held->table);
+    s->table_bytes -= table_bytes(held->table);
     shard_doom(shard, DOOMED_TABLE, held->table, table_count(held->table));
 }
 
@@ -97,6 +82,7 @@ void shard_snapshot_abort(struct shard *shard)
     }
     s->held_at = 0;
     s->held_count = kept;
+    snapshot_big_abort(shard);
     s->levelling = true;
     shard->snapshot_on = false;
 }
@@ -104,18 +90,24 @@ void shard_snapshot_abort(struct shard *shard)
 /* ---- the walk ---- */
 
 struct slice_walk {
-    struct snapshot *snapshot;
+    struct shard *shard;
     const struct held_table *held;
 };
+
+static void tell(struct shard *shard, db_id db, const struct entry *e)
+{
+    struct snapshot *s = shard->snapshot;
+    s->told++;
+    if (!snapshot_big_begin(shard, db, e)) s->sink.entry(s->sink.ctx, db, e);
+}
 
 static bool tell_walked(void *ctx, void *entry)
 {
     const struct slice_walk *walk = ctx;
-    struct snapshot *s = walk->snapshot;
-    s->told++;
-    s->sink.entry(s->sink.ctx, walk->held->db, entry);
-    s->budget = s->budget > TOLD_COST ? s->budget - TOLD_COST : 0;
-    return s->budget > 0 && !(s->sink.full && s->sink.full(s->sink.ctx));
+    struct snapshot *s = walk->shard->snapshot;
+    tell(walk->shard, walk->held->db, entry);
+    snapshot_spend(s, TOLD_COST);
+    return !s->bigs && snapshot_goes_on(s);
 }
 
 static bool pass_over(void *ctx, void *entry)
@@ -128,11 +120,11 @@ static bool pass_over(void *ctx, void *entry)
 static bool walk_table(struct shard *shard, struct held_table *held)
 {
     struct snapshot *s = shard->snapshot;
-    struct slice_walk walk = {s, held};
+    struct slice_walk walk = {shard, held};
     size_t looked = 0;
     held->cursor = table_mark(held->table, held->cursor, TABLE_BIT_SAVED, shard->saved_bit,
                               s->budget, s->levelling ? pass_over : tell_walked, &walk, &looked);
-    s->budget = s->budget > looked ? s->budget - looked : 0;
+    snapshot_spend(s, looked);
     return held->cursor != 0;
 }
 
@@ -140,14 +132,18 @@ static bool walk(struct shard *shard, size_t budget)
 {
     struct snapshot *s = shard->snapshot;
     s->budget = budget > 0 ? budget : 1;
-    while (s->held_at < s->held_count && s->budget > 0) {
-        if (!s->levelling && s->sink.full && s->sink.full(s->sink.ctx)) return true;
+    while ((s->bigs || s->held_at < s->held_count) && s->budget > 0) {
+        if (!s->levelling && !snapshot_goes_on(s)) return true;
+        if (s->bigs) {
+            snapshot_big_step(shard);
+            continue;
+        }
         struct held_table *held = &s->held[s->held_at];
         if (walk_table(shard, held)) continue;
         let_go(shard, held);
         s->held_at++;
     }
-    if (s->held_at < s->held_count) return true;
+    if (s->bigs || s->held_at < s->held_count) return true;
     finish(shard);
     return false;
 }
@@ -171,8 +167,7 @@ void snapshot_tell(struct place *p)
     unsigned bits = table_slot_bits(p->slot);
     if ((bits & TABLE_BIT_SAVED) == shard->saved_bit) return;
     table_slot_set_bits(p->slot, bits ^ TABLE_BIT_SAVED);
-    s->told++;
-    s->sink.entry(s->sink.ctx, s->db_of_cut[p->db - shard->dbs], p->entry);
+    tell(shard, s->db_of_cut[p->db - shard->dbs], p->entry);
 }
 
 void snapshot_tell_key(struct ks *ks, struct slice key)
@@ -201,7 +196,7 @@ bool snapshot_takes_table(struct shard *shard, struct table *table)
             return false;
         }
         held->detached = true;
-        s->held_bytes += table_bytes(table);
+        s->table_bytes += table_bytes(table);
         return true;
     }
     return false;
@@ -221,6 +216,7 @@ void snapshot_drop(struct shard *shard)
     struct snapshot *s = shard->snapshot;
     if (!s) return;
     shard_snapshot_abort(shard);
+    snapshot_big_drop(shard);
     s->held_count = 0;
     finish(shard);
 }
@@ -229,7 +225,14 @@ void snapshot_drop(struct shard *shard)
 
 size_t shard_snapshot_held_bytes(const struct shard *shard)
 {
-    return shard->snapshot ? shard->snapshot->held_bytes : 0;
+    const struct snapshot *s = shard->snapshot;
+    return s ? s->table_bytes + s->image_bytes + s->value_bytes : 0;
+}
+
+size_t snapshot_own_bytes(const struct shard *shard)
+{
+    const struct snapshot *s = shard->snapshot;
+    return s ? s->table_bytes + s->image_bytes : 0;
 }
 
 uint64_t shard_snapshot_keys(const struct shard *shard)

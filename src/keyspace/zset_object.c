@@ -16,6 +16,7 @@
 
 #include "splitring/base/hash.h"
 #include "splitring/base/mem.h"
+#include "splitring/keyspace/snapshot.h"
 #include "zset.h"
 
 static struct slice member_text(const void *member) { return ordered_text(member); }
@@ -52,6 +53,8 @@ static int index_insert(struct zset *z, uint64_t hash, struct ordered_member *m)
 
 static void index_remove(struct zset *z, uint64_t hash, struct slice text)
 {
+    if (unlikely(z->object.duty != NULL))
+        object_before_write(z->shard, &z->object, dict_find_slot(&z->index, hash, text));
     size_t before = dict_bytes(&z->index);
     (void)dict_remove(&z->index, hash, text);
     shard_count_bytes(z->shard, (ptrdiff_t)(dict_bytes(&z->index) - before));
@@ -74,6 +77,7 @@ int zset_insert(struct zset *z, uint64_t hash, struct slice text, double score)
 int zset_rescore(struct zset *z, uint64_t *slot, double score)
 {
     struct ordered_member *m = table_slot_entry(slot);
+    object_before_write(z->shard, &z->object, slot);
     if (ordered_rescore(&z->order, m, score)) return 0;
     struct ordered_member *moved = zset_member_new(z, score, ordered_text(m));
     if (!moved) return -ENOMEM;
@@ -303,6 +307,18 @@ static struct object *object_load(struct shard *shard, struct slice image)
     return &z->object;
 }
 
+static struct dict *object_members(struct object *object)
+{
+    return &CONTAINER_OF(object, struct zset, object)->index;
+}
+
+static void object_part(const void *piece, struct snapshot_part *part)
+{
+    const struct ordered_member *m = piece;
+    part->text = ordered_text(m);
+    part->score = m->score;
+}
+
 const struct object_ops zset_object_ops = {
     .type = TYPE_ZSET,
     .encoding = "skiplist",
@@ -311,4 +327,6 @@ const struct object_ops zset_object_ops = {
     .bytes = object_bytes,
     .save = object_save,
     .load = object_load,
+    .members = object_members,
+    .part = object_part,
 };

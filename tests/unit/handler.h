@@ -57,6 +57,7 @@ void handler_replay(const struct handler_world *from, struct handler_world *to);
 void handler_dump(struct handler_world *w, struct buf *out);
 /* The parts of a dump, in handler_dump.c: a value of any type, and a text made printable. */
 void handler_dump_value(struct buf *out, const struct entry *e);
+void handler_dump_node(struct buf *out, struct slice bytes, bool plain); /* of a list */
 void handler_dump_text(struct buf *out, struct slice text);
 
 #endif

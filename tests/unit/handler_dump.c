@@ -88,18 +88,22 @@ static void dump_hash(struct buf *out, const struct entry *e)
 }
 
 /* Elements, with the seams between nodes. */
-static void dump_node(void *ctx, const struct list_node *node)
+void handler_dump_node(struct buf *out, struct slice bytes, bool plain)
 {
-    struct buf *out = ctx;
     char scratch[LP_NUMBER_LEN];
     buf_append_char(out, '[');
-    if (node->plain) handler_dump_text(out, node->bytes);
-    for (size_t at = node->plain ? LP_NONE : lp_first(node->bytes.ptr); at != LP_NONE;
-         at = lp_next(node->bytes.ptr, at)) {
-        handler_dump_text(out, lp_text(node->bytes.ptr, at, scratch));
+    if (plain) handler_dump_text(out, bytes);
+    for (size_t at = plain ? LP_NONE : lp_first(bytes.ptr); at != LP_NONE;
+         at = lp_next(bytes.ptr, at)) {
+        handler_dump_text(out, lp_text(bytes.ptr, at, scratch));
         buf_append_char(out, ',');
     }
     buf_append_char(out, ']');
+}
+
+static void dump_node(void *ctx, const struct list_node *node)
+{
+    handler_dump_node(ctx, node->bytes, node->plain);
 }
 
 static void dump_list(struct buf *out, const struct entry *e)

@@ -8,7 +8,6 @@
 
 #include "handler.h"
 #include "splitring/base/check.h"
-#include "splitring/base/hash.h"
 #include "splitring/base/mem.h"
 
 static struct buf *lines_add(struct watch_lines *l)
@@ -33,10 +32,10 @@ static int compare_lines(const void *a, const void *b)
     return slice_compare(buf_slice(a), buf_slice(b));
 }
 
-static void add_line(struct snapshot_watch *w, struct watch_lines *l, db_id db,
+static void add_line(struct watch_shard *of, struct watch_lines *l, db_id db,
                      const struct entry *e)
 {
-    if (entry_expiry(e) < w->clocks[w->at]) return;
+    if (entry_expiry(e) < of->clock) return;
     struct buf *line = lines_add(l);
     buf_printf(line, "%u \"", db);
     handler_dump_text(line, entry_key(e));
@@ -45,46 +44,136 @@ static void add_line(struct snapshot_watch *w, struct watch_lines *l, db_id db,
 }
 
 struct visit {
-    struct snapshot_watch *watch;
+    struct watch_shard *of;
     db_id db;
 };
 
 static void expect_entry(void *ctx, const struct entry *e)
 {
     struct visit *visit = ctx;
-    add_line(visit->watch, &visit->watch->expected, visit->db, e);
+    add_line(visit->of, &visit->of->watch->expected, visit->db, e);
 }
 
-/* Which shard it is shows in no line, but its clock matters. */
 static void tell_entry(void *ctx, db_id db, const struct entry *e)
 {
-    struct snapshot_watch *w = ctx;
-    struct slice key = entry_key(e);
-    w->at = w->count > 1 ? shard_of_slot(hash_slot(key), w->count) : 0;
-    add_line(w, &w->told, db, e);
+    struct watch_shard *of = ctx;
+    add_line(of, &of->watch->told, db, e);
+}
+
+/* ---- values in pieces ---- */
+
+static void big_begin(void *ctx, db_id db, const struct entry *e, uint64_t count, instant_ms lowest)
+{
+    struct watch_shard *of = ctx;
+    struct watch_big *big = &of->big;
+    check(!big->open);
+    *big = (struct watch_big){
+        .open = true, .type = entry_type(e), .expected = count, .lowest = lowest};
+    big->wanted = entry_expiry(e) >= of->clock;
+    buf_printf(&big->head, "%u \"", db);
+    handler_dump_text(&big->head, entry_key(e));
+    buf_printf(&big->head, "\" %lld %s ", (long long)entry_expiry(e), type_name(entry_type(e)));
+    of->watch->bigs++;
+}
+
+static void big_part(void *ctx, enum value_type type, const struct snapshot_part *part)
+{
+    struct watch_shard *of = ctx;
+    struct watch_big *big = &of->big;
+    check(big->open && type == big->type);
+    if (big->count == big->cap) {
+        big->cap = big->cap ? big->cap * 2 : 64;
+        big->parts = mem_realloc(big->parts, big->cap * sizeof(*big->parts));
+    }
+    struct watch_part *to = &big->parts[big->count++];
+    *to = (struct watch_part){.score = part->score};
+    if (type == TYPE_LIST) {
+        handler_dump_node(&to->text, part->text, part->plain);
+        return;
+    }
+    if (type == TYPE_ZSET) {
+        buf_append_slice(&to->text, part->text);
+        return;
+    }
+    handler_dump_text(&to->text, part->text);
+    if (type != TYPE_HASH) return;
+    buf_append_char(&to->text, '=');
+    handler_dump_text(&to->text, part->value);
+    check(part->expire == EXPIRE_NONE || part->expire >= big->lowest);
+    if (part->expire != EXPIRE_NONE) buf_printf(&to->text, " until %lld", (long long)part->expire);
+}
+
+static int compare_parts(const void *a, const void *b)
+{
+    const struct watch_part *x = a, *y = b;
+    if (x->score < y->score) return -1;
+    if (x->score > y->score) return 1;
+    return slice_compare(buf_slice(&x->text), buf_slice(&y->text));
+}
+
+static void big_end(void *ctx)
+{
+    struct watch_shard *of = ctx;
+    struct watch_big *big = &of->big;
+    struct buf *line = &big->head;
+    check(big->open && big->count == big->expected);
+    if (big->type != TYPE_LIST && big->count)
+        qsort(big->parts, big->count, sizeof(*big->parts), compare_parts);
+    for (uint64_t i = 0; i < big->count; i++) {
+        struct watch_part *part = &big->parts[i];
+        if (big->type == TYPE_ZSET) {
+            handler_dump_text(line, buf_slice(&part->text));
+            buf_printf(line, "=%.17g,", part->score);
+        } else {
+            if (i && big->type != TYPE_LIST) buf_append_char(line, ',');
+            buf_append_slice(line, buf_slice(&part->text));
+        }
+        buf_deinit(&part->text);
+    }
+    mem_free(big->parts);
+    if (big->wanted) *lines_add(&of->watch->told) = *line;
+    else buf_deinit(line);
+    *big = (struct watch_big){0};
+}
+
+static void big_forget(struct watch_big *big)
+{
+    for (uint64_t i = 0; i < big->count; i++) buf_deinit(&big->parts[i].text);
+    mem_free(big->parts);
+    buf_deinit(&big->head);
+    *big = (struct watch_big){0};
 }
 
 static bool sometimes_full(void *ctx)
 {
-    struct snapshot_watch *w = ctx;
-    return rng_below(&w->rng, 9) == 0;
+    struct watch_shard *of = ctx;
+    return rng_below(&of->watch->rng, of->watch->full_one_in) == 0;
 }
 
 void snapshot_watch_init(struct snapshot_watch *w, struct shard *const *shards, uint32_t count,
                          uint32_t databases, uint64_t seed)
 {
-    *w = (struct snapshot_watch){.shards = shards, .count = count, .databases = databases};
-    check(count <= ARRAY_COUNT(w->clocks));
+    *w = (struct snapshot_watch){.shards = shards, .count = count, .databases = databases,
+                                 .full_one_in = 9};
+    check(count <= ARRAY_COUNT(w->of));
     rng_seed(&w->rng, seed);
 }
 
 void snapshot_watch_cut(struct snapshot_watch *w)
 {
-    struct snapshot_sink sink = {.entry = tell_entry, .full = sometimes_full, .ctx = w};
-    for (w->at = 0; w->at < w->count; w->at++) {
-        struct shard *shard = w->shards[w->at];
-        w->clocks[w->at] = shard_clock(shard);
-        struct visit visit = {.watch = w};
+    struct snapshot_sink sink = {.entry = tell_entry, .full = sometimes_full};
+    if (rng_below(&w->rng, 4) != 0) {
+        sink.big_begin = big_begin;
+        sink.big_part = big_part;
+        sink.big_end = big_end;
+        sink.big = 1 + (size_t)rng_below(&w->rng, 2000);
+    }
+    for (uint32_t i = 0; i < w->count; i++) {
+        struct shard *shard = w->shards[i];
+        struct watch_shard *of = sink.ctx = &w->of[i];
+        of->watch = w;
+        of->clock = shard_clock(shard);
+        struct visit visit = {.of = of};
         for (; visit.db < w->databases; visit.db++) {
             struct ks ks = {.shard = shard, .db = visit.db};
             ks_each(&ks, expect_entry, &visit);
@@ -99,6 +188,7 @@ static void forget(struct snapshot_watch *w)
 {
     lines_clear(&w->expected);
     lines_clear(&w->told);
+    for (uint32_t i = 0; i < w->count; i++) big_forget(&w->of[i].big);
     w->running = false;
 }
 

@@ -12,17 +12,40 @@ struct watch_lines {
     size_t count, cap;
 };
 
+struct watch_part {
+    struct buf text;
+    double score;
+};
+/* A value that comes in pieces. */
+struct watch_big {
+    bool open, wanted;
+    struct buf head; /* its line up to the value */
+    enum value_type type;
+    uint64_t count, expected;
+    size_t cap;
+    struct watch_part *parts;
+    instant_ms lowest;
+};
+
+/* The sink's ctx. */
+struct watch_shard {
+    struct snapshot_watch *watch;
+    struct watch_big big;
+    instant_ms clock; /* at the cut: what had expired by then is nobody's matter */
+};
+
 struct snapshot_watch {
     /* constant after start */
     struct shard *const *shards;
     uint32_t count, databases;
     struct rng rng;
+    unsigned full_one_in; /* of the times that the walk asks; at will */
     /* of the snapshot that runs */
     bool running;
     struct watch_lines expected, told;
-    instant_ms clocks[8]; /* at the cut: what had expired by then is nobody's matter */
+    struct watch_shard of[8]; /* by shard */
+    uint64_t bigs; /* values that came in pieces, in the watch's life */
     uint64_t cuts, finished; /* in the watch's life */
-    uint32_t at;             /* the shard that is looked at */
 };
 
 void snapshot_watch_init(struct snapshot_watch *w, struct shard *const *shards, uint32_t count,

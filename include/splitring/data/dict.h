@@ -17,6 +17,7 @@ struct dict {
     /* Of the flat form; slots 0: there is no block. */
     uint16_t count, slots, homes;
     uint8_t is_table;
+    uint8_t saved_bit; /* TABLE_BIT_SAVED or 0: what new members bear; see dict_cut */
 };
 
 void dict_init(struct dict *d, const struct table_ops *ops, uint64_t seed); /* empty */
@@ -39,6 +40,16 @@ uint64_t dict_scan(const struct dict *d, uint64_t cursor, size_t count, table_vi
                    void *ctx);
 /* Every entry, in hash order. The callback must not change the dict. */
 void dict_each(const struct dict *d, table_visit *visit, void *ctx);
+/* Snapshots of the members: from a cut on all that are there count as unsaved, and new ones as
+ * saved. dict_mark walks as table_mark and shows those that are unsaved, which they are not any
+ * more then; no other cut may come before a walk from 0 to its end. */
+void dict_cut(struct dict *d);
+static inline bool dict_is_saved(const struct dict *d, const uint64_t *slot)
+{
+    return (table_slot_bits(slot) & TABLE_BIT_SAVED) == d->saved_bit;
+}
+uint64_t dict_mark(struct dict *d, uint64_t cursor, size_t slots_max, table_mark_visit *visit,
+                   void *ctx, size_t *looked);
 /* NULL: empty. Uniform in the flat form, nearly so beyond. */
 void *dict_random(const struct dict *d, uint64_t random);
 /* Expiry of members, as table_note_expiry / table_sweep / table_expiry_min; the flat form is swept

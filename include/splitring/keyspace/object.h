@@ -25,6 +25,9 @@ enum form {
 };
 
 struct object;
+struct blocks;
+struct dict;
+struct snapshot_part;
 
 struct object_ops {
     enum value_type type;
@@ -40,11 +43,18 @@ struct object_ops {
     struct object *(*load)(struct shard *shard, struct slice image); /* NULL: no memory */
     /* Hashes: the lowest expiry of a field, EXPIRE_NONE if none. NULL for other types. */
     instant_ms (*next_expiry)(const struct object *object);
+    /* How a snapshot tells a big one in pieces: a dict whose members it may meet in any order, or
+     * blocks that it freezes; NULL for what has not got them. A type without either is told whole. */
+    struct dict *(*members)(struct object *object);
+    struct blocks *(*blocks)(struct object *object);
+    /* A member of that dict, or a struct block, as the pieces of the sink. */
+    void (*part)(const void *piece, struct snapshot_part *part);
 };
 
 /* First member of every such struct. */
 struct object {
     const struct object_ops *ops;
+    struct snapshot_big *duty; /* what a snapshot still has to tell of it, or NULL */
 };
 
 /* ---- memory ---- */

@@ -11,25 +11,48 @@
 
 #include "splitring/keyspace/object.h"
 
+/* A big value is told in pieces, so that neither the walk nor a writer ever takes long. */
+struct snapshot_part {
+    struct slice text;  /* member, field; a list's node */
+    struct slice value; /* of a field */
+    instant_ms expire;  /* of a field: EXPIRE_NONE or an instant */
+    double score;       /* of a sorted set's member */
+    bool plain;         /* of a node: one element as it is, and no listpack */
+};
+
 /* Who is told. Each key that was there at the cut is told once, expired ones too. The functions
  * must not write to the keyspace, and they cannot refuse: a writer is waiting. */
 struct snapshot_sink {
     /* A whole entry as it was at the cut, with its expiry; db: by the numbers of the cut. */
     void (*entry)(void *ctx, db_id db, const struct entry *e);
+    /* The same for a value that is told in pieces: begin, `count` parts, end. One at a time, but
+     * whole entries (of writers) come in between; they must not be mixed with the pieces. e: name,
+     * type, expiry and access times at the cut, not the value. Count: members, fields, nodes.
+     * lowest: no field expires before; EXPIRE_NONE: none of them does. All or none NULL: then every
+     * value comes whole. */
+    void (*big_begin)(void *ctx, db_id db, const struct entry *e, uint64_t count,
+                      instant_ms lowest);
+    void (*big_part)(void *ctx, enum value_type type, const struct snapshot_part *part);
+    void (*big_end)(void *ctx);
     /* Asked between keys of the walk: true ends the slice (no room for more). NULL: never. Writers
      * do not ask. */
     bool (*full)(void *ctx);
+    size_t big; /* the size from which a value comes in pieces; 0: SNAPSHOT_BIG */
     void *ctx;
 };
 
 /* The cut, O(databases). All shards that belong to it must be held. Not while one is running. */
 void shard_snapshot_begin(struct shard *shard, const struct snapshot_sink *sink);
+/* From this size on (MEMORY USAGE) a value is big. */
+#define SNAPSHOT_BIG 65536u
 /* A slice of the walk; budget: about the slots looked at, a key counts for some of them. False:
  * everything has been told, the sink is not used any more. */
 bool shard_snapshot_step(struct shard *shard, size_t budget);
 /* Gives up; the sink is not used any more. */
 void shard_snapshot_abort(struct shard *shard);
 bool shard_snapshot_running(const struct shard *shard);
+/* There was no memory for something that had to be kept: it must be given up. */
+bool shard_snapshot_failed(const struct shard *shard);
 /* After an abort shard_free_step brings the bits into line again. False: that is not over, and a
  * cut would have to do it at once (some ms per million keys). */
 bool shard_snapshot_ready(const struct shard *shard);

@@ -1,0 +1,316 @@
+/* Big values in a snapshot: told in pieces, so that a write to one never pays for the whole.
+ *
+ * Where the order of members means nothing (hashes, sets, sorted sets) the value's own dict has the
+ * same bit per slot as the keyspace's table: a cut of the dict makes all members unsaved, a walk
+ * tells them, and a writer tells a member before it changes it. Where order matters (lists) the
+ * blocks are frozen: the walk reads the frozen root, and a write copies its path and its block.
+ *
+ * RDB has one value after the other, so one is told at a time; the others wait in a queue. What
+ * is overwritten in them meanwhile waits as images, in chunks. The walk of the keyspace stands still
+ * until the queue is empty: the images stay few.
+ *
+ * Removal is handing over: an object that leaves the keyspace (DEL, SET over it, expiry, a flushed
+ * database) with a duty goes to the queue's entry, is told, and then freed in slices as always. For
+ * the writer that is a pointer. RENAME within a shard takes the object along, and the duty with it.
+ *
+ * After an abort the dicts of the queue have bits of both senses: they stay in it until their walks
+ * have been to the end without telling anybody.
+ * Thread: holder of the shard. */
+#include "snapshot_impl.h"
+
+#define PART_COST 2u            /* a piece that is told, in slots looked at */
+#define BLOCK_COST 64u          /* a block of a list */
+#define IMAGES_LEN (64u * 1024u) /* of a chunk of images */
+
+/* A chunk of images of members: head, text, value. */
+struct snapshot_image {
+    struct snapshot_image *next;
+    size_t len, cap;
+    char bytes[];
+};
+struct image_head {
+    size_t text_len, value_len;
+    instant_ms expire;
+    double score;
+};
+
+/* ---- telling ---- */
+
+static void tell_part(struct snapshot *s, struct snapshot_big *big,
+                      const struct snapshot_part *part)
+{
+    big->told++;
+    s->sink.big_part(s->sink.ctx, big->object->ops->type, part);
+    snapshot_spend(s, PART_COST + (part->text.len + part->value.len) / 256);
+}
+
+static struct snapshot_image *chunk_for(struct snapshot *s, struct snapshot_big *big, size_t len)
+{
+    struct snapshot_image *last = big->images_last;
+    if (last && last->cap - last->len >= len) return last;
+    size_t cap = len > IMAGES_LEN ? len : IMAGES_LEN;
+    struct snapshot_image *chunk = mem_try_alloc(sizeof(*chunk) + cap);
+    if (!chunk) return NULL;
+    *chunk = (struct snapshot_image){.cap = cap};
+    if (last) last->next = chunk;
+    else big->images = chunk;
+    big->images_last = chunk;
+    s->image_bytes += sizeof(*chunk) + cap;
+    return chunk;
+}
+
+static void keep_image(struct snapshot *s, struct snapshot_big *big,
+                       const struct snapshot_part *part)
+{
+    struct image_head head = {part->text.len, part->value.len, part->expire, part->score};
+    struct snapshot_image *chunk =
+        chunk_for(s, big, sizeof(head) + part->text.len + part->value.len);
+    if (!chunk) {
+        s->failed = true;
+        return;
+    }
+    char *at = chunk->bytes + chunk->len;
+    memcpy(at, &head, sizeof(head));
+    if (head.text_len) memcpy(at + sizeof(head), part->text.ptr, head.text_len);
+    if (head.value_len) memcpy(at + sizeof(head) + head.text_len, part->value.ptr, head.value_len);
+    chunk->len += sizeof(head) + head.text_len + head.value_len;
+}
+
+static void drop_chunk(struct snapshot *s, struct snapshot_big *big)
+{
+    struct snapshot_image *chunk = big->images;
+    big->images = chunk->next;
+    if (!chunk->next) big->images_last = NULL;
+    s->image_bytes -= sizeof(*chunk) + chunk->cap;
+    mem_free(chunk);
+}
+
+/* A chunk's worth. */
+static void tell_images(struct snapshot *s, struct snapshot_big *big)
+{
+    const struct snapshot_image *chunk = big->images;
+    for (const char *at = chunk->bytes, *end = at + chunk->len; at < end;) {
+        struct image_head head;
+        memcpy(&head, at, sizeof(head));
+        at += sizeof(head);
+        struct snapshot_part part = {.text = slice_of(at, head.text_len),
+                                     .value = slice_of(at + head.text_len, head.value_len),
+                                     .expire = head.expire,
+                                     .score = head.score};
+        at += head.text_len + head.value_len;
+        tell_part(s, big, &part);
+    }
+    drop_chunk(s, big);
+}
+
+/* ---- the queue ---- */
+
+static struct dict *members_of(const struct snapshot_big *big)
+{
+    const struct object_ops *ops = big->object->ops;
+    return ops->members ? ops->members(big->object) : NULL;
+}
+
+static bool may_be_big(const struct snapshot *s, const struct entry *e)
+{
+    const struct object *object = entry_object(e);
+    if (!object || !s->sink.big_begin) return false;
+    const struct object_ops *ops = object->ops;
+    return (ops->members || ops->blocks) && 
+           ops->bytes(object) >= (s->sink.big ? s->sink.big : SNAPSHOT_BIG);
+}
+
+/* An entry with everything but the value. */
+static struct entry *shell_of(struct shard *shard, const struct entry *e)
+{
+    struct entry *shell = entry_new(shard, entry_key(e), entry_expiry_of(e), 1);
+    if (!shell) return NULL;
+    struct value v = {.kind = e->kind, .flags = ENTRY_WORD, .len = 1};
+    entry_value_store(shell, &v);
+    shell->access = e->access;
+    return shell;
+}
+
+bool snapshot_big_begin(struct shard *shard, db_id db, const struct entry *e)
+{
+    struct snapshot *s = shard->snapshot;
+    if (e->kind >> 4 != FORM_OBJECT || entry_type_of(e) == TYPE_STRING) return false;
+    if (!may_be_big(s, e)) return false;
+    struct entry *shell = shell_of(shard, e);
+    if (!shell) return false;
+    struct snapshot_big *big = mem_zalloc(sizeof(*big));
+    struct object *object = entry_object(e);
+    check(object->duty == NULL);
+    *big = (struct snapshot_big){.shell = shell, .db = db, .object = object};
+    big->lowest = object->ops->next_expiry ? object->ops->next_expiry(object) : EXPIRE_NONE;
+    struct dict *members = members_of(big);
+    if (members) {
+        big->count = dict_count(members);
+        dict_cut(members);
+    } else {
+        struct blocks *blocks = object->ops->blocks(object);
+        big->count = blocks->blocks;
+        blocks_freeze(blocks);
+        blocks_frozen_first(blocks, &big->node);
+    }
+    object->duty = big;
+    if (s->bigs_last) s->bigs_last->next = big;
+    else s->bigs = big;
+    s->bigs_last = big;
+    return true;
+}
+
+/* All of it has been told, or nobody wants to know any more. */
+static void big_end(struct shard *shard, struct snapshot_big *big)
+{
+    struct snapshot *s = shard->snapshot;
+    struct object *object = big->object;
+    check(s->bigs == big);
+    while (big->images) drop_chunk(s, big);
+    s->bigs = big->next;
+    if (!big->next) s->bigs_last = NULL;
+    if (object) {
+        object->duty = NULL;
+        if (object->ops->blocks) {
+            struct blocks *blocks = object->ops->blocks(object);
+            shard_count_bytes(shard, -(ptrdiff_t)blocks->frozen_bytes);
+            blocks_thaw(blocks);
+        }
+    }
+    if (big->handed_over) {
+        s->value_bytes -= big->handed_over;
+        struct value v = {.kind = big->shell->kind,
+                          .flags = ENTRY_WORD | ENTRY_POINTER,
+                          .word = (int64_t)(uintptr_t)object};
+        value_free(shard, &v, true);
+    }
+    entry_free_shell(shard, big->shell);
+    mem_free(big);
+}
+
+/* ---- the walk through one value ---- */
+
+struct member_walk {
+    struct snapshot *snapshot;
+    struct snapshot_big *big;
+};
+
+static bool tell_member(void *ctx, void *member)
+{
+    const struct member_walk *walk = ctx;
+    struct snapshot_part part = {0};
+    walk->big->object->ops->part(member, &part);
+    tell_part(walk->snapshot, walk->big, &part);
+    return snapshot_goes_on(walk->snapshot);
+}
+
+static bool pass_over(void *ctx, void *member)
+{
+    (void)ctx, (void)member;
+    return true;
+}
+
+/* False: there are no more. */
+static bool walk_members(struct snapshot *s, struct snapshot_big *big, struct dict *members)
+{
+    struct member_walk walk = {s, big};
+    size_t looked = 0;
+    big->cursor = dict_mark(members, big->cursor, s->budget,
+                            s->levelling ? pass_over : tell_member, &walk, &looked);
+    snapshot_spend(s, looked);
+    return big->cursor != 0;
+}
+
+static bool walk_blocks(struct snapshot *s, struct snapshot_big *big)
+{
+    const struct blocks *blocks = big->object->ops->blocks(big->object);
+    while (big->node.block) {
+        struct snapshot_part part = {0};
+        big->object->ops->part(big->node.block, &part);
+        tell_part(s, big, &part);
+        snapshot_spend(s, BLOCK_COST);
+        blocks_frozen_next(blocks, &big->node);
+        if (!snapshot_goes_on(s)) break;
+    }
+    return big->node.block != NULL;
+}
+
+void snapshot_big_step(struct shard *shard)
+{
+    struct snapshot *s = shard->snapshot;
+    struct snapshot_big *big = s->bigs;
+    if (!big->begun && !s->levelling) {
+        big->begun = true;
+        s->sink.big_begin(s->sink.ctx, big->db, big->shell, big->count, big->lowest);
+    }
+    if (big->images) {
+        tell_images(s, big);
+        return;
+    }
+    struct dict *members = big->object ? members_of(big) : NULL;
+    if (members) {
+        if (walk_members(s, big, members)) return;
+    } else if (big->object && !s->levelling) {
+        if (walk_blocks(s, big)) return;
+    }
+    if (!s->levelling) {
+        check(big->told == big->count || s->failed);
+        s->sink.big_end(s->sink.ctx);
+    }
+    big_end(shard, big);
+}
+
+void snapshot_big_abort(struct shard *shard)
+{
+    struct snapshot *s = shard->snapshot;
+    struct snapshot_big *kept = NULL, *kept_last = NULL;
+    while (s->bigs) {
+        struct snapshot_big *big = s->bigs;
+        if (big->handed_over || !members_of(big)) {
+            big_end(shard, big);
+            continue;
+        }
+        while (big->images) drop_chunk(s, big);
+        s->bigs = big->next;
+        big->next = NULL;
+        if (kept) kept_last->next = big;
+        else kept = big;
+        kept_last = big;
+    }
+    s->bigs = kept;
+    s->bigs_last = kept_last;
+}
+
+void snapshot_big_drop(struct shard *shard)
+{
+    while (shard->snapshot->bigs) big_end(shard, shard->snapshot->bigs);
+}
+
+/* ---- what writers owe ---- */
+
+void snapshot_tell_member(struct shard *shard, struct object *object, uint64_t *slot)
+{
+    struct snapshot *s = shard->snapshot;
+    struct snapshot_big *big = object->duty;
+    if (s->levelling || dict_is_saved(members_of(big), slot)) return;
+    struct snapshot_part part = {0};
+    table_slot_set_bits(slot, table_slot_bits(slot) ^ TABLE_BIT_SAVED);
+    object->ops->part(table_slot_entry(slot), &part);
+    if (big->begun) tell_part(s, big, &part);
+    else keep_image(s, big, &part);
+}
+
+bool snapshot_takes_object(struct shard *shard, struct object *object)
+{
+    struct snapshot *s = shard->snapshot;
+    struct snapshot_big *big = object->duty;
+    if (s->levelling) {
+        /* Nobody has to bring bits into line of what is gone. */
+        object->duty = NULL;
+        big->object = NULL;
+        return false;
+    }
+    big->handed_over = object->ops->bytes(object);
+    s->value_bytes += big->handed_over;
+    return true;
+}
