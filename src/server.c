@@ -20,7 +20,13 @@
 #include "splitring/io/os.h"
 #include "splitring/worker/worker.h"
 
-#define LISTENERS_MAX 16u
+#define BINDS_MAX 16u /* addresses */
+
+struct listeners {
+    int fds[2 * BINDS_MAX + 1];
+    enum listen_kind kinds[2 * BINDS_MAX + 1];
+    unsigned count;
+};
 
 struct start {
     struct hub *hub;
@@ -29,9 +35,8 @@ struct start {
     int cpu;
     counter *ready, *failed, *gone; /* workers that … */
     uint32_t workers;
-    const int *fds; /* worker 0 only */
-    const bool *unix_fds;
-    unsigned fd_count;
+    const struct listeners *listeners; /* worker 0 only: it accepts */
+    struct tls_context *tls;           /* likewise; NULL: none */
     struct os_thread *thread;
 };
 
@@ -69,8 +74,9 @@ static void worker_main(void *arg)
     struct start *s = arg;
     struct io *io = open_io(s);
     struct worker *w = io ? worker_new(s->hub, s->id, io) : NULL;
-    for (unsigned i = 0; w && i < s->fd_count; i++) {
-        int rc = worker_listen(w, s->fds[i], s->unix_fds[i]);
+    if (w && s->tls) worker_use_tls(w, s->tls);
+    for (unsigned i = 0; w && s->listeners && i < s->listeners->count; i++) {
+        int rc = worker_listen(w, s->listeners->fds[i], s->listeners->kinds[i]);
         if (rc != 0) log_line(LOG_LEVEL_WARNING, "Could not listen: %s", strerror(-rc));
     }
     if (!w) counter_next_shared(s->failed);
@@ -92,22 +98,31 @@ static void persister_main(void *arg)
 
 /* ---- sockets ---- */
 
-static bool listen_all(const struct config *c, int *fds, bool *unix_fds, unsigned *count)
+/* TCP or TLS on all addresses of `bind`. */
+static bool listen_port(const struct config *c, int port, enum listen_kind kind,
+                        struct listeners *l)
 {
-    *count = 0;
-    for (size_t i = 0; c->port > 0 && i < c->bind.count && *count < LISTENERS_MAX; i++) {
+    for (size_t i = 0; port > 0 && i < c->bind.count && i < BINDS_MAX; i++) {
         const char *host = c->bind.words[i];
         bool optional = host[0] == '-';
-        int fd = net_listen_tcp(host + optional, (uint16_t)c->port, c->tcp_backlog);
+        int fd = net_listen_tcp(host + optional, (uint16_t)port, c->tcp_backlog);
         if (fd >= 0) {
-            unix_fds[*count] = false;
-            fds[(*count)++] = fd;
+            l->kinds[l->count] = kind;
+            l->fds[l->count++] = fd;
         } else if (!(optional && (fd == -EADDRNOTAVAIL || fd == -EAFNOSUPPORT))) {
-            log_line(LOG_LEVEL_WARNING, "Could not create server TCP listening socket %s:%d: %s",
-                     host, c->port, strerror(-fd));
+            log_line(LOG_LEVEL_WARNING, "Could not create server %s listening socket %s:%d: %s",
+                     kind == LISTEN_TLS ? "TLS" : "TCP", host, port, strerror(-fd));
             return false;
         }
     }
+    return true;
+}
+
+static bool listen_all(const struct config *c, struct listeners *l)
+{
+    l->count = 0;
+    if (!listen_port(c, c->port, LISTEN_TCP, l) || !listen_port(c, c->tls_port, LISTEN_TLS, l))
+        return false;
     if (c->unixsocket[0]) {
         int fd = net_listen_unix(c->unixsocket, (unsigned)c->unixsocketperm, c->tcp_backlog);
         if (fd < 0) {
@@ -115,16 +130,16 @@ static bool listen_all(const struct config *c, int *fds, bool *unix_fds, unsigne
                      strerror(-fd));
             return false;
         }
-        unix_fds[*count] = true;
-        fds[(*count)++] = fd;
+        l->kinds[l->count] = LISTEN_UNIX;
+        l->fds[l->count++] = fd;
     }
-    if (*count == 0) log_line(LOG_LEVEL_WARNING, "Configured to not listen anywhere, exiting.");
-    return *count > 0;
+    if (!l->count) log_line(LOG_LEVEL_WARNING, "Configured to not listen anywhere, exiting.");
+    return l->count > 0;
 }
 
-static void close_all(const struct config *config, const int *fds, unsigned count)
+static void close_all(const struct config *config, const struct listeners *l)
 {
-    for (unsigned i = 0; i < count; i++) net_close(fds[i]);
+    for (unsigned i = 0; i < l->count; i++) net_close(l->fds[i]);
     if (config->unixsocket[0]) remove(config->unixsocket);
     if (config->pidfile[0]) remove(config->pidfile);
 }
@@ -133,16 +148,20 @@ static void close_all(const struct config *config, const int *fds, unsigned coun
 
 int server_run(const struct config *config)
 {
-    int fds[LISTENERS_MAX + 1];
-    bool unix_fds[LISTENERS_MAX + 1];
-    unsigned fd_count, nofile;
+    struct listeners listeners;
+    struct tls_context *tls = NULL;
+    unsigned nofile;
     counter ready = 0, failed = 0, gone = 0;
     struct os_cpus cpus;
     os_cpus_find(&cpus, "", "");
     uint32_t workers = config->threads > 0 ? (uint32_t)config->threads : cpus.count;
     if (workers > SHARDS_MAX) workers = SHARDS_MAX;
     os_nofile_raise((unsigned)config->maxclients + 32 + 8 * workers, &nofile);
-    if (!listen_all(config, fds, unix_fds, &fd_count)) return 1;
+    if (config->tls_port && !(tls = hub_tls_make(config))) {
+        log_line(LOG_LEVEL_WARNING, "Failed to configure TLS. Check logs for more info.");
+        return 1;
+    }
+    if (!listen_all(config, &listeners)) return 1;
     if (config->pidfile[0]) os_pidfile_write(config->pidfile); /* only now is the place ours */
     struct hub_options options = {.workers = workers,
                                   .config = config,
@@ -153,7 +172,7 @@ int server_run(const struct config *config)
     struct hub *hub = signal_hub = hub_new(&options);
     if (hub_load(hub) != 0) { /* it has said why */
         signal_hub = NULL;
-        close_all(config, fds, fd_count);
+        close_all(config, &listeners);
         hub_free(hub);
         return 1;
     }
@@ -169,8 +188,9 @@ int server_run(const struct config *config)
         snprintf(name, sizeof name, "worker-%u", i);
         starts[i] = (struct start){.hub = hub, .config = config, .id = (worker_id)i,
                                    .cpu = pin ? cpus.cpus[i] : -1, .ready = &ready,
-                                   .failed = &failed, .gone = &gone, .workers = workers, .fds = fds,
-                                   .unix_fds = unix_fds, .fd_count = i == 0 ? fd_count : 0};
+                                   .failed = &failed, .gone = &gone, .workers = workers,
+                                   .listeners = i == 0 ? &listeners : NULL,
+                                   .tls = i == 0 ? tls : NULL};
         int rc = os_thread_start(&starts[i].thread, name, starts[i].cpu, &pin_error, worker_main,
                                  &starts[i]);
         check(rc == 0);
@@ -179,7 +199,7 @@ int server_run(const struct config *config)
     if (!counter_get(&failed)) {
         log_line(LOG_LEVEL_NOTICE,
                  "Splitring " SPLITRING_VERSION " started: %u workers, port %d, pid %ld", workers,
-                 config->port, os_pid());
+                 config->port ? config->port : config->tls_port, os_pid());
         while (hub_loading_shared(hub) && !hub_stopping_shared(hub)) os_sleep_us(500);
         if (!hub_stopping_shared(hub)) log_line(LOG_LEVEL_NOTICE, "Ready to accept connections");
     }
@@ -188,7 +208,7 @@ int server_run(const struct config *config)
     os_thread_join(persister);
     signal_hub = NULL;
     bool bad = counter_get(&failed) || hub_load_failed_shared(hub);
-    close_all(config, fds, fd_count);
+    close_all(config, &listeners);
     hub_free(hub);
     log_line(LOG_LEVEL_NOTICE, "Splitring is now ready to exit, bye bye...");
     return bad ? 1 : 0;

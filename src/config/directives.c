@@ -46,6 +46,10 @@ static const struct directive_word shutdowns[] = {{"default", 0},
                                                   {"now", CONFIG_SHUTDOWN_NOW},
                                                   {"force", CONFIG_SHUTDOWN_FORCE},
                                                   {0}};
+static const struct directive_word tls_clients[] = {{"no", CONFIG_TLS_AUTH_NO},
+                                                    {"yes", CONFIG_TLS_AUTH_YES},
+                                                    {"optional", CONFIG_TLS_AUTH_OPTIONAL},
+                                                    {0}};
 static const struct directive_word pubsub_presets[] = {
     {"allchannels", CONFIG_PUBSUB_ALLCHANNELS},
     {"resetchannels", CONFIG_PUBSUB_RESETCHANNELS},
@@ -112,6 +116,25 @@ const struct directive directives_honoured[] = {
     ROW(STRING, "unixsocket", NULL, IMMUTABLE, unixsocket, ""),
     ROW(OCTAL, "unixsocketperm", NULL, IMMUTABLE, unixsocketperm, "0", LIMITS(0, 0777)),
     ROW(BOOL, "protected-mode", NULL, MUTABLE, protected_mode, "yes"),
+
+    /* TLS */
+    ROW(INT, "tls-port", NULL, MUTABLE, tls_port, "0", LIMITS(0, 65535)),
+    ROW(STRING, "tls-cert-file", NULL, MUTABLE, tls_cert_file, ""),
+    ROW(STRING, "tls-key-file", NULL, MUTABLE, tls_key_file, ""),
+    ROW(STRING, "tls-key-file-pass", NULL, SENSITIVE, tls_key_file_pass, ""),
+    ROW(STRING, "tls-dh-params-file", NULL, MUTABLE, tls_dh_params_file, ""),
+    ROW(STRING, "tls-ca-cert-file", NULL, MUTABLE, tls_ca_cert_file, ""),
+    ROW(STRING, "tls-ca-cert-dir", NULL, MUTABLE, tls_ca_cert_dir, ""),
+    ROW(STRING, "tls-protocols", NULL, MUTABLE, tls_protocols, ""),
+    ROW(STRING, "tls-ciphers", NULL, MUTABLE, tls_ciphers, ""),
+    ROW(STRING, "tls-ciphersuites", NULL, MUTABLE, tls_ciphersuites, ""),
+    ROW(ENUM, "tls-auth-clients", NULL, MUTABLE, tls_auth_clients, "yes", WORDS(tls_clients)),
+    ROW(BOOL, "tls-prefer-server-ciphers", NULL, MUTABLE, tls_prefer_server_ciphers, "no"),
+    ROW(BOOL, "tls-session-caching", NULL, MUTABLE, tls_session_caching, "yes"),
+    ROW(INT, "tls-session-cache-size", NULL, MUTABLE, tls_session_cache_size, "20480",
+        LIMITS(0, INT32_MAX)),
+    ROW(INT, "tls-session-cache-timeout", NULL, MUTABLE, tls_session_cache_timeout_s, "300",
+        LIMITS(0, INT32_MAX)),
 
     /* clients */
     ROW(INT, "maxclients", NULL, MUTABLE, maxclients, "10000", LIMITS(1, UINT32_MAX)),

@@ -2,7 +2,7 @@
  * kept by CONFIG REWRITE, but without effect, so that a redis.conf or valkey.conf works unchanged.
  *
  * Ignoring is right only where nothing that was asked for is lost. A directive whose silent loss
- * would cost data, safety or reachability (an ACL file, a TLS port, a primary to follow, a module)
+ * would cost data, safety or reachability (an ACL file, a primary to follow, a module)
  * is refused with the reason, by ONLY(), unless it is given its preset.
  *
  * Thread: any (constant). */
@@ -23,7 +23,6 @@ static const struct directive_word endpoints[] = {
     {"ip", 0}, {"hostname", 1}, {"unknown-endpoint", 2}, {0}};
 static const struct directive_word panics[] = {
     {"ignore", 0}, {"panic", 1}, {"panic-on-replicas", 2}, {0}};
-static const struct directive_word tls_clients[] = {{"no", 0}, {"yes", 1}, {"optional", 2}, {0}};
 static const struct directive_word tls_users[] = {{"CN", 0}, {"URI", 1}, {"off", 2}, {0}};
 static const struct directive_word log_formats[] = {{"legacy", 0}, {"logfmt", 1}, {"json", 2}, {0}};
 static const struct directive_word log_times[] = {
@@ -45,7 +44,11 @@ static const char deprecated[] = "is deprecated in Redis too";
 static const char persistence[] = "persistence is not available yet" NOT_YET;
 static const char replication[] = "replication is not available yet" NOT_YET;
 static const char cluster[] = "cluster mode is not available yet" NOT_YET;
-static const char tls[] = "TLS is not available yet" NOT_YET;
+static const char tls_turns[] =
+    "has no meaning here: a pass spends a bounded time on handshakes (a millisecond)";
+static const char tls_away[] = "is for connections to other servers, which do not use TLS" NOT_YET;
+static const char tls_user[] = "certificates do not choose the user" NOT_YET;
+static const char tls_reload[] = "is not supported: CONFIG SET tls-cert-file reads the files again";
 static const char acl[] = "ACL users are not available yet" NOT_YET;
 static const char modules[] = "modules are not supported";
 static const char sorting[] = "SORT compares bytes" NOT_YET;
@@ -84,7 +87,7 @@ const struct directive directives_plain[] = {
     TEXT(INT, ticks, "hz", NULL, MUTABLE, "10", COUNT),
     TEXT(BOOL, ticks, "dynamic-hz", NULL, MUTABLE, "yes"),
     TEXT(INT, ticks, "max-new-connections-per-cycle", NULL, MUTABLE, "10", LIMITS(1, 1000)),
-    TEXT(INT, tls, "max-new-tls-connections-per-cycle", NULL, MUTABLE, "1", LIMITS(1, 1000)),
+    TEXT(INT, tls_turns, "max-new-tls-connections-per-cycle", NULL, MUTABLE, "1", LIMITS(1, 1000)),
     TEXT(BOOL, tables, "activerehashing", NULL, MUTABLE, "yes"),
     TEXT(BOOL, defrag, "jemalloc-bg-thread", NULL, MUTABLE, "yes"),
     TEXT(BOOL, defrag, "activedefrag", NULL, MUTABLE, "no"),
@@ -221,28 +224,13 @@ const struct directive directives_plain[] = {
     TEXT(MEMORY, cluster, "slot-migration-max-failover-repl-bytes", NULL, MUTABLE, "0", LARGE),
 
     /* TLS */
-    ONLY(INT, tls, "tls-port", NULL, MUTABLE, "0", PORT),
-    TEXT(BOOL, tls, "tls-cluster", NULL, MUTABLE, "no"),
-    TEXT(BOOL, tls, "tls-replication", NULL, MUTABLE, "no"),
-    TEXT(ENUM, tls, "tls-auth-clients", NULL, MUTABLE, "yes", WORDS(tls_clients)),
-    TEXT(ENUM, tls, "tls-auth-clients-user", NULL, MUTABLE, "off", WORDS(tls_users)),
-    TEXT(INT, tls, "tls-auto-reload-interval", NULL, MUTABLE, "0", COUNT),
-    TEXT(STRING, tls, "tls-cert-file", NULL, MUTABLE, ""),
-    TEXT(STRING, tls, "tls-key-file", NULL, MUTABLE, ""),
-    TEXT(STRING, tls, "tls-key-file-pass", NULL, SENSITIVE, ""),
-    TEXT(STRING, tls, "tls-client-cert-file", NULL, MUTABLE, ""),
-    TEXT(STRING, tls, "tls-client-key-file", NULL, MUTABLE, ""),
-    TEXT(STRING, tls, "tls-client-key-file-pass", NULL, SENSITIVE, ""),
-    TEXT(STRING, tls, "tls-dh-params-file", NULL, MUTABLE, ""),
-    TEXT(STRING, tls, "tls-ca-cert-file", NULL, MUTABLE, ""),
-    TEXT(STRING, tls, "tls-ca-cert-dir", NULL, MUTABLE, ""),
-    TEXT(STRING, tls, "tls-protocols", NULL, MUTABLE, ""),
-    TEXT(STRING, tls, "tls-ciphers", NULL, MUTABLE, ""),
-    TEXT(STRING, tls, "tls-ciphersuites", NULL, MUTABLE, ""),
-    TEXT(BOOL, tls, "tls-prefer-server-ciphers", NULL, MUTABLE, "no"),
-    TEXT(BOOL, tls, "tls-session-caching", NULL, MUTABLE, "yes"),
-    TEXT(INT, tls, "tls-session-cache-size", NULL, MUTABLE, "20480", COUNT),
-    TEXT(INT, tls, "tls-session-cache-timeout", NULL, MUTABLE, "300", COUNT),
+    TEXT(BOOL, tls_away, "tls-cluster", NULL, MUTABLE, "no"),
+    TEXT(BOOL, tls_away, "tls-replication", NULL, MUTABLE, "no"),
+    TEXT(ENUM, tls_user, "tls-auth-clients-user", NULL, MUTABLE, "off", WORDS(tls_users)),
+    TEXT(INT, tls_reload, "tls-auto-reload-interval", NULL, MUTABLE, "0", COUNT),
+    TEXT(STRING, tls_away, "tls-client-cert-file", NULL, MUTABLE, ""),
+    TEXT(STRING, tls_away, "tls-client-key-file", NULL, MUTABLE, ""),
+    TEXT(STRING, tls_away, "tls-client-key-file-pass", NULL, SENSITIVE, ""),
 
     /* aids of Redis' own tests */
     TEXT(BOOL, debugging, "use-exit-on-panic", NULL, UNSEEN, "no"),

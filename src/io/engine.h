@@ -71,6 +71,8 @@ struct io {
     struct io_sock_list released;
     int64_t accept_retry_us; /* monotonic; 0: no listener is paused */
     uint64_t syscalls;
+    struct io_tls *tls;      /* NULL: it has had no TLS (tls.c) */
+    unsigned handshakes;     /* sockets that are not through yet */
     /* any thread: 1 from a wake until the owner has seen it */
     alignas(CACHE_LINE) atomic_uint wake_flag;
 };
@@ -108,7 +110,7 @@ static inline struct io_sock *io_slot_find(struct io *io, uint32_t slot, uint32_
 
 static inline struct io_event io_event_of(enum io_event_kind kind, struct io_sock *sock)
 {
-    return (struct io_event){.kind = kind, .fd = -1, .owner = sock->owner};
+    return (struct io_event){.kind = kind, .fd = -1, .owner = sock->owner, .sock = sock};
 }
 
 #endif

@@ -2,10 +2,7 @@
  *
  * Level-triggered, so that a pass may leave bytes and sockets for the next one without remembering
  * them: every socket gets one receive per pass, of at most READ_MAX bytes. Received bytes are
- * packed one after another into one arena, which starts anew each pass: small requests of many
- * connections stay in a few hot cache lines.
- *
- *   arena [ bytes of A | bytes of B | …                    ]  address space, touched as needed
+ * packed one after another into one arena (pass_arena.c), which starts anew each pass.
  *
  * `pending` holds the interest that epoll was told, 0: it does not know the socket. What is not to
  * be received is watched with EPOLLET: HUP and ERR cannot be masked, and by level they would be
@@ -23,14 +20,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "pass_arena.h"
 #include "engine.h"
 #include "splitring/base/mem.h"
 
 #define EVENTS_MAX 512
 #define READ_MAX 32768u
 #define ACCEPTS_MAX 64u /* per listener and pass */
-#define WINDOW_PASSES 4096u
-#define ARENA_KEPT 262144u
 #define WAKE_TAG UINT64_MAX
 
 struct epoll_io {
@@ -39,13 +35,8 @@ struct epoll_io {
     int fd;
     unsigned events_max;
     size_t read_max;
-    size_t arena_len;
-    char *arena;
     /* owner only */
-    size_t used;   /* bytes of this pass */
-    size_t peak;   /* most in a pass of this window */
-    size_t high;   /* touched since the last discard */
-    unsigned passes;
+    struct pass_arena arena;
     bool no_pwait2;
     struct epoll_event ready[EVENTS_MAX];
 };
@@ -93,22 +84,9 @@ static bool epoll_settle(struct io *io, struct io_sock *sock)
     return tell(epoll_of(io), sock) == 0;
 }
 
-/* --- the arena -------------------------------------------------------------------------------- */
-
 static void epoll_recycle(struct io *io)
 {
-    struct epoll_io *e = epoll_of(io);
-    if (e->used > e->peak) e->peak = e->used;
-    if (e->used > e->high) e->high = e->used;
-    e->used = 0;
-    if (++e->passes < WINDOW_PASSES) return;
-    size_t keep = e->peak > ARENA_KEPT ? (e->peak + 4095u) & ~(size_t)4095u : ARENA_KEPT;
-    if (e->high / 4 > keep) {
-        mem_discard(e->arena + keep, e->arena_len - keep);
-        e->high = keep;
-    }
-    e->passes = 0;
-    e->peak = 0;
+    pass_arena_reset(&epoll_of(io)->arena);
 }
 
 /* --- events ----------------------------------------------------------------------------------- */
@@ -116,11 +94,11 @@ static void epoll_recycle(struct io *io)
 /* Room for read_max is certain: a pass takes no more ready sockets than the arena has room for. */
 static unsigned receive(struct epoll_io *e, struct io_sock *sock, struct io_event *event)
 {
-    char *ptr = e->arena + e->used;
+    char *ptr = pass_arena_room(&e->arena);
     e->io.syscalls++;
     ssize_t len = recv(sock->fd, ptr, e->read_max, MSG_DONTWAIT);
     if (len > 0) {
-        e->used += ((size_t)len + CACHE_LINE - 1) & ~(size_t)(CACHE_LINE - 1);
+        pass_arena_take(&e->arena, (size_t)len);
         *event = io_event_of(IO_EV_RECEIVED, sock);
         event->ptr = ptr;
         event->len = (size_t)len;
@@ -223,7 +201,7 @@ static void epoll_free(struct io *io)
 {
     struct epoll_io *e = epoll_of(io);
     if (e->fd >= 0) close(e->fd);
-    if (e->arena) mem_unreserve(e->arena, e->arena_len);
+    pass_arena_deinit(&e->arena);
     io_deinit(io);
     mem_free(e);
 }
@@ -241,13 +219,12 @@ int epoll_new(struct io **out, unsigned recv_bufs)
 {
     struct epoll_io *e = mem_alloc_aligned(sizeof *e, CACHE_LINE);
     *e = (struct epoll_io){.fd = -1};
-    e->arena_len = (size_t)recv_bufs * IO_BUF_LEN;
-    e->read_max = e->arena_len >= 64 * READ_MAX ? READ_MAX : IO_BUF_LEN;
-    e->events_max = (unsigned)(e->arena_len / e->read_max);
+    size_t arena_len = (size_t)recv_bufs * IO_BUF_LEN;
+    e->read_max = arena_len >= 64 * READ_MAX ? READ_MAX : IO_BUF_LEN;
+    e->events_max = (unsigned)(arena_len / e->read_max);
     if (e->events_max > EVENTS_MAX) e->events_max = EVENTS_MAX;
     int rc = io_init(&e->io, &epoll_ops);
-    e->arena = mem_reserve(e->arena_len, 4096);
-    if (rc == 0 && !e->arena) rc = -ENOMEM;
+    if (!pass_arena_init(&e->arena, arena_len) && rc == 0) rc = -ENOMEM;
     if (rc == 0 && (e->fd = epoll_create1(EPOLL_CLOEXEC)) < 0) rc = -errno;
     struct epoll_event wake = {.events = EPOLLIN | EPOLLET};
     wake.data.u64 = WAKE_TAG;

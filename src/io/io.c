@@ -26,6 +26,8 @@
 #include "engine.h"
 #include "splitring/base/mem.h"
 #include "splitring/io/os.h"
+#include "splitring/io/tls.h"
+#include "tls_sock.h"
 
 #define SLOTS_FIRST 64u
 #define GENERATION_MASK 0xffffffu /* what a completion's tag has room for */
@@ -73,7 +75,10 @@ void io_deinit(struct io *io)
         if (!sock || (sock->flags & SOCK_LISTENER)) continue;
         close(sock->fd);
         sock->fd = -1;
+        tls_free(sock->tls);
+        sock->tls = NULL;
     }
+    tls_sock_free_all(io);
     mem_free(io->slots);
     if (io->wake_fd >= 0) close(io->wake_fd);
 }
@@ -133,6 +138,7 @@ int io_attach(struct io *io, struct io_sock *sock, int fd, void *owner)
 void io_close(struct io *io, struct io_sock *sock)
 {
     check(!(sock->flags & SOCK_LEAVING));
+    if (sock->tls) tls_sock_leave(io, sock, true);
     sock->flags |= SOCK_CLOSING;
     io_mark_dirty(io, sock);
 }
@@ -140,6 +146,7 @@ void io_close(struct io *io, struct io_sock *sock)
 void io_detach(struct io *io, struct io_sock *sock)
 {
     check(!(sock->flags & SOCK_LEAVING));
+    if (sock->tls) tls_sock_leave(io, sock, false);
     sock->flags |= SOCK_DETACHING;
     io_mark_dirty(io, sock);
 }
@@ -160,6 +167,10 @@ void io_resume(struct io *io, struct io_sock *sock)
 
 void io_want_write(struct io *io, struct io_sock *sock)
 {
+    if (unlikely(sock->tls)) {
+        tls_sock_want_write(io, sock);
+        return;
+    }
     if (sock->flags & (SOCK_WANT_WRITE | SOCK_LEAVING)) return;
     sock->flags |= SOCK_WANT_WRITE;
     io_mark_dirty(io, sock);
@@ -168,6 +179,7 @@ void io_want_write(struct io *io, struct io_sock *sock)
 ssize_t io_send(struct io *io, struct io_sock *sock, const char *ptr, size_t len)
 {
     ssize_t sent;
+    if (unlikely(sock->tls)) return tls_sock_send(io, sock, ptr, len);
     do {
         io->syscalls++;
         sent = send(sock->fd, ptr, len, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -232,6 +244,8 @@ static void let_go(struct io *io, struct io_sock *sock)
         io->syscalls++;
         close(sock->fd);
         sock->fd = -1;
+        tls_free(sock->tls);
+        sock->tls = NULL;
     }
     slot_give(io, sock->slot);
     sock->next = NULL;
@@ -294,10 +308,15 @@ int io_wait(struct io *io, struct io_event *events, unsigned cap, const struct i
     }
     settle_all(io);
     unsigned n = report_released(io, events, cap);
+    if (unlikely(io->tls)) {
+        if (cap > IO_TLS_EVENTS_MAX) cap = IO_TLS_EVENTS_MAX;
+        if (n < cap && tls_sock_pass(io, events, cap, &n)) now.timeout_us = 0;
+    }
     if (n > 0 || io->dirty.head) now.timeout_us = 0;
-    if (cap - n < 2) return (int)n;
+    if (cap < n + 2) return (int)n;
 
     int rc = io->ops->wait(io, events + n, cap - n, &now);
     if (rc < 0) return n > 0 ? (int)n : rc;
+    if (unlikely(io->tls)) rc = (int)tls_sock_events(io, events + n, (unsigned)rc);
     return (int)n + rc;
 }

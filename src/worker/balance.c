@@ -14,9 +14,12 @@
  * waits). How much traffic a connection brings is the number of its commands since the last tick.
  * Only connections at rest move: nothing in flight, unsent or half read.
  * Thread: owner. */
+#include <errno.h>
+
 #include "conn.h"
 #include "splitring/io/net.h"
 #include "splitring/io/os.h"
+#include "splitring/io/tls.h"
 
 #define LOAD_WELL 600u   /* permille: gets no new connections while another has less */
 #define LOAD_HIGH 800u   /* gives traffic away … */
@@ -132,7 +135,8 @@ void conn_migrate_send(struct conn *c, int fd)
 
 void conn_adopt(struct worker *w, struct conn *c)
 {
-    int fd = c->migrate_fd;
+    int fd = c->migrate_fd, rc = -ECANCELED;
+    struct tls *tls = c->sock.tls; /* it comes along */
     c->worker = w;
     c->cut_group = 0; /* the other worker's number: this one's may come to it, too */
     c->deferred = 0;
@@ -142,8 +146,12 @@ void conn_adopt(struct worker *w, struct conn *c)
     w->conn_count++;
     counter_set(&w->pub->clients, w->conn_count);
     memset(&c->sock, 0, sizeof c->sock);
-    if (c->flags & CONN_CLOSING || io_attach(w->io, &c->sock, fd, c) != 0) {
+    if (!(c->flags & CONN_CLOSING))
+        rc = unlikely(tls != NULL) ? io_attach_tls(w->io, &c->sock, tls, c)
+                                   : io_attach(w->io, &c->sock, fd, c);
+    if (rc != 0) {
         net_close(fd);
+        tls_free(tls);
         c->flags |= CONN_CLOSING | CONN_RELEASED;
         conn_maybe_free(c);
         return;

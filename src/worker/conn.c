@@ -26,12 +26,13 @@
 #include "multi.h"
 #include "splitring/base/mem.h"
 #include "splitring/io/net.h"
+#include "splitring/io/tls.h"
 #include "tracking.h"
 #include "watch.h"
 
 #define OUT_KEEP (16u * 1024u)
 
-struct conn *conn_new(struct worker *w, int fd, bool unix_socket)
+struct conn *conn_new(struct worker *w, int fd, bool unix_socket, struct tls *tls)
 {
     struct conn *c = mem_try_alloc(sizeof *c);
     if (!c) return NULL;
@@ -48,7 +49,9 @@ struct conn *conn_new(struct worker *w, int fd, bool unix_socket)
     list_init(&c->dirty_link);
     list_init(&c->subs);
     list_init(&c->monitor_link);
-    if (io_attach(w->io, &c->sock, fd, c) != 0) {
+    int rc = unlikely(tls != NULL) ? io_attach_tls(w->io, &c->sock, tls, c)
+                                   : io_attach(w->io, &c->sock, fd, c);
+    if (rc != 0) {
         parse_deinit(&c->parser);
         mem_free(c);
         return NULL;
@@ -122,7 +125,10 @@ void conn_on_released(struct conn *c, int fd)
         conn_migrate_send(c, fd);
         return;
     }
-    if (c->flags & CONN_MIGRATING) net_close(fd);
+    if (c->flags & CONN_MIGRATING) {
+        net_close(fd);
+        tls_free(c->sock.tls);
+    }
     c->flags |= CONN_RELEASED;
     conn_maybe_free(c);
 }

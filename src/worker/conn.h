@@ -80,7 +80,8 @@ struct conn {
     uint32_t ops_recent;    /* commands since the last balance check */
 };
 
-struct conn *conn_new(struct worker *w, int fd, bool unix_socket);
+/* tls: of that descriptor, NULL: none; the caller's still if there is no memory (NULL). */
+struct conn *conn_new(struct worker *w, int fd, bool unix_socket, struct tls *tls);
 /* Stops everything of this connection as soon as nothing refers to it. */
 void conn_close(struct conn *c);
 /* Frees it when the kernel and what is in flight have let go. */

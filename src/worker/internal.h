@@ -20,6 +20,7 @@
  *   stats.c   published sums and gauges: what INFO reads
  *   persister.c the thread that writes files
  *   still.c   everything stands still for one act; save.c, load.c, shutdown.c: what those are
+ *   tls_settings.c TLS as configured
  *   local_*.c commands of the connection and the server
  *
  * Thread: owner, except what is said to be shared. */
@@ -220,6 +221,7 @@ enum message_kind {
     MSG_SUBSCRIPTION, /* struct act_part: change the shard's register of subscriptions */
     MSG_UNWATCH,      /* struct watch_set: forget it at your shard */
     MSG_SOCKET,       /* an accepted socket, as a number: local_adopt_socket */
+    MSG_SOCKET_TLS,   /* …, as its struct tls */
     MSG_CONN          /* struct conn: yours from now on */
 };
 
@@ -322,8 +324,9 @@ struct worker {
     unsigned balance_rest;    /* ticks before it may give connections away again */
     bool balance_due;
     bool quiet;               /* nothing has happened for some ticks: no more of them */
-    struct io_sock listeners[16];
-    bool listener_unix[16];
+    struct io_sock listeners[40];
+    enum listen_kind listener_kinds[40];
+    struct tls_context *tls; /* of what it accepts; NULL: no TLS */
     unsigned listener_count;
     struct {
         uint64_t scale;       /* ns per tick, times 2^32; 0: ticks are ns of the clock */
@@ -434,7 +437,7 @@ static inline bool worker_owns_listener(const struct worker *w, const void *owne
  * (balance.c). */
 worker_id balance_place(struct worker *w);
 void worker_balance(struct worker *w);
-bool worker_listener_is_unix(const struct worker *w, const void *owner);
+enum listen_kind worker_listener_kind(const struct worker *w, const void *owner);
 /* Stopping: closes connections whose output is out; true once nothing is left. */
 bool worker_stop_step(struct worker *w);
 /* The config has been replaced (start, CONFIG SET). */

@@ -10,6 +10,7 @@
 #include "conn.h"
 #include "multi.h"
 #include "splitring/io/net.h"
+#include "splitring/io/tls.h"
 #include "splitring/resp/errors.h"
 #include "stats.h"
 #include "watch.h"
@@ -130,30 +131,71 @@ static void refuse_stranger(int fd)
     buf_deinit(&text);
 }
 
-void local_accept(struct worker *w, int fd, bool unix_socket)
+/* Over TLS it can be told after the handshake only: as the last words of a connection that runs
+ * nothing. */
+static void refuse_stranger_tls(struct conn *c)
+{
+    if (!c) return;
+    worker_take_buf(c->worker, &c->out);
+    struct reply reply = conn_reply(c);
+    reply_error(&reply, ERR_PROTECTED_MODE);
+    c->flags |= CONN_CLOSE_AFTER;
+    conn_dirty(c);
+}
+
+static void drop(struct worker *w, int fd)
+{
+    counter_drop_shared(&w->hub->clients);
+    net_close(fd);
+}
+
+static void accept_tls(struct worker *w, int fd, bool stranger)
+{
+    struct tls *tls = w->tls ? tls_new(w->tls, fd) : NULL;
+    worker_id to = stranger ? w->id : balance_place(w);
+    if (!tls) {
+        drop(w, fd);
+    } else if (to != w->id) {
+        worker_send(w, to, MSG_SOCKET_TLS, tls);
+    } else {
+        struct conn *c = local_adopt_tls(w, tls);
+        if (stranger) refuse_stranger_tls(c);
+    }
+}
+
+void local_accept(struct worker *w, int fd, enum listen_kind kind)
 {
     const struct config *config = w->config;
     if (counter_next_shared(&w->hub->clients) > (uint64_t)config->maxclients) {
         counter_drop_shared(&w->hub->clients);
         counter_add(&w->pub->rejected, 1);
-        net_refuse(fd, SLICE("-ERR max number of clients reached\r\n"));
+        if (kind == LISTEN_TLS) /* which has no words yet */
+            net_close(fd);
+        else
+            net_refuse(fd, SLICE("-ERR max number of clients reached\r\n"));
         return;
     }
-    if (config->protected_mode && !config->requirepass[0] && !unix_socket &&
-        !net_peer_is_loopback(fd)) {
-        counter_drop_shared(&w->hub->clients);
+    bool stranger = config->protected_mode && !config->requirepass[0] && kind != LISTEN_UNIX &&
+                    !net_peer_is_loopback(fd);
+    if (stranger) {
         counter_add(&w->pub->rejected, 1);
-        refuse_stranger(fd);
-        return;
+        if (kind != LISTEN_TLS) {
+            counter_drop_shared(&w->hub->clients);
+            refuse_stranger(fd);
+            return;
+        }
     }
     if (net_prepare(fd, (unsigned)config->tcp_keepalive_s) != 0) {
-        counter_drop_shared(&w->hub->clients);
-        net_close(fd);
+        drop(w, fd);
         return;
     }
-    counter_add(&w->pub->connections, 1);
+    counter_add(&w->pub->connections, !stranger);
+    if (kind == LISTEN_TLS) {
+        accept_tls(w, fd, stranger);
+        return;
+    }
     worker_id to = balance_place(w);
-    uintptr_t socket = (uintptr_t)fd << 1 | unix_socket;
+    uintptr_t socket = (uintptr_t)fd << 1 | (kind == LISTEN_UNIX);
     if (to == w->id)
         local_adopt_socket(w, socket);
     else
@@ -164,7 +206,17 @@ void local_adopt_socket(struct worker *w, uintptr_t socket)
 {
     int fd = (int)(socket >> 1);
     if (w->config->timeout_s) w->quiet = false; /* it may never say anything */
-    if (conn_new(w, fd, socket & 1)) return;
-    counter_drop_shared(&w->hub->clients);
-    net_close(fd);
+    if (!conn_new(w, fd, socket & 1, NULL)) drop(w, fd);
+}
+
+struct conn *local_adopt_tls(struct worker *w, struct tls *tls)
+{
+    int fd = tls_fd(tls);
+    w->quiet = false; /* the handshake has a time limit */
+    w->quiet_ticks = 0;
+    struct conn *c = conn_new(w, fd, false, tls);
+    if (c) return c;
+    tls_free(tls);
+    drop(w, fd);
+    return NULL;
 }

@@ -23,8 +23,10 @@ void local_reply_busy(struct conn *c, bool is_exec, struct reply *reply);
 /* The parser's error is answered and the connection closed after it. */
 void conn_protocol_error(struct conn *c);
 /* A new socket: limits, protected mode, then a connection at this worker or another. */
-void local_accept(struct worker *w, int fd, bool unix_socket);
+void local_accept(struct worker *w, int fd, enum listen_kind kind);
 /* A socket that another worker accepted for this one: fd << 1 | is-unix. */
 void local_adopt_socket(struct worker *w, uintptr_t socket);
+struct tls;
+struct conn *local_adopt_tls(struct worker *w, struct tls *tls);
 
 #endif

@@ -21,6 +21,7 @@
 #include "splitring/io/log.h"
 #include "splitring/io/net.h"
 #include "splitring/io/os.h"
+#include "splitring/io/tls.h"
 
 #define DIR_MAX 4096
 
@@ -48,6 +49,7 @@ struct set_request {
     struct slice *argv;
     size_t count;
     bool client_is_local;
+    bool tls;             /* the TLS context is to be made anew */
     char *dir;            /* the new directory as an absolute path; NULL: not changed */
     struct buf error;     /* of the trial */
 };
@@ -83,6 +85,34 @@ static bool room_for_clients(const struct worker *w, int64_t maxclients, struct 
     return false;
 }
 
+/* The name of a setting that the context is made of; NULL: it is none. */
+static const char *tls_setting(struct slice name)
+{
+    static const char *const names[] = {
+        "tls-cert-file", "tls-key-file", "tls-key-file-pass", "tls-dh-params-file",
+        "tls-ca-cert-file", "tls-ca-cert-dir", "tls-protocols", "tls-ciphers", "tls-ciphersuites",
+        "tls-auth-clients", "tls-prefer-server-ciphers", "tls-session-caching",
+        "tls-session-cache-size", "tls-session-cache-timeout"};
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++)
+        if (slice_is_word(name, names[i])) return names[i];
+    return NULL;
+}
+
+/* Files are read again even if their names are the same: they may have been renewed. */
+static bool tls_agrees(const struct config *after, struct set_request *r)
+{
+    const char *name = NULL;
+    for (size_t i = 0; i < r->count && !name; i += 2) name = tls_setting(r->argv[i]);
+    if (!name) return true;
+    struct tls_context *trial = hub_tls_make(after);
+    tls_context_free(trial);
+    r->tls = true;
+    if (trial) return true;
+    config_set_failed(&r->error, name,
+                      "Unable to update TLS configuration. Check server logs.");
+    return false;
+}
+
 /* The outside world agrees, or r->error says why not. The directory comes last, because it is left
  * changed. */
 static bool world_agrees(const struct worker *w, const struct config *after, struct set_request *r)
@@ -94,12 +124,14 @@ static bool world_agrees(const struct worker *w, const struct config *after, str
     if (strcmp(after->unixsocket, before->unixsocket) != 0) address = "unixsocket";
     if (!same_words(&after->bind, &before->bind)) address = "bind";
     if (after->port != before->port) address = "port";
+    if (after->tls_port != before->tls_port) address = "tls-port";
     if (address) {
         config_set_failed(&r->error, address, fixed);
         return false;
     }
     bool more_clients = after->maxclients > before->maxclients;
     if (more_clients && !room_for_clients(w, after->maxclients, &r->error)) return false;
+    if (after->tls_port && !tls_agrees(after, r)) return false;
     if (strcmp(before->dir, after->dir) == 0) return true;
     int rc = os_chdir(after->dir);
     if (rc != 0) {
@@ -121,6 +153,13 @@ static void apply_to_process(const struct set_request *r, const struct config *a
     log_set_level((enum log_level)after->loglevel);
 }
 
+/* Worker 0 accepts, and sees all changes in their order. */
+static void apply_tls(struct worker *w, const struct config *after)
+{
+    struct tls_context *context = hub_tls_make(after);
+    if (context) worker_use_tls(w, context); /* else a file has gone since the trial: it is logged */
+}
+
 static bool is_lfu(const struct config *c)
 {
     return c->maxmemory_policy == CONFIG_POLICY_ALLKEYS_LFU ||
@@ -139,6 +178,7 @@ static void set_part(struct worker *w, struct fanout *f)
     if (ok) {
         if (r->dir) config_string_set(&next->dir, r->dir);
         if (w->id == 0) apply_to_process(r, next);
+        if (w->id == 0 && r->tls) apply_tls(w, next);
         w->config = next;
         worker_config_changed(w);
         worker_hold(w, w->id);

@@ -28,7 +28,7 @@
 
 /* ---- Server ---- */
 
-/* The two sockets' addresses in the form of Redis 7.2: listener0:name=tcp,bind=…,port=… */
+/* The sockets' addresses in the form of Redis 7.2: listener0:name=tcp,bind=…,port=… */
 static void listeners(struct info *i)
 {
     const struct config *c = i->w->config;
@@ -39,7 +39,12 @@ static void listeners(struct info *i)
         buf_printf(i->out, ",port=%d\r\n", c->port);
     }
     if (c->unixsocket[0])
-        buf_printf(i->out, "listener%u:name=unix,bind=%s\r\n", n, c->unixsocket);
+        buf_printf(i->out, "listener%u:name=unix,bind=%s\r\n", n++, c->unixsocket);
+    if (c->tls_port) {
+        buf_printf(i->out, "listener%u:name=tls", n);
+        for (size_t a = 0; a < c->bind.count; a++) buf_printf(i->out, ",bind=%s", c->bind.words[a]);
+        buf_printf(i->out, ",port=%d\r\n", c->tls_port);
+    }
 }
 
 static void info_server(struct info *i)
@@ -64,7 +69,7 @@ static void info_server(struct info *i)
                "hz:%d\r\nconfigured_hz:%d\r\nlru_clock:%u\r\nexecutable:%s\r\nconfig_file:%s\r\n"
                "io_threads_active:0\r\n",
                os, sizeof(void *) * 8, uring ? "io_uring" : "epoll", __GNUC__, __GNUC_MINOR__,
-               __GNUC_PATCHLEVEL__, os_pid(), hub->run_id, c->port, (long long)now_us,
+               __GNUC_PATCHLEVEL__, os_pid(), hub->run_id, c->port ? c->port : c->tls_port, (long long)now_us,
                (long long)up_s, (long long)(up_s / 86400), TICKS_PER_S, TICKS_PER_S,
                (unsigned)(now_us / 1000000) & 0xffffffu, exe, c->config_file);
     listeners(i);

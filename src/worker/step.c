@@ -245,6 +245,7 @@ static void handle(struct worker *w, struct message m)
         pubsub_part_run(w, m.ptr);
         break;
     case MSG_SOCKET: local_adopt_socket(w, (uintptr_t)m.ptr); break;
+    case MSG_SOCKET_TLS: local_adopt_tls(w, m.ptr); break;
     case MSG_CONN: conn_adopt(w, m.ptr); break;
     default: check(false);
     }
@@ -293,7 +294,7 @@ static void on_event(struct worker *w, const struct io_event *ev)
 {
     if (unlikely(!list_empty(&w->aways)) && away_on_event(w, ev)) return;
     switch (ev->kind) {
-    case IO_EV_ACCEPTED: local_accept(w, ev->fd, worker_listener_is_unix(w, ev->owner)); break;
+    case IO_EV_ACCEPTED: local_accept(w, ev->fd, worker_listener_kind(w, ev->owner)); break;
     case IO_EV_RECEIVED: conn_on_received(ev->owner, ev->ptr, ev->len); break;
     case IO_EV_CLOSED: conn_on_closed(ev->owner, ev->error); break;
     case IO_EV_WRITABLE: conn_on_writable(ev->owner); break;

@@ -21,6 +21,7 @@
 #define SWEEP_BUDGET 2000u /* slots looked at per step */
 #define FREE_BUDGET 500u   /* entries freed per step */
 #define QUIET_TICKS 30u
+#define HANDSHAKE_MS 10000 /* then a TLS client that has not come through is closed */
 
 /* ---- clients ---- */
 
@@ -35,8 +36,10 @@ static void client_ticks(struct worker *w)
         in += c->in.cap + parse_held(&c->parser);
         if (c->out.cap > out_max) out_max = c->out.cap;
         if (c->in.cap > in_max) in_max = c->in.cap;
-        if (timeout_ms && w->now - c->active_ms > timeout_ms && !(c->flags & CONN_WAITING) &&
-            !conn_subscribed(c))
+        bool slow_shake = unlikely(io_handshaking(&c->sock)) && w->now - c->created_ms > HANDSHAKE_MS;
+        if (slow_shake ||
+            (timeout_ms && w->now - c->active_ms > timeout_ms && !(c->flags & CONN_WAITING) &&
+             !conn_subscribed(c)))
             conn_close(c);
         else if (c->flags & CONN_WANT_WRITE)
             conn_check_output(c);
@@ -107,7 +110,7 @@ static void tick(struct worker *w)
     }
     /* Clients with a timeout need the tick to go on. */
     w->quiet = w->quiet_ticks >= QUIET_TICKS && !(w->config->timeout_s && w->conn_count) &&
-               !w->pause.until;
+               !w->pause.until && !io_handshakes(w->io);
     if (w->quiet) counter_set(&w->pub->load_permille, 0);
 }
 

@@ -14,6 +14,7 @@
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
 #include "splitring/io/net.h"
+#include "splitring/io/tls.h"
 #include "tracking.h"
 
 #define STOP_GRACE_US 2000000
@@ -119,17 +120,18 @@ void worker_free(struct worker *w)
     parse_pool_deinit(&w->parse_pool);
     shard_free(w->scratch);
     load_free(w->loader);
+    tls_context_free(w->tls);
     config_deinit(w->config);
     mem_free(w->config);
     mem_free(w->deadlines);
     mem_free(w);
 }
 
-int worker_listen(struct worker *w, int fd, bool unix_socket)
+int worker_listen(struct worker *w, int fd, enum listen_kind kind)
 {
     if (w->listener_count == ARRAY_COUNT(w->listeners)) return -ENOSPC;
     struct io_sock *listener = &w->listeners[w->listener_count];
-    w->listener_unix[w->listener_count++] = unix_socket;
+    w->listener_kinds[w->listener_count++] = kind;
     return io_listen(w->io, listener, fd, listener);
 }
 
@@ -143,10 +145,10 @@ uint32_t worker_held(const struct worker *w)
     return w->held;
 }
 
-bool worker_listener_is_unix(const struct worker *w, const void *owner)
+enum listen_kind worker_listener_kind(const struct worker *w, const void *owner)
 {
     const struct io_sock *listener = owner;
-    return w->listener_unix[listener - w->listeners];
+    return w->listener_kinds[listener - w->listeners];
 }
 
 /* Replies that were made still go out; who does not read them is waited for a little only. */

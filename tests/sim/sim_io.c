@@ -15,6 +15,7 @@
 #include "splitring/io/log.h"
 #include "splitring/io/net.h"
 #include "splitring/io/os.h"
+#include "splitring/io/tls.h"
 
 static struct sim_client *client_of(struct io *io, int fd)
 {
@@ -59,6 +60,51 @@ int io_attach(struct io *io, struct io_sock *sock, int fd, void *owner)
     client->io = io;
     client->sock = sock;
     return 0;
+}
+
+/* Simulated clients have no TLS. */
+int io_attach_tls(struct io *io, struct io_sock *sock, struct tls *tls, void *owner)
+{
+    (void)tls;
+    (void)owner;
+    check(!io && !sock);
+    return 0;
+}
+
+bool io_handshaking(const struct io_sock *sock)
+{
+    (void)sock;
+    return false;
+}
+
+unsigned io_handshakes(const struct io *io)
+{
+    (void)io;
+    return 0;
+}
+
+struct tls_context *tls_context_new(const struct tls_options *options, struct buf *why)
+{
+    (void)options;
+    (void)why;
+    return NULL;
+}
+
+void tls_context_free(struct tls_context *context) { (void)context; }
+
+struct tls *tls_new(struct tls_context *context, int fd)
+{
+    (void)context;
+    (void)fd;
+    return NULL;
+}
+
+void tls_free(struct tls *tls) { (void)tls; }
+
+int tls_fd(const struct tls *tls)
+{
+    (void)tls;
+    return -1;
 }
 
 static void let_go(struct io *io, struct io_sock *sock)

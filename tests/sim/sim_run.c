@@ -416,7 +416,7 @@ static void start_worker(struct sim *sim, unsigned i)
     io->stack = mem_alloc(SIM_STACK);
     memset(io->stack, STACK_PAINT, STACK_SPARE);
     sim->worker[i] = worker_new(sim->hub, (worker_id)i, io);
-    check(worker_listen(sim->worker[i], 10 + (int)i, false) == 0);
+    check(worker_listen(sim->worker[i], 10 + (int)i, LISTEN_TCP) == 0);
     getcontext(&io->context);
     io->context.uc_stack.ss_sp = io->stack;
     io->context.uc_stack.ss_size = SIM_STACK;

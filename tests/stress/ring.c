@@ -28,7 +28,7 @@ static void ring_worker(void *arg)
     int why, rc = io_new(&io, &(struct io_options){.engine = ring->engine}, &why);
     if (rc == 0) {
         w = worker_new(ring->hub, s->id, io);
-        if (s->id == 0) rc = worker_listen(w, ring->listener, false);
+        if (s->id == 0) rc = worker_listen(w, ring->listener, LISTEN_TCP);
     }
     if (rc != 0) {
         if (s->id == 0) printf("engine %d: %s\n", ring->engine, strerror(-rc));

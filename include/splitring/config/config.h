@@ -33,6 +33,7 @@ enum config_shutdown {
     CONFIG_SHUTDOWN_SAVE = 1 << 0, CONFIG_SHUTDOWN_NOSAVE = 1 << 1,
     CONFIG_SHUTDOWN_NOW = 1 << 2, CONFIG_SHUTDOWN_FORCE = 1 << 3
 };
+enum config_tls_auth { CONFIG_TLS_AUTH_NO, CONFIG_TLS_AUTH_YES, CONFIG_TLS_AUTH_OPTIONAL };
 enum config_pubsub_default { CONFIG_PUBSUB_RESETCHANNELS, CONFIG_PUBSUB_ALLCHANNELS };
 /* notify-keyspace-events, one bit a letter; A = CONFIG_EVENT_ALL. */
 enum config_event {
@@ -96,6 +97,13 @@ struct config {
     char *unixsocket;
     int unixsocketperm;          /* 0: leave */
     bool protected_mode;
+    int tls_port;                /* 0: no TLS */
+    char *tls_cert_file, *tls_key_file, *tls_key_file_pass, *tls_dh_params_file;
+    char *tls_ca_cert_file, *tls_ca_cert_dir;
+    char *tls_protocols, *tls_ciphers, *tls_ciphersuites;
+    enum config_tls_auth tls_auth_clients;
+    bool tls_prefer_server_ciphers, tls_session_caching;
+    int tls_session_cache_size, tls_session_cache_timeout_s;
 
     /* clients */
     int64_t maxclients;

@@ -20,6 +20,7 @@
 #include "splitring/base/slice.h"
 
 struct io;
+struct tls;
 
 enum io_engine { IO_ENGINE_AUTO, IO_ENGINE_URING, IO_ENGINE_EPOLL };
 
@@ -40,9 +41,11 @@ struct io_event {
     const char *ptr;
     size_t len;
     void *owner;
+    struct io_sock *sock; /* private */
 };
 
-/* Engine-private state of one socket; users touch only `fd` and `owner`. */
+/* Engine-private state of one socket; users touch only `fd`, `owner` and, when the socket has been
+ * given back, `tls`. */
 struct io_sock {
     int fd;
     uint32_t flags;   /* what the owner wants */
@@ -50,6 +53,7 @@ struct io_sock {
     uint32_t slot;
     void *owner;
     struct io_sock *next;
+    struct tls *tls;  /* NULL: none */
 };
 
 struct io_options {
@@ -72,13 +76,19 @@ int io_listen(struct io *io, struct io_sock *listener, int fd, void *owner) WARN
 /* Starts to receive on fd, which from now on belongs to the io until io_close (closed) or
  * io_detach (given back: the caller reads sock->fd at IO_EV_RELEASED). */
 int io_attach(struct io *io, struct io_sock *sock, int fd, void *owner) WARN_UNUSED;
+/* The same with TLS (tls.h) on tls's descriptor, and tls belongs to the io like that one: what is
+ * received and sent is the plain text. Nothing can be sent until the handshake is done. */
+int io_attach_tls(struct io *io, struct io_sock *sock, struct tls *tls, void *owner) WARN_UNUSED;
+bool io_handshaking(const struct io_sock *sock);
+unsigned io_handshakes(const struct io *io); /* of how many sockets it is not done */
 void io_detach(struct io *io, struct io_sock *sock);
 /* Bytes already handed to the kernel by io_send are still delivered (FIN after them, no RST if the
  * input was drained). */
 void io_close(struct io *io, struct io_sock *sock);
 
 /* Sends now, inline, without blocking: bytes taken (may be short), or negative errno; -EAGAIN: call
- * io_want_write and wait for IO_EV_WRITABLE. Never raises SIGPIPE. */
+ * io_want_write and wait for IO_EV_WRITABLE; what is offered next begins with the same bytes (with
+ * TLS they are on their way). Never raises SIGPIPE. */
 ssize_t io_send(struct io *io, struct io_sock *sock, const char *ptr, size_t len) WARN_UNUSED;
 void io_want_write(struct io *io, struct io_sock *sock);
 

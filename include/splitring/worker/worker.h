@@ -12,6 +12,9 @@ struct hub;
 struct worker;
 struct io;
 struct config;
+struct tls_context;
+
+enum listen_kind { LISTEN_TCP, LISTEN_UNIX, LISTEN_TLS };
 
 struct hub_options {
     uint32_t workers;         /* 1..SHARDS_MAX */
@@ -62,7 +65,12 @@ void hub_free(struct hub *hub); /* after every worker */
 struct worker *worker_new(struct hub *hub, worker_id id, struct io *io) WARN_UNUSED;
 void worker_free(struct worker *worker);
 /* Sockets that this worker accepts on; the descriptor stays the caller's. */
-int worker_listen(struct worker *worker, int fd, bool unix_socket) WARN_UNUSED;
+int worker_listen(struct worker *worker, int fd, enum listen_kind kind) WARN_UNUSED;
+/* What a configuration's TLS settings make; NULL: it has been logged why that is nothing. Thread:
+ * any. */
+struct tls_context *hub_tls_make(const struct config *config) WARN_UNUSED;
+/* For connections that this worker accepts from now on; it belongs to the worker then. */
+void worker_use_tls(struct worker *worker, struct tls_context *context);
 /* The owner of accept events of its n-th listener (simulator). */
 void *worker_listener(struct worker *worker, unsigned n);
 
