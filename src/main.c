@@ -10,6 +10,8 @@
 #include "splitring/io/log.h"
 #include "splitring/io/net.h"
 #include "splitring/io/os.h"
+#include "splitring/io/tls.h"
+#include "splitring/worker/worker.h"
 
 /* ---- configuration ---- */
 
@@ -35,8 +37,13 @@ static int glob_files(void *ctx, const char *pattern, struct buf *out)
 /* host NULL: the Unix socket. */
 static bool answers(const char *host, const struct config *c)
 {
+    struct slice ping = SLICE("PING\r\n");
     struct buf answer = {0};
-    int rc = net_ask(host, (uint16_t)c->port, c->unixsocket, SLICE("PING\r\n"), &answer, 2000);
+    struct tls_options tls;
+    hub_tls_options(c, &tls);
+    int rc = host && !c->port
+                 ? tls_ask(&tls, host, (uint16_t)c->tls_port, ping, &answer, 2000)
+                 : net_ask(host, (uint16_t)c->port, c->unixsocket, ping, &answer, 2000);
     /* NOAUTH comes only from a server that is there and ready. */
     bool ok = rc == 0 && answer.len > 0 &&
               (answer.ptr[0] == '+' || (answer.len > 7 && memcmp(answer.ptr, "-NOAUTH", 7) == 0));
@@ -55,7 +62,7 @@ static const char *reachable(const char *bound)
 
 static int healthcheck(const struct config *c)
 {
-    for (size_t i = 0; c->port > 0 && i < c->bind.count; i++)
+    for (size_t i = 0; (c->port || c->tls_port) && i < c->bind.count; i++)
         if (answers(reachable(c->bind.words[i]), c)) return 0;
     return c->unixsocket[0] && answers(NULL, c) ? 0 : 1;
 }

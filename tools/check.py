@@ -203,13 +203,13 @@ def rule_faces(tree):
 
 
 def rule_liburing(tree):
-    """<liburing.h> is known to src/io alone."""
+    """<liburing.h> and OpenSSL are known to src/io alone."""
     for path, text in tree.select(".c", ".h", under=("src/", "include/")):
         if path.startswith("src/io/"):
             continue
         for line, _, name in includes(text):
-            if name.startswith("liburing"):
-                yield Finding(path, line, "only src/io may include <liburing.h>")
+            if name.startswith(("liburing", "openssl/")):
+                yield Finding(path, line, f"only src/io may include <{name}>")
 
 
 ATOMIC = re.compile(r"\bstdatomic\.h|\b_Atomic\b|\b__atomic_\w+|\b__sync_\w+|\batomic_\w+")

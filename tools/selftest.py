@@ -53,8 +53,11 @@ class TextRules(unittest.TestCase):
 
     def test_liburing(self):
         sample = tree(src__io__uring_c="#include <liburing.h>\n",
+                      src__io__tls_c="#include <openssl/ssl.h>\n",
+                      src__worker__conn_c="#include <openssl/ssl.h>\n",
                       src__worker__step_c="\n#include <liburing.h>\n")
-        self.assertEqual(lines(check.rule_liburing, sample), [("src/worker/step.c", 2)])
+        self.assertEqual(lines(check.rule_liburing, sample),
+                         [("src/worker/conn.c", 1), ("src/worker/step.c", 2)])
 
     def test_atomics(self):
         sample = tree(src__base__mailbox_c="#include <stdatomic.h>\n",

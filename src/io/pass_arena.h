@@ -21,7 +21,10 @@ bool pass_arena_init(struct pass_arena *arena, size_t len) WARN_UNUSED; /* of wh
 void pass_arena_deinit(struct pass_arena *arena);
 void pass_arena_reset(struct pass_arena *arena); /* a new pass: all of it is free */
 
-static inline char *pass_arena_room(const struct pass_arena *arena) { return arena->base + arena->used; }
+static inline char *pass_arena_room(const struct pass_arena *arena)
+{
+    return arena->base + arena->used;
+}
 static inline void pass_arena_take(struct pass_arena *arena, size_t len)
 {
     arena->used += (len + CACHE_LINE - 1) & ~(size_t)(CACHE_LINE - 1);

@@ -5,7 +5,7 @@
 
 #include "engine.h"
 
-#define IO_TLS_EVENTS_MAX 128u /* per io_wait, once an io has had TLS: its arena has room for these */
+#define IO_TLS_EVENTS_MAX 128u /* per io_wait, once an io has had TLS: what its arena is for */
 
 /* Begins a pass: what waits from earlier ones becomes events[*count…]. True: more waits. */
 bool tls_sock_pass(struct io *io, struct io_event *events, unsigned cap, unsigned *count);

@@ -36,8 +36,8 @@ static void client_ticks(struct worker *w)
         in += c->in.cap + parse_held(&c->parser);
         if (c->out.cap > out_max) out_max = c->out.cap;
         if (c->in.cap > in_max) in_max = c->in.cap;
-        bool slow_shake = unlikely(io_handshaking(&c->sock)) && w->now - c->created_ms > HANDSHAKE_MS;
-        if (slow_shake ||
+        bool late = unlikely(io_handshaking(&c->sock)) && w->now - c->created_ms > HANDSHAKE_MS;
+        if (late ||
             (timeout_ms && w->now - c->active_ms > timeout_ms && !(c->flags & CONN_WAITING) &&
              !conn_subscribed(c)))
             conn_close(c);

@@ -9,10 +9,11 @@
 #include "splitring/io/log.h"
 #include "splitring/io/tls.h"
 
-struct tls_context *hub_tls_make(const struct config *c)
+void hub_tls_options(const struct config *c, struct tls_options *out)
 {
-    struct buf why = {0};
-    struct tls_options options = {
+    static_assert((int)TLS_AUTH_OPTIONAL == (int)CONFIG_TLS_AUTH_OPTIONAL &&
+                      (int)TLS_AUTH_YES == (int)CONFIG_TLS_AUTH_YES, "one order");
+    *out = (struct tls_options){
         .cert_file = c->tls_cert_file,
         .key_file = c->tls_key_file,
         .key_file_pass = c->tls_key_file_pass,
@@ -28,8 +29,13 @@ struct tls_context *hub_tls_make(const struct config *c)
         .session_cache_size = c->tls_session_cache_size,
         .session_timeout_s = c->tls_session_cache_timeout_s,
     };
-    static_assert((int)TLS_AUTH_OPTIONAL == (int)CONFIG_TLS_AUTH_OPTIONAL &&
-                      (int)TLS_AUTH_YES == (int)CONFIG_TLS_AUTH_YES, "one order");
+}
+
+struct tls_context *hub_tls_make(const struct config *c)
+{
+    struct buf why = {0};
+    struct tls_options options;
+    hub_tls_options(c, &options);
     struct tls_context *context = tls_context_new(&options, &why);
     if (!context) log_line(LOG_LEVEL_WARNING, "%.*s", (int)why.len, why.ptr ? why.ptr : "");
     buf_deinit(&why);

@@ -28,4 +28,9 @@ struct tls *tls_new(struct tls_context *context, int fd) WARN_UNUSED;
 void tls_free(struct tls *tls); /* not while it is attached; NULL is fine */
 int tls_fd(const struct tls *tls);
 
+/* As net_ask (net.h), over TLS, verifying nothing: --healthcheck. Shows options' certificate if
+ * clients must have one. */
+int tls_ask(const struct tls_options *options, const char *host, uint16_t port,
+            struct slice request, struct buf *answer, int timeout_ms) WARN_UNUSED;
+
 #endif

@@ -13,6 +13,7 @@ struct worker;
 struct io;
 struct config;
 struct tls_context;
+struct tls_options;
 
 enum listen_kind { LISTEN_TCP, LISTEN_UNIX, LISTEN_TLS };
 
@@ -66,6 +67,8 @@ struct worker *worker_new(struct hub *hub, worker_id id, struct io *io) WARN_UNU
 void worker_free(struct worker *worker);
 /* Sockets that this worker accepts on; the descriptor stays the caller's. */
 int worker_listen(struct worker *worker, int fd, enum listen_kind kind) WARN_UNUSED;
+/* A configuration's TLS settings; strings stay the configuration's. Thread: any. */
+void hub_tls_options(const struct config *config, struct tls_options *out);
 /* What a configuration's TLS settings make; NULL: it has been logged why that is nothing. Thread:
  * any. */
 struct tls_context *hub_tls_make(const struct config *config) WARN_UNUSED;

@@ -219,7 +219,7 @@ Test(config_command, refused)
     FAILS("appendonly", "yes",
           "the append-only file is not available yet in this version of Splitring");
     SETS("appendonly", "no");
-    FAILS("tls-port", "1", "TLS is not available yet in this version of Splitring");
+    FAILS("tls-port", "65536", "argument must be between 0 and 65535 inclusive");
     cr_expect_str_eq(fixture_set(&cfg, "maxmemory", "1", "MAXMEMORY", "2", NULL),
                      "ERR CONFIG SET failed (possibly related to argument 'MAXMEMORY') - "
                      "duplicate parameter");

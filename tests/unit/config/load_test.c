@@ -106,7 +106,6 @@ Test(config_load, refused_with_a_reason)
           "renaming commands is not available yet in this version of Splitring");
     cr_expect_not(load_text("user alice on >secret ~* +@all"));
     cr_expect_not(load_text("sentinel monitor a 1.2.3.4 1 2"));
-    cr_expect_not(load_text("tls-port 6380"));
     cr_expect(load_text("appendonly no\nreplicaof no one\ncluster-enabled no\ntls-port 0\n"
                         "slaveof NO ONE\naclfile \"\"\n"));
 }
