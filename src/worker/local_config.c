@@ -157,7 +157,7 @@ static void apply_to_process(const struct set_request *r, const struct config *a
 static void apply_tls(struct worker *w, const struct config *after)
 {
     struct tls_context *context = hub_tls_make(after);
-    if (context) worker_use_tls(w, context); /* else a file has gone since the trial, as is logged */
+    if (context) worker_use_tls(w, context); /* else a file has gone since the trial: logged */
 }
 
 static bool is_lfu(const struct config *c)
