@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <glob.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "server.h"
@@ -67,6 +68,21 @@ static int healthcheck(const struct config *c)
     return c->unixsocket[0] && answers(NULL, c) ? 0 : 1;
 }
 
+/* --healthcheck host:port, with brackets around an IPv6 address. False: it is no such thing. */
+static bool take_address(struct config_args *args, struct config *c, char host[256])
+{
+    const char *colon = args->file ? strrchr(args->file, ':') : NULL;
+    char *end;
+    if (!colon || colon == args->file || colon - args->file > 255) return false;
+    unsigned long port = strtoul(colon + 1, &end, 10);
+    if (*end || end == colon + 1 || port == 0 || port > UINT16_MAX) return false;
+    bool brackets = args->file[0] == '[' && colon[-1] == ']';
+    snprintf(host, 256, "%.*s", (int)(colon - args->file) - 2 * brackets, args->file + brackets);
+    c->port = (int)port;
+    args->file = NULL;
+    return true;
+}
+
 static void note_line(void *ctx, const char *text)
 {
     (void)ctx;
@@ -118,7 +134,9 @@ int main(int argc, char **argv)
     } else if (args.action == CONFIG_HELP) {
         fputs(config_usage(), stdout);
     } else {
-        bool ok = config_load(&config, &args, &files, &notes);
+        char host[256];
+        bool asks = args.action == CONFIG_HEALTHCHECK && take_address(&args, &config, host);
+        bool ok = asks || config_load(&config, &args, &files, &notes);
         if (args.action == CONFIG_CHECK) {
             config_report(&notes, &report);
             fwrite(report.ptr, 1, report.len, stdout);
@@ -127,7 +145,7 @@ int main(int argc, char **argv)
         if (!ok)
             rc = 1;
         else if (args.action == CONFIG_HEALTHCHECK)
-            rc = healthcheck(&config);
+            rc = asks ? !answers(host, &config) : healthcheck(&config);
         else if (args.action == CONFIG_RUN)
             rc = prepare_and_serve(&config, &notes);
     }

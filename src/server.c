@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "splitring/admin/admin.h"
 #include "splitring/base/check.h"
 #include "splitring/base/counters.h"
 #include "splitring/io/io.h"
@@ -170,7 +171,8 @@ int server_run(const struct config *config)
                                   .start_ms = os_unix_us() / 1000,
                                   .tick_scale = os_tick_scale()};
     struct hub *hub = signal_hub = hub_new(&options);
-    if (hub_load(hub) != 0) { /* it has said why */
+    struct admin *admin = NULL;
+    if (hub_load(hub) != 0 || admin_start(&admin, hub, config) != 0) { /* they have said why */
         signal_hub = NULL;
         close_all(config, &listeners);
         hub_free(hub);
@@ -208,6 +210,7 @@ int server_run(const struct config *config)
     os_thread_join(persister);
     signal_hub = NULL;
     bool bad = counter_get(&failed) || hub_load_failed_shared(hub);
+    admin_stop(admin);
     close_all(config, &listeners);
     hub_free(hub);
     log_line(LOG_LEVEL_NOTICE, "Splitring is now ready to exit, bye bye...");

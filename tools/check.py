@@ -36,6 +36,7 @@ BELOW["script"] = BELOW["tx"] | {"tx", "persist"}
 BELOW["repl"] = BELOW["script"] | {"io"}
 BELOW["cmd"] = BELOW["script"] | {"script", "repl"}
 BELOW["worker"] = BELOW["cmd"] | {"cmd", "io", "config"}
+BELOW["admin"] = {"base", "io", "config", "worker"}  # beside main: what an onlooker may know
 
 # Files that may use atomics, and what for. Everywhere else a thing has one thread, or is a message.
 ATOMICS = [

@@ -99,10 +99,12 @@ const char *config_usage(void)
            "  --shard-lending yes|no                 workers serve shards of idle workers\n"
            "  --connection-placement packed|spread   few busy workers, or connections in turn\n"
            "  --cpu-pinning yes|no                   each worker stays on its CPU\n"
+           "  --admin-port N                         HTTP: a live page, /metrics, /readyz, /livez\n"
+           "  --admin-bind ADDRESS ...               where; default 127.0.0.1\n"
            "\n"
            "Instead of running:\n"
            "  --check-config                         say what is honoured, ignored and refused\n"
-           "  --healthcheck                          PING the server that these settings name;\n"
-           "                                         exit status 0: it answered\n"
+           "  --healthcheck [HOST:PORT]              PING the server there, or the one that these\n"
+           "                                         settings name; exit status 0: it answered\n"
            "  -v, --version    -h, --help\n";
 }

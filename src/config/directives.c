@@ -112,6 +112,8 @@ const struct directive directives_honoured[] = {
     /* listening */
     ROW(BIND, "bind", NULL, MULTI, bind, "* -::*"),
     ROW(INT, "port", NULL, MUTABLE, port, "6379", LIMITS(0, 65535)),
+    ROW(INT, "admin-port", NULL, IMMUTABLE, admin_port, "0", LIMITS(0, 65535)),
+    ROW(BIND, "admin-bind", NULL, MULTI | IMMUTABLE, admin_bind, "127.0.0.1"),
     ROW(INT, "tcp-backlog", NULL, IMMUTABLE, tcp_backlog, "511", LIMITS(0, INT32_MAX)),
     ROW(STRING, "unixsocket", NULL, IMMUTABLE, unixsocket, ""),
     ROW(OCTAL, "unixsocketperm", NULL, IMMUTABLE, unixsocketperm, "0", LIMITS(0, 0777)),

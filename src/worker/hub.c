@@ -179,6 +179,7 @@ void hub_free(struct hub *hub)
     mem_free(hub->watched);
     mem_free(hub->holders);
     mem_free(hub->shard_of_slot);
+    buf_deinit(&hub->observe.answer);
     config_deinit(hub->config_start);
     mem_free(hub->config_start);
     mem_free(hub);

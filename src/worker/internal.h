@@ -17,6 +17,7 @@
  *   meter.c   what each command costs; commandlog.c, latency.c: who keeps what of it
  *   monitor.c commands shown to those who MONITOR
  *   tracking.c, tracking_home.c: client-side caching; changes.c: who hears of changed keys
+ *   observe*.c  what onlookers are told (the admin port)
  *   stats.c   published sums and gauges: what INFO reads
  *   persister.c the thread that writes files
  *   still.c   everything stands still for one act; save.c, load.c, shutdown.c: what those are
@@ -133,6 +134,12 @@ struct topics;
 struct tracking;
 struct tracking_home;
 
+/* What an onlooker asks of the workers (observe_workers.c). */
+struct hub_observe {
+    claim_word state;  /* enum observe_state: says whose `answer` is */
+    struct buf answer;
+};
+
 struct hub {
     /* constant after start */
     uint32_t count;
@@ -178,6 +185,7 @@ struct hub {
     struct config *config_start;
     counter io_engine, io_refused; /* enum io_engine; errno */
     struct hub_persist persist;
+    struct hub_observe observe;
     struct persister persister;
 };
 

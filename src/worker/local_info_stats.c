@@ -5,6 +5,7 @@
  * Source: https://redis.io/docs/latest/commands/info/
  * Thread: owner. */
 #include "local_info.h"
+#include "observe.h"
 #include "splitring/cmd/command.h"
 
 static unsigned long long get(const counter *c) { return counter_get(c); }
@@ -99,15 +100,6 @@ void info_errorstats(struct info *i)
 
 /* ---- Splitring ---- */
 
-/* Messages that lie in its inboxes now. */
-static unsigned inbox_depth(const struct hub *hub, worker_id to)
-{
-    unsigned depth = 0;
-    for (worker_id from = 0; from < hub->count; from++)
-        depth += mailbox_depth_shared(&hub->mail[(size_t)from * hub->count + to]);
-    return depth;
-}
-
 static void worker_line(struct info *i, worker_id n)
 {
     const struct worker_published *p = &i->hub->published[n];
@@ -122,7 +114,7 @@ static void worker_line(struct info *i, worker_id n)
                get(&p->passes), get(&p->groups), get(&p->sleeps), get(&p->wakes),
                get(&p->messages_out), get(&p->ran_local), get(&p->ran_borrowed), get(&p->batches),
                get(&p->batch_runs), get(&p->txns), get(&p->txns_direct), get(&p->txns_refused),
-               get(&p->migrated), get(&p->messages_in), inbox_depth(i->hub, n),
+               get(&p->migrated), get(&p->messages_in), observe_inbox(i->hub, n),
                get(&p->inbox_max));
 }
 

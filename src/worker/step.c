@@ -19,6 +19,7 @@
 #include "group.h"
 #include "local.h"
 #include "meter.h"
+#include "observe.h"
 #include "pubsub.h"
 #include "script.h"
 #include "splitring/base/check.h"
@@ -353,6 +354,7 @@ bool worker_flush(struct worker *w)
 static bool work(struct worker *w)
 {
     bool more = unlikely(persist_due(w)) && persist_step_slow(w);
+    observe_step(w);
     more |= drain(w);
     more |= push_deliver(w); /* before this pass' replies */
     more |= batch_poll(w);

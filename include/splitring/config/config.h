@@ -93,6 +93,8 @@ struct config {
     /* listening */
     int port;                    /* 0: no TCP */
     struct config_words bind;    /* "*", "-::*", "127.0.0.1", "-::1": a '-' = may be missing */
+    int admin_port;              /* HTTP, tells what goes on; 0: off */
+    struct config_words admin_bind;
     int tcp_backlog;
     char *unixsocket;
     int unixsocketperm;          /* 0: leave */
