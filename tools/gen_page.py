@@ -17,7 +17,7 @@ def main():
     rows = [", ".join(f"0x{byte:02x}" for byte in data[at:at + 16])
             for at in range(0, len(data), 16)]
     target.write_text('#include "page.h"\n\n_Static_assert(sizeof(char) == 1, "bytes");\n'
-                      "const char page_html[] = {\n    " + ",\n    ".join(rows) + "\n};\n"
+                      "const unsigned char page_html[] = {\n    " + ",\n    ".join(rows) + "\n};\n"
                       "const size_t page_html_len = sizeof page_html;\n")
 
 

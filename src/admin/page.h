@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-extern const char page_html[];
+extern const unsigned char page_html[];
 extern const size_t page_html_len;
 
 #endif
