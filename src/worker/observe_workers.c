@@ -141,7 +141,8 @@ static void tell_clients(struct worker *w, struct buf *out)
     unsigned n = 0;
     json_name(out, "clients");
     buf_append_char(out, '[');
-    for (const struct list *l = w->conns.prev; l != &w->conns && n < CLIENTS_MAX; l = l->prev, n++) {
+    for (const struct list *l = w->conns.prev; l != &w->conns; l = l->prev) {
+        if (n++ == CLIENTS_MAX) break;
         struct conn *c = CONTAINER_OF(l, struct conn, link);
         if (!(c->flags & CONN_CLOSING)) client_entry(w, out, c);
     }

@@ -1,5 +1,5 @@
-/* The admin port: /metrics, /livez, /readyz, and a live page with its figures (/stats.json). It only
- * tells, and asks for no password: who may see it is a matter of admin-bind.
+/* The admin port: /metrics, /livez, /readyz, and a live page with its figures (/stats.json). It
+ * only tells, and asks for no password: who may see it is a matter of admin-bind.
  * Thread: main. */
 #ifndef SPLITRING_ADMIN_ADMIN_H
 #define SPLITRING_ADMIN_ADMIN_H
