@@ -93,7 +93,8 @@ static enum next field_next(struct call *c, int *i, struct field *f)
 
 struct plan {
     size_t count;
-    uint64_t write_end; /* behind the furthest bit written; 0: all are GETs */
+    uint64_t write_begin; /* the first bit written */
+    uint64_t write_end;   /* behind the furthest; 0: all are GETs */
 };
 
 /* False: an error is written. */
@@ -101,10 +102,12 @@ static bool plan_make(struct call *c, struct plan *out)
 {
     struct field f = {.overflow = OVERFLOW_WRAP};
     enum next next;
-    *out = (struct plan){0};
+    *out = (struct plan){.write_begin = UINT64_MAX};
     for (int i = 2; (next = field_next(c, &i, &f)) == NEXT_FIELD;) {
         out->count++;
-        if (f.op != FIELD_GET && f.at + f.width > out->write_end) out->write_end = f.at + f.width;
+        if (f.op == FIELD_GET) continue;
+        if (f.at < out->write_begin) out->write_begin = f.at;
+        if (f.at + f.width > out->write_end) out->write_end = f.at + f.width;
     }
     return next == NEXT_END;
 }
@@ -176,7 +179,9 @@ static void run_writes(struct call *c, const struct plan *plan)
     size_t len = (size_t)((plan->write_end + 7) >> 3);
     bool grows = len > old_len;
     if (!grows) len = old_len;
-    char *bytes = ks_string_room(&c->ks, c->argv[1], len);
+    size_t begin = (size_t)(plan->write_begin >> 3);
+    char *bytes = ks_string_room_for(&c->ks, c->argv[1], len, begin,
+                                     (size_t)((plan->write_end + 7) >> 3) - begin);
     if (!bytes) {
         reply_error(&c->reply, ERR_NO_MEMORY);
         return;

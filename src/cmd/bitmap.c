@@ -61,7 +61,7 @@ void cmd_setbit(struct call *c)
     int64_t old = (int64_t)bits_get(value, at, 1);
     size_t len = (size_t)(at >> 3) + 1;
     if (value.len < len || old != bit) {
-        char *bytes = ks_string_room(&c->ks, key, len);
+        char *bytes = ks_string_room_for(&c->ks, key, len, len - 1, 1);
         if (!bytes) {
             reply_error(&c->reply, ERR_NO_MEMORY);
             return;

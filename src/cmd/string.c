@@ -158,7 +158,7 @@ void cmd_append(struct call *c)
     }
     size_t len = entry_string(e, scratch).len;
     if (!string_len_ok(c, len, tail.len)) return;
-    char *bytes = ks_string_room(&c->ks, key, len + tail.len);
+    char *bytes = ks_string_room_for(&c->ks, key, len + tail.len, len, tail.len);
     if (!bytes) {
         reply_error(&c->reply, ERR_NO_MEMORY);
         return;
@@ -186,7 +186,7 @@ void cmd_setrange(struct call *c)
     }
     if (!string_len_ok(c, (uint64_t)offset, part.len)) return;
     size_t end = (size_t)offset + part.len;
-    char *bytes = ks_string_room(&c->ks, key, end);
+    char *bytes = ks_string_room_for(&c->ks, key, end, (size_t)offset, part.len);
     if (!bytes) {
         reply_error(&c->reply, ERR_NO_MEMORY);
         return;

@@ -54,6 +54,7 @@ void value_free(struct shard *shard, const struct value *v, bool async)
     void *what = (void *)(uintptr_t)v->word;
     if (!kind_is_object(v->kind)) {
         struct blob *blob = what;
+        if (unlikely(shard->snapshot_on) && snapshot_takes_blob(shard, blob)) return;
         if (blob->cap >= BLOB_FREE_MAX) {
             shard_doom(shard, DOOMED_BLOB, blob, sizeof(*blob) + blob->cap);
             return;

@@ -328,8 +328,13 @@ int ks_move(struct ks *ks, struct slice from, db_id to_db, struct slice to)
     if (!e) return 0;
     struct ks target = ks_in_db(ks, to_db);
     struct shard *source = ks_shard_of(ks, from), *shard = ks_shard_of(&target, to);
-    /* Blobs belong to nobody's slab and go as they are; objects may not. */
+    /* Blobs belong to nobody's slab and go as they are; objects may not, nor what a snapshot of the
+     * source still has to tell. */
     bool as_is = source == shard || !kind_is_object(e->kind);
+    if (unlikely(source->snapshot_on) && source != shard && (e->flags & ENTRY_POINTER)) {
+        snapshot_tell_key(ks, from);
+        if (snapshot_needs_blob(source, entry_pointer(e))) as_is = false;
+    }
     struct value v = as_is ? entry_value(e) : value_copy(shard, e);
     if ((v.flags & ENTRY_POINTER) && v.word == 0) return -ENOMEM;
     if (!put_twin(&target, to, &v, entry_expiry_of(e), e->access)) {

@@ -197,6 +197,12 @@ static inline void object_before_write(struct shard *shard, struct object *objec
 {
     if (unlikely(object->duty != NULL) && slot) snapshot_tell_member(shard, object, slot);
 }
+/* The same for a long string: it goes; it is needed where it is; bytes of it are about to be
+ * written; it lies elsewhere now (`from` is only compared). */
+bool snapshot_takes_blob(struct shard *shard, struct blob *blob);
+bool snapshot_needs_blob(const struct shard *shard, const struct blob *blob);
+void snapshot_tell_text(struct shard *shard, const struct blob *blob, size_t from, size_t len);
+void snapshot_blob_moved(struct shard *shard, const struct blob *from, struct blob *to);
 /* What no other counter has of the memory it takes. */
 size_t snapshot_own_bytes(const struct shard *shard);
 /* After an abort: a slice of bringing the bits into line; false: done. */

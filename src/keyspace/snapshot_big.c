@@ -1,4 +1,5 @@
 /* Big values in a snapshot: told in pieces, so that a write to one never pays for the whole.
+ * (Long strings: snapshot_text.c.)
  *
  * Where the order of members means nothing (hashes, sets, sorted sets) the value's own dict has the
  * same bit per slot as the keyspace's table: a cut of the dict makes all members unsaved, a walk
@@ -6,8 +7,8 @@
  * blocks are frozen: the walk reads the frozen root, and a write copies its path and its block.
  *
  * RDB has one value after the other, so one is told at a time; the others wait in a queue. What
- * is overwritten in them meanwhile waits as images, in chunks. The walk of the keyspace stands still
- * until the queue is empty: the images stay few.
+ * is overwritten in them meanwhile waits as images, in chunks. The walk of the keyspace stands
+ * still until the queue is empty: the images stay few.
  *
  * Removal is handing over: an object that leaves the keyspace (DEL, SET over it, expiry, a flushed
  * database) with a duty goes to the queue's entry, is told, and then freed in slices as always. For
@@ -36,11 +37,11 @@ struct image_head {
 
 /* ---- telling ---- */
 
-static void tell_part(struct snapshot *s, struct snapshot_big *big,
-                      const struct snapshot_part *part)
+void snapshot_tell_part(struct snapshot *s, struct snapshot_big *big,
+                        const struct snapshot_part *part)
 {
-    big->told++;
-    s->sink.big_part(s->sink.ctx, big->object->ops->type, part);
+    big->told += big->blob ? part->text.len : 1;
+    s->sink.big_part(s->sink.ctx, entry_type(big->shell), part);
     snapshot_spend(s, PART_COST + (part->text.len + part->value.len) / 256);
 }
 
@@ -98,7 +99,7 @@ static void tell_images(struct snapshot *s, struct snapshot_big *big)
                                      .expire = head.expire,
                                      .score = head.score};
         at += head.text_len + head.value_len;
-        tell_part(s, big, &part);
+        snapshot_tell_part(s, big, &part);
     }
     drop_chunk(s, big);
 }
@@ -107,17 +108,21 @@ static void tell_images(struct snapshot *s, struct snapshot_big *big)
 
 static struct dict *members_of(const struct snapshot_big *big)
 {
-    const struct object_ops *ops = big->object->ops;
-    return ops->members ? ops->members(big->object) : NULL;
+    if (!big->object || !big->object->ops->members) return NULL;
+    return big->object->ops->members(big->object);
 }
 
-static bool may_be_big(const struct snapshot *s, const struct entry *e)
+static bool is_big(const struct snapshot *s, const struct entry *e)
 {
-    const struct object *object = entry_object(e);
-    if (!object || !s->sink.big_begin) return false;
+    size_t least = s->sink.big ? s->sink.big : SNAPSHOT_BIG;
+    if (!(e->flags & ENTRY_POINTER) || !s->sink.big_begin) return false;
+    if (!kind_is_object(e->kind)) {
+        const struct blob *blob = entry_pointer(e);
+        return entry_type_of(e) == TYPE_STRING && blob->len >= least;
+    }
+    const struct object *object = entry_pointer(e);
     const struct object_ops *ops = object->ops;
-    return (ops->members || ops->blocks) && 
-           ops->bytes(object) >= (s->sink.big ? s->sink.big : SNAPSHOT_BIG);
+    return (ops->members || ops->blocks) && ops->bytes(object) >= least;
 }
 
 /* An entry with everything but the value. */
@@ -131,19 +136,14 @@ static struct entry *shell_of(struct shard *shard, const struct entry *e)
     return shell;
 }
 
-bool snapshot_big_begin(struct shard *shard, db_id db, const struct entry *e)
+/* What will be told of the object is settled: members or blocks, as they are now. */
+static void cut_object(struct snapshot_big *big)
 {
-    struct snapshot *s = shard->snapshot;
-    if (e->kind >> 4 != FORM_OBJECT || entry_type_of(e) == TYPE_STRING) return false;
-    if (!may_be_big(s, e)) return false;
-    struct entry *shell = shell_of(shard, e);
-    if (!shell) return false;
-    struct snapshot_big *big = mem_zalloc(sizeof(*big));
-    struct object *object = entry_object(e);
-    check(object->duty == NULL);
-    *big = (struct snapshot_big){.shell = shell, .db = db, .object = object};
-    big->lowest = object->ops->next_expiry ? object->ops->next_expiry(object) : EXPIRE_NONE;
+    struct object *object = big->object;
     struct dict *members = members_of(big);
+    check(object->duty == NULL);
+    object->duty = big;
+    if (object->ops->next_expiry) big->lowest = object->ops->next_expiry(object);
     if (members) {
         big->count = dict_count(members);
         dict_cut(members);
@@ -153,7 +153,27 @@ bool snapshot_big_begin(struct shard *shard, db_id db, const struct entry *e)
         blocks_freeze(blocks);
         blocks_frozen_first(blocks, &big->node);
     }
-    object->duty = big;
+}
+
+bool snapshot_big_begin(struct shard *shard, db_id db, const struct entry *e)
+{
+    struct snapshot *s = shard->snapshot;
+    if (likely(!is_big(s, e))) return false;
+    struct entry *shell = shell_of(shard, e);
+    if (!shell) return false;
+    struct snapshot_big *big = mem_zalloc(sizeof(*big));
+    *big = (struct snapshot_big){.shell = shell, .db = db, .lowest = EXPIRE_NONE};
+    if (kind_is_object(e->kind)) {
+        big->object = entry_pointer(e);
+        cut_object(big);
+    } else {
+        big->blob = entry_pointer(e);
+        if (!snapshot_text_begin(big)) {
+            entry_free_shell(shard, shell);
+            mem_free(big);
+            return false;
+        }
+    }
     if (s->bigs_last) s->bigs_last->next = big;
     else s->bigs = big;
     s->bigs_last = big;
@@ -169,6 +189,7 @@ static void big_end(struct shard *shard, struct snapshot_big *big)
     while (big->images) drop_chunk(s, big);
     s->bigs = big->next;
     if (!big->next) s->bigs_last = NULL;
+    if (big->blob) snapshot_text_end(s, big);
     if (object) {
         object->duty = NULL;
         if (object->ops->blocks) {
@@ -181,7 +202,7 @@ static void big_end(struct shard *shard, struct snapshot_big *big)
         s->value_bytes -= big->handed_over;
         struct value v = {.kind = big->shell->kind,
                           .flags = ENTRY_WORD | ENTRY_POINTER,
-                          .word = (int64_t)(uintptr_t)object};
+                          .word = (int64_t)(uintptr_t)(object ? (void *)object : big->blob)};
         value_free(shard, &v, true);
     }
     entry_free_shell(shard, big->shell);
@@ -200,7 +221,7 @@ static bool tell_member(void *ctx, void *member)
     const struct member_walk *walk = ctx;
     struct snapshot_part part = {0};
     walk->big->object->ops->part(member, &part);
-    tell_part(walk->snapshot, walk->big, &part);
+    snapshot_tell_part(walk->snapshot, walk->big, &part);
     return snapshot_goes_on(walk->snapshot);
 }
 
@@ -227,12 +248,20 @@ static bool walk_blocks(struct snapshot *s, struct snapshot_big *big)
     while (big->node.block) {
         struct snapshot_part part = {0};
         big->object->ops->part(big->node.block, &part);
-        tell_part(s, big, &part);
+        snapshot_tell_part(s, big, &part);
         snapshot_spend(s, BLOCK_COST);
         blocks_frozen_next(blocks, &big->node);
         if (!snapshot_goes_on(s)) break;
     }
     return big->node.block != NULL;
+}
+
+static bool walk_value(struct snapshot *s, struct snapshot_big *big)
+{
+    struct dict *members = members_of(big);
+    if (members) return walk_members(s, big, members);
+    if (s->levelling) return false;
+    return big->blob ? snapshot_text_walk(s, big) : walk_blocks(s, big);
 }
 
 void snapshot_big_step(struct shard *shard)
@@ -247,12 +276,7 @@ void snapshot_big_step(struct shard *shard)
         tell_images(s, big);
         return;
     }
-    struct dict *members = big->object ? members_of(big) : NULL;
-    if (members) {
-        if (walk_members(s, big, members)) return;
-    } else if (big->object && !s->levelling) {
-        if (walk_blocks(s, big)) return;
-    }
+    if (walk_value(s, big)) return;
     if (!s->levelling) {
         check(big->told == big->count || s->failed);
         s->sink.big_end(s->sink.ctx);
@@ -296,7 +320,7 @@ void snapshot_tell_member(struct shard *shard, struct object *object, uint64_t *
     struct snapshot_part part = {0};
     table_slot_set_bits(slot, table_slot_bits(slot) ^ TABLE_BIT_SAVED);
     object->ops->part(table_slot_entry(slot), &part);
-    if (big->begun) tell_part(s, big, &part);
+    if (big->begun) snapshot_tell_part(s, big, &part);
     else keep_image(s, big, &part);
 }
 

@@ -23,15 +23,17 @@ struct snapshot_big {
     struct snapshot_big *next;
     struct entry *shell; /* name, type, expiry and access times of the cut */
     db_id db;            /* of the cut */
-    struct object *object;
+    struct object *object; /* or: */
+    struct blob *blob;     /* a long string */
     size_t handed_over;  /* it has left the keyspace and is ours: its memory; else 0 */
     bool begun;          /* its pieces go straight to the sink */
-    uint64_t count, told;
+    uint64_t count, told; /* pieces; of a string, bytes */
     instant_ms lowest;
-    uint64_t cursor;           /* of members */
+    uint64_t cursor;           /* of members; in a string, the next byte */
     struct blocks_cursor node; /* of frozen blocks */
     /* Members that were overwritten before it began. */
     struct snapshot_image *images, *images_last;
+    char **pages; /* of a string: as they were, where written to since; else NULL */
 };
 
 struct snapshot {
@@ -60,6 +62,17 @@ static inline bool snapshot_goes_on(struct snapshot *s)
 }
 /* Is the value to be told in pieces? Then it has a place in the queue from now on. */
 bool snapshot_big_begin(struct shard *shard, db_id db, const struct entry *e);
+/* A part is told. */
+void snapshot_tell_part(struct snapshot *s, struct snapshot_big *big,
+                        const struct snapshot_part *part);
+
+/* ---- long strings (snapshot_text.c) ---- */
+
+/* False: no memory. */
+bool snapshot_text_begin(struct snapshot_big *big);
+bool snapshot_text_walk(struct snapshot *s, struct snapshot_big *big); /* false: all is told */
+void snapshot_text_end(struct snapshot *s, struct snapshot_big *big);
+
 /* The first of the queue, as far as the budget goes. */
 void snapshot_big_step(struct shard *shard);
 /* No more is told: the queue keeps only those whose members' bits must be brought into line. */

@@ -139,12 +139,15 @@ static struct blob *blob_grow(struct shard *shard, struct blob *blob, size_t len
         if (!grown) return NULL;
         memcpy(grown->data, blob->data, blob->len);
         grown->len = len;
+        if (unlikely(shard->snapshot_on)) snapshot_blob_moved(shard, blob, grown);
         blob_free(shard, blob);
         return grown;
     }
     size_t before = mem_usable(blob);
+    const struct blob *was = blob;
     struct blob *grown = mem_try_realloc(blob, sizeof(*blob) + cap);
     if (!grown) return NULL;
+    if (unlikely(shard->snapshot_on)) snapshot_blob_moved(shard, was, grown);
     grown->cap = cap;
     shard->big_bytes += mem_usable(grown) - before;
     return grown;
@@ -209,12 +212,20 @@ static char *inline_room(struct entry *e, size_t len)
 
 char *ks_string_room(struct ks *ks, struct slice key, size_t len)
 {
+    return ks_string_room_for(ks, key, len, 0, SIZE_MAX);
+}
+
+char *ks_string_room_for(struct ks *ks, struct slice key, size_t len, size_t from, size_t count)
+{
     bool stale;
     struct place p = ks_place(ks, key, &stale);
     if (!p.entry || stale) return text_room(ks, key, slice_of(NULL, 0), len);
     struct entry *e = p.entry;
     dcheck(entry_type_of(e) == TYPE_STRING);
-    snapshot_before_write(&p);
+    if (unlikely(p.shard->snapshot_on)) {
+        snapshot_tell(&p);
+        if (e->flags & ENTRY_POINTER) snapshot_tell_text(p.shard, entry_pointer(e), from, count);
+    }
     char *text = e->flags & ENTRY_POINTER ? blob_room(p.shard, e, len) : inline_room(e, len);
     if (text) {
         entry_touch(p.shard, ks, e);

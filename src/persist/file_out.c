@@ -24,6 +24,7 @@ struct rdb_out {
     struct rdb_out_options options;
     uint64_t bytes; /* that went to the callback */
     uint64_t crc;
+    instant_ms lowest; /* of the value that is put in pieces */
     int error;
 };
 
@@ -97,11 +98,11 @@ void rdb_out_db(struct rdb_out *out, uint32_t db, uint64_t keys, uint64_t expire
     rdb_put_len(&out->w, expires);
 }
 
-bool rdb_out_key_as(struct rdb_out *out, const struct entry *e, instant_ms expire, int64_t idle_s,
-                    int freq)
+/* What stands before the type; the key itself follows that. */
+static void put_key_head(struct rdb_out *out, const struct entry *e, instant_ms expire,
+                         int64_t idle_s, int freq)
 {
     struct rdb_writer *w = &out->w;
-    if (out->error) return false;
     if (expire != EXPIRE_NONE) {
         rdb_put_byte(w, OP_EXPIRE_MS);
         rdb_put_u64(w, (uint64_t)expire);
@@ -116,8 +117,29 @@ bool rdb_out_key_as(struct rdb_out *out, const struct entry *e, instant_ms expir
     }
     w->key = entry_key(e);
     w->key_due = true;
-    save_value(w, e);
+}
+
+bool rdb_out_key_as(struct rdb_out *out, const struct entry *e, instant_ms expire, int64_t idle_s,
+                    int freq)
+{
+    if (out->error) return false;
+    put_key_head(out, e, expire, idle_s, freq);
+    save_value(&out->w, e);
     return out->error == 0;
+}
+
+void rdb_out_big(struct rdb_out *out, const struct entry *e, int64_t idle_s, int freq,
+                 uint64_t count, instant_ms lowest)
+{
+    out->lowest = lowest;
+    if (out->error) return;
+    put_key_head(out, e, entry_expiry(e), idle_s, freq);
+    put_pieces_head(&out->w, entry_type(e), count, lowest);
+}
+
+void rdb_out_part(struct rdb_out *out, enum value_type type, const struct snapshot_part *part)
+{
+    if (!out->error) put_piece(&out->w, type, out->lowest, part);
 }
 
 bool rdb_out_key(struct rdb_out *out, const struct ks *ks, const struct entry *e)

@@ -81,6 +81,13 @@ bool skip_value(struct rdb_reader *r, unsigned type);
 /* Whatever its type: type byte (then w->key, if it is due) and value. */
 void save_value(struct rdb_writer *w, const struct entry *e);
 
+/* A value in pieces (keyspace/snapshot.h): type byte and count, then each piece. */
+struct snapshot_part;
+void put_pieces_head(struct rdb_writer *w, enum value_type type, uint64_t count,
+                     instant_ms lowest);
+void put_piece(struct rdb_writer *w, enum value_type type, instant_ms lowest,
+               const struct snapshot_part *part);
+
 /* Readers: false: l->r.error says why; what was built so far is freed or hangs on l->value. */
 bool load_list(struct loading *l, unsigned type);
 bool load_set(struct loading *l, unsigned type);

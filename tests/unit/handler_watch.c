@@ -88,9 +88,11 @@ static void big_part(void *ctx, enum value_type type, const struct snapshot_part
     struct watch_part *to = &big->parts[big->count++];
     *to = (struct watch_part){.score = part->score};
     if (type == TYPE_LIST) {
+        big->told++;
         handler_dump_node(&to->text, part->text, part->plain);
         return;
     }
+    big->told += type == TYPE_STRING ? part->text.len : 1;
     if (type == TYPE_ZSET) {
         buf_append_slice(&to->text, part->text);
         return;
@@ -116,8 +118,9 @@ static void big_end(void *ctx)
     struct watch_shard *of = ctx;
     struct watch_big *big = &of->big;
     struct buf *line = &big->head;
-    check(big->open && big->count == big->expected);
-    if (big->type != TYPE_LIST && big->count)
+    check(big->open && big->told == big->expected);
+    bool ordered = big->type == TYPE_LIST || big->type == TYPE_STRING;
+    if (!ordered && big->count)
         qsort(big->parts, big->count, sizeof(*big->parts), compare_parts);
     for (uint64_t i = 0; i < big->count; i++) {
         struct watch_part *part = &big->parts[i];
@@ -125,7 +128,7 @@ static void big_end(void *ctx)
             handler_dump_text(line, buf_slice(&part->text));
             buf_printf(line, "=%.17g,", part->score);
         } else {
-            if (i && big->type != TYPE_LIST) buf_append_char(line, ',');
+            if (i && !ordered) buf_append_char(line, ',');
             buf_append_slice(line, buf_slice(&part->text));
         }
         buf_deinit(&part->text);

@@ -21,7 +21,7 @@ struct watch_big {
     bool open, wanted;
     struct buf head; /* its line up to the value */
     enum value_type type;
-    uint64_t count, expected;
+    uint64_t count, told, expected; /* parts, what they hold, what was announced */
     size_t cap;
     struct watch_part *parts;
     instant_ms lowest;

@@ -173,6 +173,10 @@ int ks_set_text(struct ks *ks, struct slice key, struct slice value, instant_ms 
  * "raw" from now on). Growing a large string again and again costs amortised O(1). NULL: no
  * memory. */
 char *ks_string_room(struct ks *ks, struct slice key, size_t len) WARN_UNUSED;
+/* The same where only `count` bytes from `from` on will be written: cheaper for a long string while
+ * a snapshot runs. */
+char *ks_string_room_for(struct ks *ks, struct slice key, size_t len, size_t from,
+                         size_t count) WARN_UNUSED;
 
 /* ---- keys ---- */
 

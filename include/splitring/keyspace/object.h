@@ -44,7 +44,7 @@ struct object_ops {
     /* Hashes: the lowest expiry of a field, EXPIRE_NONE if none. NULL for other types. */
     instant_ms (*next_expiry)(const struct object *object);
     /* How a snapshot tells a big one in pieces: a dict whose members it may meet in any order, or
-     * blocks that it freezes; NULL for what has not got them. A type without either is told whole. */
+     * blocks that it freezes; NULL for what has not got them. A type with neither is told whole. */
     struct dict *(*members)(struct object *object);
     struct blocks *(*blocks)(struct object *object);
     /* A member of that dict, or a struct block, as the pieces of the sink. */

@@ -13,7 +13,7 @@
 
 /* A big value is told in pieces, so that neither the walk nor a writer ever takes long. */
 struct snapshot_part {
-    struct slice text;  /* member, field; a list's node */
+    struct slice text;  /* member, field; a list's node; up to 64 KiB of a string */
     struct slice value; /* of a field */
     instant_ms expire;  /* of a field: EXPIRE_NONE or an instant */
     double score;       /* of a sorted set's member */
@@ -25,9 +25,10 @@ struct snapshot_part {
 struct snapshot_sink {
     /* A whole entry as it was at the cut, with its expiry; db: by the numbers of the cut. */
     void (*entry)(void *ctx, db_id db, const struct entry *e);
-    /* The same for a value that is told in pieces: begin, `count` parts, end. One at a time, but
+    /* The same for a value that is told in pieces: begin, `count` of them, end. One at a time, but
      * whole entries (of writers) come in between; they must not be mixed with the pieces. e: name,
-     * type, expiry and access times at the cut, not the value. Count: members, fields, nodes.
+     * type, expiry and access times at the cut, not the value. Count: members, fields, nodes; of a
+     * string, the bytes that the texts of its parts are together.
      * lowest: no field expires before; EXPIRE_NONE: none of them does. All or none NULL: then every
      * value comes whole. */
     void (*big_begin)(void *ctx, db_id db, const struct entry *e, uint64_t count,

@@ -92,6 +92,12 @@ bool rdb_out_key(struct rdb_out *out, const struct ks *ks, const struct entry *e
 /* The same with an expiry and access times (-1: none is written) of the caller's. */
 bool rdb_out_key_as(struct rdb_out *out, const struct entry *e, instant_ms expire, int64_t idle_s,
                     int freq);
+/* A value in pieces, as keyspace/snapshot.h tells it: e has name, type and expiry, no value; then
+ * `count` parts, and nothing else in between. */
+struct snapshot_part;
+void rdb_out_big(struct rdb_out *out, const struct entry *e, int64_t idle_s, int freq,
+                 uint64_t count, instant_ms lowest);
+void rdb_out_part(struct rdb_out *out, enum value_type type, const struct snapshot_part *part);
 uint64_t rdb_out_bytes(const struct rdb_out *out);
 /* 0, a negative errno of write, or -ENOMEM. The version is known only now: if *changed, the file's
  * first RDB_HEADER_LEN bytes are to be replaced by `header` (the checksum is already right for
