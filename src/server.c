@@ -172,7 +172,8 @@ int server_run(const struct config *config)
                                   .tick_scale = os_tick_scale()};
     struct hub *hub = signal_hub = hub_new(&options);
     struct admin *admin = NULL;
-    if (hub_load(hub) != 0 || admin_start(&admin, hub, config) != 0) { /* they have said why */
+    if (hub_load_users(hub) != 0 || hub_load(hub) != 0 ||
+        admin_start(&admin, hub, config) != 0) { /* they have said why */
         signal_hub = NULL;
         close_all(config, &listeners);
         hub_free(hub);

@@ -22,7 +22,7 @@ from pathlib import Path
 # ---- The house's decisions ----------------------------------------------------------------------
 
 # What each layer's files may include of other layers' faces. The order is
-# base → {data, resp} → keyspace → {tx, persist} → {script, repl} → cmd → worker → main;
+# base → {data, resp} → keyspace → {tx, persist} → {script, repl} → cmd → acl → worker → main;
 # the two of a pair do not know each other; io and config know base alone.
 BELOW = {"base": set()}
 BELOW["io"] = {"base"}
@@ -35,7 +35,8 @@ BELOW["persist"] = BELOW["tx"] | {"io"}
 BELOW["script"] = BELOW["tx"] | {"tx", "persist"}
 BELOW["repl"] = BELOW["script"] | {"io"}
 BELOW["cmd"] = BELOW["script"] | {"script", "repl"}
-BELOW["worker"] = BELOW["cmd"] | {"cmd", "io", "config"}
+BELOW["acl"] = {"base", "resp", "cmd"}
+BELOW["worker"] = BELOW["cmd"] | {"cmd", "acl", "io", "config"}
 BELOW["admin"] = {"base", "io", "config", "worker"}  # beside main: what an onlooker may know
 
 # Files that may use atomics, and what for. Everywhere else a thing has one thread, or is a message.

@@ -14,13 +14,14 @@ def c_string(text):
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def check(name, text):
-    """A text is one line of printable ASCII that starts with its code, with known placeholders."""
+def check(group, name, text):
+    """A text is one line of printable ASCII that starts with its code, with known placeholders.
+    Those of [fragments] stand inside others, and have no code."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise SystemExit(f"errors.toml: '{name}' is no lower_case name")
     if not text.isascii() or not text.isprintable():
         raise SystemExit(f"errors.toml: {name}: not one line of printable ASCII")
-    if not re.match(r"[A-Z]+( |$)", text):
+    if group != "fragments" and not re.match(r"[A-Z]+( |$)", text):
         raise SystemExit(f"errors.toml: {name}: starts with no error code")
     if "%" in PLACEHOLDER.sub("", text):
         raise SystemExit(f"errors.toml: {name}: unknown placeholder")
@@ -33,7 +34,7 @@ def main():
     names = {}
     for group, texts in groups.items():
         for name, text in texts.items():
-            check(name, text)
+            check(group, name, text)
             if name in names:
                 raise SystemExit(f"errors.toml: {name} is there twice")
             names[name] = (group, text)

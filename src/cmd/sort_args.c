@@ -55,6 +55,12 @@ struct sort_pattern sort_pattern_of(struct slice text)
     return p;
 }
 
+static bool refuse(struct call *c, enum error_id error)
+{
+    reply_error(&c->reply, error);
+    return false;
+}
+
 bool sort_parse(struct call *c, bool readonly, struct sort_options *out)
 {
     *out = (struct sort_options){.count = -1};
@@ -75,8 +81,12 @@ bool sort_parse(struct call *c, bool readonly, struct sort_options *out)
         case OPT_BY:
             out->by = at + 1;
             if (sort_pattern_of(c->argv[out->by]).constant) out->unsorted = true;
+            else if (c->keys_limited) return refuse(c, ERR_ACL_SORT_BY);
             continue;
-        case OPT_GET: out->gets++; continue;
+        case OPT_GET:
+            if (c->keys_limited) return refuse(c, ERR_ACL_SORT_GET);
+            out->gets++;
+            continue;
         case OPT_NONE: break;
         }
         reply_error(&c->reply, ERR_SYNTAX);

@@ -24,6 +24,7 @@ enum directive_type {
     DIRECTIVE_EVENTS,      /* letters of notify-keyspace-events */
     DIRECTIVE_PERCENTILES, /* struct config_percentiles */
     DIRECTIVE_RENAME,      /* struct config_words, pairs */
+    DIRECTIVE_USER,        /* struct config_words: lines add up */
     DIRECTIVE_OOM_VALUES,  /* three numbers, kept as text */
     DIRECTIVE_REPLICAOF,   /* "host port" or "no one", kept as text */
     DIRECTIVE_INCLUDE,

@@ -151,9 +151,11 @@ const struct directive directives_honoured[] = {
     ROW(LIMITS, "client-output-buffer-limit", NULL, MULTI, output_limits,
         "normal 0 0 0 slave 256mb 64mb 60 pubsub 32mb 8mb 60"),
     ROW(STRING, "requirepass", NULL, SENSITIVE, requirepass, ""),
+    ROW(STRING, "aclfile", NULL, IMMUTABLE, aclfile, ""),
+    ROW(USER, "user", NULL, FILE_ONLY | MULTI, users, NULL),
     ROW(ENUM, "acl-pubsub-default", NULL, MUTABLE, acl_pubsub_default, "resetchannels",
-        WORDS(pubsub_presets), SOON),
-    ROW(INT, "acllog-max-len", NULL, MUTABLE, acllog_max_len, "128", LIMITS(0, INT64_MAX), SOON),
+        WORDS(pubsub_presets)),
+    ROW(INT, "acllog-max-len", NULL, MUTABLE, acllog_max_len, "128", LIMITS(0, INT64_MAX)),
     ROW(INT, "tracking-table-max-keys", NULL, MUTABLE, tracking_table_max_keys, "1000000",
         LIMITS(0, INT64_MAX)),
 

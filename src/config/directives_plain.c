@@ -2,7 +2,7 @@
  * kept by CONFIG REWRITE, but without effect, so that a redis.conf or valkey.conf works unchanged.
  *
  * Ignoring is right only where nothing that was asked for is lost. A directive whose silent loss
- * would cost data, safety or reachability (an ACL file, a primary to follow, a module)
+ * would cost data, safety or reachability (a primary to follow, a module)
  * is refused with the reason, by ONLY(), unless it is given its preset.
  *
  * Thread: any (constant). */
@@ -49,7 +49,6 @@ static const char tls_turns[] =
 static const char tls_away[] = "is for connections to other servers, which do not use TLS" NOT_YET;
 static const char tls_user[] = "certificates do not choose the user" NOT_YET;
 static const char tls_reload[] = "is not supported: CONFIG SET tls-cert-file reads the files again";
-static const char acl[] = "ACL users are not available yet" NOT_YET;
 static const char modules[] = "modules are not supported";
 static const char sorting[] = "SORT compares bytes" NOT_YET;
 static const char valkey[] = "belongs to Valkey and has no counterpart here";
@@ -176,8 +175,6 @@ const struct directive directives_plain[] = {
     TEXT(ENUM, replication, "propagation-error-behavior", NULL, MUTABLE, "ignore", WORDS(panics)),
 
     /* users, modules, other programs' directives */
-    ONLY(STRING, acl, "aclfile", NULL, IMMUTABLE, ""),
-    ONLY(NEVER, acl, "user", NULL, FILE_ONLY | MULTI, NULL),
     ONLY(NEVER, modules, "loadmodule", NULL, FILE_ONLY | MULTI, NULL),
     TEXT(ENUM, modules, "enable-module-command", NULL, IMMUTABLE, "no", WORDS(guards)),
     ONLY(NEVER, "sentinel directive while not in sentinel mode", "sentinel", NULL,

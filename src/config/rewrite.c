@@ -22,6 +22,7 @@ enum place { ABSENT, PRESENT, WRITTEN };
 struct rewrite {
     const struct config *cfg;
     struct config file; /* what the old text says */
+    struct slice users; /* still to be written; NULL: user lines stay as they are */
     bool save_seen;
     bool has_heading;
     unsigned char place[DIRECTIVES_MAX];
@@ -57,9 +58,24 @@ static void read_old(struct rewrite *rewrite, struct slice text)
     }
 }
 
+static bool is_user_line(struct slice line)
+{
+    struct line_args split;
+    line = line_trim(line);
+    if (line.len == 0 || line.ptr[0] == '#' || !line_split(&split, line)) return false;
+    bool is = split.count && slice_is_word(split.args[0], "user");
+    line_args_deinit(&split);
+    return is;
+}
+
 static void write_line(struct rewrite *rewrite, struct slice line, bool ended, struct buf *out)
 {
     struct line_args split;
+    if (rewrite->users.ptr && is_user_line(line)) { /* all of them stand where the first was */
+        buf_append_slice(out, rewrite->users);
+        rewrite->users.len = 0;
+        return;
+    }
     const struct directive *d = line_directive(line, &split);
     if (d) line_args_deinit(&split);
     if (!d || directive_equal(rewrite->cfg, &rewrite->file, d)) {
@@ -85,11 +101,16 @@ static void append_missing(struct rewrite *rewrite, const struct config *presets
         heading = true;
         directive_write(rewrite->cfg, d, out);
     }
+    if (!rewrite->users.len) return;
+    if (out->len && out->ptr[out->len - 1] != '\n') buf_append_char(out, '\n');
+    if (!heading) buf_append_slice(out, SLICE(HEADING "\n"));
+    buf_append_slice(out, rewrite->users);
 }
 
-void config_rewrite(const struct config *cfg, struct slice old_text, struct buf *out)
+void config_rewrite(const struct config *cfg, struct slice old_text, struct slice users,
+                    struct buf *out)
 {
-    struct rewrite rewrite = {.cfg = cfg};
+    struct rewrite rewrite = {.cfg = cfg, .users = users};
     struct config presets;
     config_init(&presets);
     config_init(&rewrite.file);

@@ -245,6 +245,26 @@ static bool parse_rename(struct config_words *field, const struct slice *args, s
     return true;
 }
 
+/* A name, its rules, and "" behind them; rules that are empty mean nothing and are left out. */
+static bool parse_user(struct config_words *field, const struct slice *args, size_t count,
+                       struct buf *why)
+{
+    bool begins = true;
+    if (count == 0 || args[0].len == 0)
+        return wrong(why, "Bad directive or wrong number of arguments");
+    for (size_t i = 0; i < field->count; i++) {
+        if (begins && slice_equal(slice_str(field->words[i]), args[0]))
+            return wrong(why, "Duplicate user found. A user can only be defined once in config "
+                              "files");
+        begins = field->words[i][0] == '\0';
+    }
+    field->words = mem_realloc(field->words, (field->count + count + 1) * sizeof *field->words);
+    for (size_t i = 0; i < count; i++)
+        if (args[i].len) field->words[field->count++] = value_text(args[i]);
+    field->words[field->count++] = value_text(SLICE(""));
+    return true;
+}
+
 static void format_list(const struct config_words *words, struct buf *out)
 {
     for (size_t i = 0; i < words->count; i++)
@@ -412,6 +432,7 @@ static bool parse_multi(const struct directive *d, void *field, size_t width,
     case DIRECTIVE_LIMITS: return parse_limits(field, args, count, why);
     case DIRECTIVE_PERCENTILES: return parse_percentiles(field, args, count, why);
     case DIRECTIVE_RENAME: return parse_rename(field, args, count, why);
+    case DIRECTIVE_USER: return parse_user(field, args, count, why);
     case DIRECTIVE_OOM_VALUES: return parse_oom_values(field, args, count, why);
     case DIRECTIVE_REPLICAOF: return parse_replicaof(field, args, count, why);
     default: return wrong(why, d->why);
@@ -495,6 +516,7 @@ void value_copy(const struct directive *d, void *field)
         return;
     }
     case DIRECTIVE_BIND:
+    case DIRECTIVE_USER:
     case DIRECTIVE_RENAME: {
         struct config_words *words = field;
         words->words = copy_block(words->words, words->count * sizeof *words->words);
@@ -523,6 +545,7 @@ void value_deinit(const struct directive *d, void *field)
     case DIRECTIVE_OOM_VALUES:
     case DIRECTIVE_REPLICAOF: mem_free(*(char **)field); return;
     case DIRECTIVE_BIND:
+    case DIRECTIVE_USER:
     case DIRECTIVE_RENAME: words_free(field); return;
     case DIRECTIVE_SAVE: mem_free(((struct config_save *)field)->points); return;
     case DIRECTIVE_PERCENTILES: mem_free(((struct config_percentiles *)field)->values); return;

@@ -16,6 +16,7 @@
  * Thread: owner. */
 #include <errno.h>
 
+#include "acl.h"
 #include "conn.h"
 #include "splitring/io/net.h"
 #include "splitring/io/os.h"
@@ -156,5 +157,6 @@ void conn_adopt(struct worker *w, struct conn *c)
         conn_maybe_free(c);
         return;
     }
+    acl_conn_adopted(c);
     if (c->in.len) conn_ready(c); /* bytes that came in while it was on its way */
 }

@@ -29,6 +29,7 @@
  * Thread: holder of the shard. */
 #include "block.h"
 
+#include "acl.h"
 #include "block_impl.h"
 #include "conn.h"
 #include "splitring/base/check.h"
@@ -193,6 +194,7 @@ static enum outcome serve(struct worker *w, struct waiter *v, int pos, shard_id 
 {
     struct txn *t = v->txn;
     int view = s;
+    if (unlikely(t->acl_generation != acl_generation(w->hub))) return WOKEN; /* to be judged */
     if (t->x.cmd->split == SPLIT_MOVE && !other_key_at_hand(w, t, s, &view)) return WOKEN;
     struct block_args args;
     block_args_init(&args, t->x.cmd, t->argv, t->x.argc, pos);

@@ -9,6 +9,7 @@
  * Thread: owner. */
 #include <string.h>
 
+#include "acl.h"
 #include "block_impl.h"
 #include "conn.h"
 #include "meter.h"
@@ -252,8 +253,30 @@ static void finish_left(struct txn *t, enum block_leave why)
     txn_finish(t, &out);
 }
 
-/* Its key is ready, but it needs another one too: it runs as a transaction. A client that does not
- * want it any more passes the wake on. */
+/* Users have changed since the command was judged, and its own may not do this any more, or is gone
+ * and so is the client. */
+static bool refused(struct txn *t, struct buf *out)
+{
+    struct worker *w = t->home;
+    struct reply reply = {.out = out, .proto = t->x.proto};
+    acl_refresh(w);
+    if (t->acl_generation == w->acl_generation) return false;
+    t->acl_generation = w->acl_generation;
+    if (t->conn->flags & CONN_CLOSING) return true;
+    if (!acl_refuses_now(t->conn, t->x.cmd, t->argv, t->x.argc, &reply)) return false;
+    stats_note_refusal(w, t->x.cmd, out);
+    return true;
+}
+
+/* `from` has woken it, and may have something for the next one. */
+static void pass_on(struct txn *t, shard_id from)
+{
+    for (unsigned i = 0; i < t->part_count; i++)
+        if (t->parts[i].shard == from) txn_part_send(t, &t->parts[i], MSG_TXN_RELEASE);
+}
+
+/* Its key is ready, but it needs another one too, or is to be judged again: it runs as a
+ * transaction. A client that does not want it any more passes the wake on. */
 void block_on_woken(struct worker *w, struct waiter *v)
 {
     struct txn *t = v->txn;
@@ -265,13 +288,15 @@ void block_on_woken(struct worker *w, struct waiter *v)
     shard_id from = v->served_shard;
     unsettle(w, v, from);
     waiter_drop(v);
-    if (leaving <= BLOCK_RETRY) {
+    struct buf out = {0};
+    bool may_not = leaving <= BLOCK_RETRY && refused(t, &out);
+    if (leaving <= BLOCK_RETRY && !may_not) {
         txn_restart(t);
         return;
     }
-    for (unsigned i = 0; i < t->part_count; i++)
-        if (t->parts[i].shard == from) txn_part_send(t, &t->parts[i], MSG_TXN_RELEASE);
-    finish_left(t, leaving);
+    pass_on(t, from);
+    if (may_not) txn_finish(t, &out);
+    else finish_left(t, leaving);
 }
 
 void block_on_left(struct worker *w, struct waiter *v)
@@ -280,8 +305,10 @@ void block_on_left(struct worker *w, struct waiter *v)
     enum block_leave why = v->leaving;
     unsettle(w, v, -1);
     waiter_drop(v);
-    if (why == BLOCK_RETRY) txn_restart(t);
-    else finish_left(t, why);
+    struct buf out = {0};
+    if (why != BLOCK_RETRY) finish_left(t, why);
+    else if (refused(t, &out)) txn_finish(t, &out);
+    else txn_restart(t);
 }
 
 bool block_leave(struct conn *c, enum block_leave why)

@@ -19,6 +19,7 @@
 
 #include <errno.h>
 
+#include "acl.h"
 #include "block.h"
 #include "local.h"
 #include "monitor.h"
@@ -42,7 +43,7 @@ struct conn *conn_new(struct worker *w, int fd, bool unix_socket, struct tls *tl
     c->id = counter_next_shared(&w->hub->client_ids);
     c->created_ms = c->active_ms = w->now;
     if (unix_socket) c->flags |= CONN_UNIX;
-    if (w->config->requirepass[0] == '\0') c->flags |= CONN_AUTHED;
+    acl_conn_init(c);
     parse_init(&c->parser, &w->parse_pool);
     list_init(&c->link);
     list_init(&c->ready_link);
@@ -53,6 +54,7 @@ struct conn *conn_new(struct worker *w, int fd, bool unix_socket, struct tls *tl
                                    : io_attach(w->io, &c->sock, fd, c);
     if (rc != 0) {
         parse_deinit(&c->parser);
+        acl_conn_deinit(c);
         mem_free(c);
         return NULL;
     }
@@ -76,6 +78,7 @@ static void conn_free(struct conn *c)
     mem_free(c->lib_name);
     mem_free(c->lib_ver);
     multi_free(c->multi);
+    acl_conn_deinit(c);
     tracking_conn_free(c);
     watch_end(c);
     w->conn_count--;
@@ -149,7 +152,7 @@ static void input_pause_or_resume(struct conn *c)
 {
     bool paused = c->flags & CONN_READ_PAUSED;
     bool much = conn_unread(c) > (paused ? INPUT_HELD_MAX / 2 : INPUT_HELD_MAX);
-    bool want = much && !(c->flags & CONN_AUTHED && conn_output_full(c));
+    bool want = much && !(conn_is_in(c) && conn_output_full(c));
     if (want == paused || c->flags & (CONN_CLOSING | CONN_MIGRATING)) return;
     c->flags ^= CONN_READ_PAUSED;
     if (want)

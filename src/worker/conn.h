@@ -18,7 +18,7 @@ enum conn_flag {
     CONN_WANT_WRITE = 1u << 4,
     CONN_PEER_CLOSED = 1u << 5,   /* EOF seen: what is parsed still runs */
     CONN_RELEASED = 1u << 6,      /* the kernel has let go */
-    CONN_AUTHED = 1u << 7,
+    CONN_AUTHED = 1u << 7,        /* has signed in, or needed not to when it came */
     CONN_NO_TOUCH = 1u << 8,
     CONN_NO_EVICT = 1u << 9,
     CONN_REPLY_OFF = 1u << 10,
@@ -28,6 +28,7 @@ enum conn_flag {
     CONN_HELD_OP = 1u << 14,      /* the parser's current command has not run yet */
     CONN_READY = 1u << 15,        /* in worker.ready or worker.stalled */
     CONN_DIRTY = 1u << 16,        /* in worker.dirty */
+    CONN_FREE = 1u << 17,         /* may run whatever it likes: nothing is judged (acl.c) */
     CONN_MIGRATING = 1u << 18,    /* detaching, goes to another worker */
     CONN_PAUSED = 1u << 19,       /* CLIENT PAUSE */
     CONN_BAD_INPUT = 1u << 20,    /* a protocol error is due after what is in flight */
@@ -45,6 +46,7 @@ struct conn {
     struct worker *worker;
     uint64_t id;
     uint32_t flags;
+    struct acl_user *user; /* a reference */
     db_id db;
     uint8_t proto;
     uint8_t limit_class;    /* client-output-buffer-limit: 0 normal */
@@ -116,6 +118,11 @@ bool conn_output_full_slow(const struct conn *c);
 static inline bool conn_output_full(const struct conn *c)
 {
     return unlikely(c->out.len - c->out_sent > OUTPUT_PAUSE) && conn_output_full_slow(c);
+}
+/* It need not sign in (any more). */
+static inline bool conn_is_in(const struct conn *c)
+{
+    return c->flags & CONN_AUTHED || c->worker->acl_open;
 }
 static inline bool conn_subscribed(const struct conn *c)
 {

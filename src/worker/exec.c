@@ -42,6 +42,7 @@ static void call_prepare(struct worker *w, struct call *call, const struct exec 
     call->block = x->block;
     call->script = x->script;
     call->in_script = x->in_script;
+    call->keys_limited = x->keys_limited;
     call->watch = x->watch;
 }
 

@@ -36,6 +36,7 @@ struct exec {
     struct call_away *away;   /* another server may be asked; NULL: it may not */
     struct call_block *block; /* the client may be made to wait; NULL: it may not */
     struct script_call *script; /* CMD_SCRIPT only: what it may do (script.h) */
+    bool keys_limited;        /* it may not go to keys that it does not name (SORT BY, GET) */
     bool in_script;           /* called by one: no entry of its own in the command log */
 };
 

@@ -14,6 +14,7 @@
  * Thread: owner. */
 #include "group.h"
 
+#include "acl.h"
 #include "away.h"
 #include "batch.h"
 #include "block.h"
@@ -64,6 +65,7 @@ void group_exec_of(const struct worker *w, const struct op *op, struct exec *x)
         .out = &op->conn->out,
         .client = op->conn,
         .large_request = op->large,
+        .keys_limited = op->keys_limited,
     };
     if (unlikely(c->track)) tracking_exec_slow(c, x);
     /* CLIENT PAUSE: nothing changes, so what has expired stays, unseen. */
@@ -160,8 +162,8 @@ static void op_judge(struct worker *w, struct op *op, struct group *g)
         op->error = sub_missing ? OP_UNKNOWN_SUB : OP_UNKNOWN;
     else if (!command_arity_ok(op->cmd, op->argc))
         op->error = OP_ARITY;
-    else if (!(c->flags & CONN_AUTHED) && !(op->cmd->flags & CMD_NO_AUTH))
-        op->error = OP_NOAUTH;
+    else if (unlikely(!(c->flags & CONN_FREE)) && acl_refuses(w, op))
+        return; /* op->error says why */
     else if (unlikely(conn_subscribed(c)) && c->proto == 2 && !local_while_subscribed(op->cmd))
         op->error = OP_SUBSCRIBED;
     else if (unlikely(c->flags & CONN_MONITOR) &&
@@ -187,7 +189,7 @@ static bool collect_one(struct worker *w, struct conn *c, struct group *g, bool 
         c->flags &= ~(uint32_t)CONN_HELD_OP;
     } else {
         struct parse_limits limits = {.bulk_len_max = w->config->proto_max_bulk_len,
-                                      .authenticated = c->flags & CONN_AUTHED};
+                                      .authenticated = conn_is_in(c)};
         enum parse_status status = PARSE_MORE;
         if (c->flags & CONN_BAD_INPUT)
             status = PARSE_ERROR;
@@ -536,6 +538,7 @@ bool group_run_all(struct worker *w, unsigned groups_max)
     struct group *g = w->group;
     for (unsigned n = 0; n < groups_max && !list_empty(&w->ready); n++) {
         w->group_seq++;
+        acl_refresh(w);
         collect(w, g);
         if (!g->count) continue;
         hold_shards(w, g, true);

@@ -6,6 +6,7 @@
  * Thread: main, except hub_stop_shared / hub_stopping_shared (any). */
 #include <stdlib.h>
 
+#include "acl.h"
 #include "batch.h"
 #include "block.h"
 #include "functions.h"
@@ -127,6 +128,7 @@ struct hub *hub_new(const struct hub_options *options)
     persister_init(&hub->persister, hub);
     hub->scripts = script_store_new();
     hub->functions = function_store_new();
+    hub->acl = acl_store_new(options->config);
     hub->workers = mem_zalloc(n * sizeof(struct worker *));
     hub->sleeping = mem_alloc_aligned((size_t)n * CACHE_LINE, CACHE_LINE);
     memset((void *)hub->sleeping, 0, (size_t)n * CACHE_LINE);
@@ -142,6 +144,7 @@ void hub_free(struct hub *hub)
     persister_deinit(&hub->persister);
     script_store_free(hub->scripts);
     function_store_free(hub->functions);
+    acl_store_free(hub->acl);
     for (unsigned i = 0; i < hub->count; i++) {
         mem_free(hub->published[i].calls);
         mem_free(hub->published[i].calls_failed);

@@ -18,6 +18,7 @@
  *   monitor.c commands shown to those who MONITOR
  *   tracking.c, tracking_home.c: client-side caching; changes.c: who hears of changed keys
  *   observe*.c  what onlookers are told (the admin port)
+ *   acl.c     who a connection is and what it may do; acl_log.c: who was refused
  *   stats.c   published sums and gauges: what INFO reads
  *   persister.c the thread that writes files
  *   still.c   everything stands still for one act; save.c, load.c, shutdown.c: what those are
@@ -94,6 +95,7 @@ struct worker_published {
     counter ran_local, ran_borrowed, batches, batch_runs, txns, txns_direct, txns_refused;
     counter messages_out, messages_in, migrated;
     counter inbox_max; /* most messages taken at once */
+    counter acl_denied[5]; /* by enum acl_verdict */
     counter protocol_errors, output_kills, query_kills, evicted_clients;
     counter load_permille; /* of the last tick (balance.c) */
     counter paused; /* CLIENT PAUSE in force */
@@ -166,6 +168,7 @@ struct hub {
     struct topics **topics;     /* by shard */
     struct script_store *scripts;
     struct function_store *functions;
+    struct acl_store *acl;
     struct tracking **tracking; /* by shard */
     struct mailbox *push_mail;  /* [from * count + to] */
     struct push_open *push_open; /* by worker */
@@ -246,6 +249,7 @@ struct op {
     uint8_t error;       /* OP_ERROR: enum op_error */
     bool large;          /* its bytes may be as many as commandlog-request-larger-than */
     bool from_held;      /* arguments lie in the parser, not in the input window */
+    bool keys_limited;   /* its user may not read every key (SORT) */
     uint32_t mask;       /* shards it needs */
     size_t start;        /* offset of the command in conn->data */
     uint64_t hash;       /* of the first key */
@@ -259,7 +263,7 @@ enum op_kind {
 };
 enum op_error {
     OP_UNKNOWN, OP_UNKNOWN_SUB, OP_ARITY, OP_NOAUTH, OP_SUBSCRIBED, OP_NO_MULTI, OP_WATCH_IN_MULTI,
-    OP_MONITORS, OP_LOADING, OP_BUSY
+    OP_MONITORS, OP_LOADING, OP_BUSY, OP_NOPERM
 };
 
 struct group {
@@ -307,6 +311,9 @@ struct worker {
     size_t vm_scripts;
     struct library_set *functions; /* those of the VM (functions.c); NULL: none yet */
     uint64_t functions_generation;
+    struct acl_set *acl;     /* the users as this worker knows them (acl.c) */
+    uint64_t acl_generation;
+    bool acl_open;           /* who has not signed in is the default user */
     struct shard *scratch;  /* copies of keys of a multi-shard command */
     struct group *group;
     struct parse_pool parse_pool;

@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 
+#include "acl.h"
 #include "conn.h"
 #include "multi.h"
 #include "splitring/io/net.h"
@@ -27,7 +28,9 @@ bool local_at_once(const struct command *cmd)
     static void (*const handlers[])(struct call *) = {
         cmd_script_load,     cmd_script_exists,  cmd_script_flush,  cmd_script_show,
         cmd_function_delete, cmd_function_dump,  cmd_function_flush, cmd_function_list,
-        cmd_function_load,   cmd_function_restore};
+        cmd_function_load,   cmd_function_restore, cmd_auth, cmd_acl_cat, cmd_acl_dryrun,
+        cmd_acl_genpass,     cmd_acl_getuser,    cmd_acl_help,      cmd_acl_list,
+        cmd_acl_log,         cmd_acl_users,      cmd_acl_whoami};
     for (size_t i = 0; i < ARRAY_COUNT(handlers); i++)
         if (cmd->handler == handlers[i]) return true;
     return local_is_stateless(cmd);
@@ -104,6 +107,7 @@ void local_refuse(struct worker *w, const struct op *op)
     case OP_WATCH_IN_MULTI: reply_error(&reply, ERR_WATCH_INSIDE_MULTI); break;
     case OP_MONITORS: reply_error(&reply, ERR_REPLICA_KEYSPACE); break;
     case OP_LOADING: reply_error(&reply, ERR_LOADING); break;
+    case OP_NOPERM: acl_reply_refusal(w, op, &reply); break;
     }
     if (op->error != OP_WATCH_IN_MULTI) multi_break(op->conn);
     stats_note_refusal(w, op->cmd, reply.out);
@@ -166,6 +170,8 @@ static void accept_tls(struct worker *w, int fd, bool stranger)
 void local_accept(struct worker *w, int fd, enum listen_kind kind)
 {
     const struct config *config = w->config;
+    acl_refresh(w);
+    bool open = acl_user_nopass(acl_set_default(w->acl));
     if (counter_next_shared(&w->hub->clients) > (uint64_t)config->maxclients) {
         counter_drop_shared(&w->hub->clients);
         counter_add(&w->pub->rejected, 1);
@@ -175,7 +181,7 @@ void local_accept(struct worker *w, int fd, enum listen_kind kind)
             net_refuse(fd, SLICE("-ERR max number of clients reached\r\n"));
         return;
     }
-    bool stranger = config->protected_mode && !config->requirepass[0] && kind != LISTEN_UNIX &&
+    bool stranger = config->protected_mode && open && kind != LISTEN_UNIX &&
                     !net_peer_is_loopback(fd);
     if (stranger) {
         counter_add(&w->pub->rejected, 1);

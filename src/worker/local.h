@@ -10,7 +10,7 @@
 
 /* Changes nothing that a later command of the pipeline could depend on (PING, ECHO, TIME). */
 bool local_is_stateless(const struct command *cmd);
-/* Waits for nobody, and EXEC runs it in its turn: what scripts and functions there are. */
+/* Waits for nobody, and EXEC runs it in its turn: what scripts, functions and users there are. */
 bool local_at_once(const struct command *cmd);
 /* Commands of a connection that a script may give: they wait for nobody. */
 bool local_in_scripts(const struct command *cmd);
@@ -22,6 +22,8 @@ void local_refuse(struct worker *w, const struct op *op);
 void local_reply_busy(struct conn *c, bool is_exec, struct reply *reply);
 /* The parser's error is answered and the connection closed after it. */
 void conn_protocol_error(struct conn *c);
+/* A line of CLIENT LIST, without its end. Thread: the connection's owner. */
+void client_describe(const struct conn *c, struct buf *out);
 /* A new socket: limits, protected mode, then a connection at this worker or another. */
 void local_accept(struct worker *w, int fd, enum listen_kind kind);
 /* A socket that another worker accepted for this one: fd << 1 | is-unix. */

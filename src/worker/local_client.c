@@ -4,6 +4,7 @@
  * Thread: parts: each worker; the rest: the connection's worker. */
 #include <stdlib.h>
 
+#include "acl.h"
 #include "block.h"
 #include "conn.h"
 #include "multi.h"
@@ -19,7 +20,7 @@
 
 /* ---- one line per client ---- */
 
-static void describe(const struct conn *c, struct buf *out)
+void client_describe(const struct conn *c, struct buf *out)
 {
     char peer[128], local[128], flags[16] = "N";
     const struct worker *w = c->worker;
@@ -44,7 +45,7 @@ static void describe(const struct conn *c, struct buf *out)
                "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=%u "
                "sub=%u psub=%u ssub=%u multi=%d watch=%u qbuf=%zu qbuf-free=%zu argv-mem=%zu "
                "multi-mem=%zu rbs=%zu rbp=%zu obl=%zu oll=0 omem=%zu tot-mem=%zu events=r cmd=%s "
-               "user=default redir=%lld resp=%u lib-name=%s lib-ver=%s tot-net-in=%llu "
+               "user=%.*s redir=%lld resp=%u lib-name=%s lib-ver=%s tot-net-in=%llu "
                "tot-net-out=%llu tot-cmds=%llu worker=%u",
                (unsigned long long)c->id, peer, local, c->sock.fd, c->name ? c->name : "",
                (long long)((w->now - c->created_ms) / 1000),
@@ -53,6 +54,7 @@ static void describe(const struct conn *c, struct buf *out)
                watch_count(c->watch), conn_unread(c) + held, c->in.cap - c->in.len, held,
                c->multi ? c->multi->bytes : 0, c->out.cap, c->out.cap, c->out.len - c->out_sent,
                c->out.cap, conn_memory(c), c->last_cmd ? c->last_cmd->name : "NULL",
+               (int)acl_user_name(c->user).len, acl_user_name(c->user).ptr,
                t ? (long long)t->state.redirect : -1LL, c->proto,
                c->lib_name ? c->lib_name : "", c->lib_ver ? c->lib_ver : "",
                (unsigned long long)c->bytes_in, (unsigned long long)c->bytes_out,
@@ -62,7 +64,7 @@ static void describe(const struct conn *c, struct buf *out)
 void cmd_client_info(struct call *c)
 {
     struct buf line = {0};
-    describe(c->conn, &line);
+    client_describe(c->conn, &line);
     buf_append_char(&line, '\n');
     reply_verbatim(&c->reply, "txt", buf_slice(&line));
     buf_deinit(&line);
@@ -75,7 +77,8 @@ struct filter {
     size_t id_count;
     uint64_t self;
     bool by_id, by_type, by_user, skip_me, legacy;
-    bool type_normal, type_pubsub, user_default;
+    bool type_normal, type_pubsub;
+    struct acl_user *user; /* a reference */
     char *addr, *laddr;
     int64_t max_age_s; /* < 0: any */
 };
@@ -86,6 +89,7 @@ static void filter_free(void *arg)
     mem_free(f->ids);
     mem_free(f->addr);
     mem_free(f->laddr);
+    acl_user_unref(f->user);
     mem_free(f);
 }
 
@@ -99,7 +103,7 @@ static bool matches(const struct filter *f, const struct conn *c)
         if (!found) return false;
     }
     if (f->by_type && !(conn_subscribed(c) ? f->type_pubsub : f->type_normal)) return false;
-    if (f->by_user && !f->user_default) return false;
+    if (f->by_user && !acl_user_is(f->user, c->user)) return false;
     if (f->skip_me && c->id == f->self) return false;
     if (f->max_age_s >= 0 && (c->worker->now - c->created_ms) / 1000 < f->max_age_s) return false;
     if (f->addr) {
@@ -153,7 +157,7 @@ static void list_part(struct worker *w, struct fanout *f)
     for (struct list *l = w->conns.next; l != &w->conns; l = l->next) {
         const struct conn *c = CONTAINER_OF(l, struct conn, link);
         if (!matches(f->arg, c)) continue;
-        describe(c, &f->out[w->id]);
+        client_describe(c, &f->out[w->id]);
         buf_append_char(&f->out[w->id], '\n');
         f->number[w->id]++;
     }
@@ -295,12 +299,14 @@ static bool kill_option(struct call *c, int i, struct filter *f)
             return false;
         }
     } else if (call_is(c, i, "user")) {
-        f->by_user = true;
-        f->user_default = slice_equal(value, SLICE("default"));
-        if (!f->user_default) {
+        struct acl_user *user = acl_set_find(c->conn->worker->acl, value);
+        if (!user) {
             reply_errorf(&c->reply, ERR_CLIENT_NO_USER, (int)value.len, value.ptr);
             return false;
         }
+        acl_user_unref(f->user);
+        f->user = acl_user_ref(user);
+        f->by_user = true;
     } else {
         reply_error(&c->reply, ERR_SYNTAX);
         return false;

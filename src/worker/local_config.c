@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "acl.h"
 #include "conn.h"
 #include "events.h"
 #include "fanout.h"
@@ -166,6 +167,13 @@ static bool is_lfu(const struct config *c)
            c->maxmemory_policy == CONFIG_POLICY_VOLATILE_LFU;
 }
 
+static bool sets_password(const struct set_request *r)
+{
+    for (size_t i = 0; i < r->count; i += 2)
+        if (slice_is_word(r->argv[i], "requirepass")) return true;
+    return false;
+}
+
 /* Each worker: its own copy, changed and put in place as a whole. The outcome is the same
  * everywhere, because all apply the same pairs in the same order to equal copies. */
 static void set_part(struct worker *w, struct fanout *f)
@@ -179,6 +187,7 @@ static void set_part(struct worker *w, struct fanout *f)
         if (r->dir) config_string_set(&next->dir, r->dir);
         if (w->id == 0) apply_to_process(r, next);
         if (w->id == 0 && r->tls) apply_tls(w, next);
+        if (w->id == 0 && sets_password(r)) acl_set_requirepass(w->hub, next->requirepass);
         w->config = next;
         worker_config_changed(w);
         worker_hold(w, w->id);
@@ -260,14 +269,17 @@ void cmd_config_set(struct call *c)
 void cmd_config_rewrite(struct call *c)
 {
     const struct config *config = c->conn->worker->config;
-    struct buf old = {0}, text = {0};
+    struct buf old = {0}, text = {0}, users = {0};
     if (config->config_file[0] == '\0') {
         reply_error(&c->reply, ERR_CONFIG_NO_FILE);
         return;
     }
     int rc = os_file_read(config->config_file, 16u << 20, &old);
     if (rc == 0 || rc == -ENOENT) {
-        config_rewrite(config, buf_slice(&old), &text);
+        acl_config_lines(c->conn->worker->hub, config, &users);
+        if (!users.ptr) buf_reserve(&users, 1); /* none: those in the file go */
+        config_rewrite(config, buf_slice(&old), buf_slice(&users), &text);
+        text.failed |= users.failed;
         rc = text.failed ? -ENOMEM : os_file_replace(config->config_file, buf_slice(&text));
     }
     if (rc == 0) {
@@ -279,6 +291,7 @@ void cmd_config_rewrite(struct call *c)
     }
     buf_deinit(&old);
     buf_deinit(&text);
+    buf_deinit(&users);
 }
 
 /* ---- RESETSTAT ---- */

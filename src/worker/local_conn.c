@@ -3,6 +3,7 @@
  * each of them (but PING and ECHO), so what follows sees their effect.
  * Source: https://redis.io/docs/latest/commands/?group=connection
  * Thread: owner. */
+#include "acl.h"
 #include "conn.h"
 #include "fanout.h"
 #include "local.h"
@@ -63,24 +64,9 @@ void cmd_select(struct call *c)
 
 /* ---- who it is ---- */
 
-/* Time depends on the given text's length only, not on how much of it is right. */
-static bool same_password(struct slice given, struct slice right)
-{
-    unsigned char diff = given.len != right.len;
-    for (size_t i = 0; i < given.len; i++)
-        diff |= (unsigned char)(given.ptr[i] ^ (right.len ? right.ptr[i % right.len] : 1));
-    return diff == 0;
-}
-
 static bool authenticate(struct call *c, struct slice user, struct slice password)
 {
-    struct conn *conn = c->conn;
-    struct slice right = slice_str(conn->worker->config->requirepass);
-    bool known = slice_equal(user, SLICE("default"));
-    if (known && (right.len == 0 || same_password(password, right))) {
-        conn->flags |= CONN_AUTHED;
-        return true;
-    }
+    if (acl_conn_login(c->conn, c->argv, user, password)) return true;
     reply_error(&c->reply, ERR_WRONGPASS);
     return false;
 }
@@ -91,17 +77,12 @@ void cmd_auth(struct call *c)
         reply_error(&c->reply, ERR_SYNTAX);
         return;
     }
-    if (c->argc == 2 && c->conn->worker->config->requirepass[0] == '\0') {
+    if (c->argc == 2 && acl_user_nopass(acl_set_default(c->conn->worker->acl))) {
         reply_error(&c->reply, ERR_AUTH_WITHOUT_PASSWORD);
         return;
     }
     struct slice user = c->argc == 3 ? c->argv[1] : SLICE("default");
     if (authenticate(c, user, c->argv[c->argc - 1])) reply_ok(&c->reply);
-}
-
-void cmd_acl_whoami(struct call *c)
-{
-    reply_bulk_str(&c->reply, "default");
 }
 
 /* ---- HELLO ---- */
@@ -150,8 +131,8 @@ void cmd_hello(struct call *c)
 {
     int64_t version = c->conn->proto;
     int i = 1;
-    struct slice name = {0};
-    bool set_name = false;
+    struct slice name = {0}, user = {0}, password = {0};
+    bool set_name = false, sign_in = false;
     if (c->argc >= 2) {
         if (!call_int_or(c, 1, &version, ERR_PROTOCOL_VERSION_INT)) return;
         if (version < 2 || version > 3) {
@@ -163,7 +144,9 @@ void cmd_hello(struct call *c)
     for (; i < c->argc; i++) {
         int left = c->argc - i - 1;
         if (call_is(c, i, "auth") && left >= 2) {
-            if (!authenticate(c, c->argv[i + 1], c->argv[i + 2])) return;
+            user = c->argv[i + 1];
+            password = c->argv[i + 2];
+            sign_in = true;
             i += 2;
         } else if (call_is(c, i, "setname") && left >= 1) {
             name = c->argv[++i];
@@ -177,7 +160,8 @@ void cmd_hello(struct call *c)
             return;
         }
     }
-    if (!(c->conn->flags & CONN_AUTHED)) {
+    if (sign_in && !authenticate(c, user, password)) return;
+    if (!conn_is_in(c->conn)) {
         reply_error(&c->reply, ERR_HELLO_NOAUTH);
         return;
     }
@@ -196,7 +180,7 @@ void cmd_reset(struct call *c)
     conn->db = 0;
     conn->proto = 2;
     conn->flags &= ~(uint32_t)(CONN_REPLY_OFF | CONN_NO_TOUCH | CONN_NO_EVICT);
-    if (conn->worker->config->requirepass[0]) conn->flags &= ~(uint32_t)CONN_AUTHED;
+    acl_conn_reset(conn);
     set_text(&conn->name, (struct slice){0});
     if (!pubsub_reset(conn->worker, conn, SLICE("+RESET\r\n"))) reply_simple(&c->reply, "RESET");
 }

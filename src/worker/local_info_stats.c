@@ -4,6 +4,7 @@
  * Calls are counted and timed one by one (meter.h).
  * Source: https://redis.io/docs/latest/commands/info/
  * Thread: owner. */
+#include "acl.h"
 #include "local_info.h"
 #include "observe.h"
 #include "splitring/cmd/command.h"
@@ -60,10 +61,12 @@ void info_stats(struct info *i)
                "reply_buffer_shrinks:0\r\nreply_buffer_expands:0\r\n"
                "client_query_buffer_limit_disconnections:%llu\r\n"
                "client_output_buffer_limit_disconnections:%llu\r\n"
-               "acl_access_denied_auth:0\r\nacl_access_denied_cmd:0\r\n"
-               "acl_access_denied_key:0\r\nacl_access_denied_channel:0\r\n",
+               "acl_access_denied_auth:%llu\r\nacl_access_denied_cmd:%llu\r\n"
+               "acl_access_denied_key:%llu\r\nacl_access_denied_channel:%llu\r\n",
                get(&p->error_replies), get(&p->reads), get(&p->writes), get(&p->query_kills),
-               get(&p->output_kills));
+               get(&p->output_kills), get(&p->acl_denied[ACL_DENIED_AUTH]),
+               get(&p->acl_denied[ACL_DENIED_COMMAND]), get(&p->acl_denied[ACL_DENIED_KEY]),
+               get(&p->acl_denied[ACL_DENIED_CHANNEL]));
 }
 
 /* ---- Commandstats, Errorstats ---- */

@@ -14,6 +14,7 @@
  * Thread: owner. */
 #include "multi.h"
 
+#include "acl.h"
 #include "block.h"
 #include "conn.h"
 #include "group.h"
@@ -184,6 +185,8 @@ static void exec_of(struct worker *w, struct conn *c, const struct queued *q, st
                        .proto = c->proto, .now = w->now, .out = out, .client = c,
                        .client_id = c->id, .own_out = &c->multi->own,
                        .large_request = c->multi->bytes >= w->meter.request_limit,
+                       .keys_limited = unlikely(!(c->flags & CONN_FREE)) &&
+                                       acl_keys_limited(c, q->cmd, q->argv, q->argc),
                        .ks_flags = c->flags & CONN_NO_TOUCH ? KS_NO_TOUCH : 0};
     if (unlikely(c->track)) tracking_exec_slow(c, x);
 }
@@ -280,6 +283,13 @@ static bool run_script(struct worker *w, struct conn *c, const struct queued *q,
     return !call.paused;
 }
 
+/* Its user may have lost the right since it was queued. */
+static bool refused(struct conn *c, const struct queued *q, struct buf *out)
+{
+    struct reply reply = {.out = out, .proto = c->proto};
+    return acl_refuses_now(c, q->cmd, q->argv, q->argc, &reply);
+}
+
 /* From the command `at` on, those that are not made later. */
 static enum multi_outcome run_rest(struct worker *w, struct conn *c, struct buf *out)
 {
@@ -289,7 +299,7 @@ static enum multi_outcome run_rest(struct worker *w, struct conn *c, struct buf 
     for (; m->at < m->count && over; m->at++) {
         const struct queued *q = m->cmds[m->at];
         struct buf *to = m->slots ? &m->slots[m->at] : out;
-        if (is_later(q->cmd)) continue;
+        if (is_later(q->cmd) || refused(c, q, to)) continue;
         if (unlikely(q->cmd->flags & CMD_SCRIPT))
             over = run_script(w, c, q, to);
         else
@@ -383,6 +393,7 @@ void multi_continue(struct conn *c)
     while (m->next < m->count) {
         const struct queued *q = m->cmds[m->next++];
         if (!is_later(q->cmd) || c->flags & CONN_CLOSING) continue;
+        if (refused(c, q, &m->slots[m->next - 1])) continue;
         c->flags &= ~(uint32_t)CONN_WAITING;
         c->last_cmd = q->cmd;
         m->calling = true;

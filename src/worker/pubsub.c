@@ -21,6 +21,7 @@
  * Thread: the connections' worker; pubsub_part_run: holder of the shard. */
 #include "pubsub.h"
 
+#include "acl.h"
 #include "conn.h"
 #include "monitor.h"
 #include "splitring/base/check.h"
@@ -195,6 +196,15 @@ static struct sub *sub_new(struct worker *w, struct conn *c, enum topic_kind kin
     }
     topic_drop_if_unused(w, t);
     return NULL;
+}
+
+bool pubsub_allowed(const struct conn *c, const struct acl_user *user)
+{
+    for (const struct list *l = c->subs.next; l != &c->subs; l = l->next) {
+        const struct topic *t = CONTAINER_OF(l, struct sub, conn_link)->topic;
+        if (!acl_may_hear(user, t->name, t->kind == TOPIC_PATTERN)) return false;
+    }
+    return true;
 }
 
 /* The connection's no more; until its act is over it stays with its topic. */

@@ -18,6 +18,9 @@ void pubsub_subscribe(struct call *c, enum topic_kind kind);
 void pubsub_unsubscribe(struct call *c, enum topic_kind kind);
 /* RESET: no subscription is left, then `reply`. False: there was none, nothing is done. */
 bool pubsub_reset(struct worker *w, struct conn *c, struct slice reply);
+/* This user may listen to everything that the connection listens to. */
+struct acl_user;
+bool pubsub_allowed(const struct conn *c, const struct acl_user *user);
 /* The connection is closing: its subscriptions go, nobody waits for it. */
 void pubsub_conn_closed(struct conn *c);
 /* Starts and ends what the functions above have put off; holding nothing, between replies. */

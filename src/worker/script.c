@@ -27,6 +27,7 @@
  * Thread: owner. */
 #include "script.h"
 
+#include "acl.h"
 #include "block.h"
 #include "conn.h"
 #include "exec.h"
@@ -206,15 +207,18 @@ static enum reach reach_of(struct script_job *job, const struct exec *x, shard_i
 }
 
 /* Refusals of Redis' scriptCall, before anything is looked at. False: the reply is written. */
-static bool may_call(const struct script_job *job, const struct command *cmd, int argc,
-                     struct reply *reply)
+static bool may_call(const struct script_job *job, const struct command *cmd,
+                     const struct slice *argv, int argc, struct reply *reply)
 {
+    bool limited = job->conn && unlikely(!(job->conn->flags & CONN_FREE));
     if (!cmd)
         reply_error(reply, ERR_SCRIPT_UNKNOWN_COMMAND);
     else if (!command_arity_ok(cmd, argc))
         reply_error(reply, ERR_SCRIPT_WRONG_ARITY);
     else if (cmd->flags & CMD_NOSCRIPT)
         reply_error(reply, ERR_SCRIPT_NOT_ALLOWED);
+    else if (limited && acl_refuses_script(job->conn, cmd, argv, argc, reply))
+        return false;
     else if (job->read_only && group_may_replicate(cmd))
         reply_error(reply, ERR_SCRIPT_READ_ONLY);
     else
@@ -246,10 +250,12 @@ static bool host_call(void *ctx, const struct slice *argv, int argc, uint8_t pro
     struct reply reply = {.out = out, .proto = proto};
     bool sub_missing;
     const struct command *cmd = command_find(argv, argc, &sub_missing);
-    if (!may_call(job, cmd, argc, &reply)) return true;
+    if (!may_call(job, cmd, argv, argc, &reply)) return true;
     struct exec x = {.cmd = cmd, .argv = argv, .argc = argc, .db = job->db, .proto = proto,
                      .ks_flags = job->ks_flags, .now = job->now, .out = out, .in_script = true};
     if (job->conn) x.client_id = job->conn->id;
+    if (job->conn && unlikely(!(job->conn->flags & CONN_FREE)))
+        x.keys_limited = acl_keys_limited(job->conn, cmd, argv, argc);
     if (job->conn && unlikely(job->conn->track)) tracking_exec_slow(job->conn, &x);
     x.own = false; /* the script's reply is not there yet: they are pushed */
     if (unlikely(w->monitor_mask)) monitor_show_lua(w, job->db, cmd, argv, argc);
@@ -301,10 +307,13 @@ static void host_log(void *ctx, enum script_log_level level, struct slice text)
 
 static int host_acl_check(void *ctx, const struct slice *argv, int argc)
 {
+    const struct script_job *job = ctx;
     bool sub_missing;
-    (void)ctx;
+    int at;
     const struct command *cmd = command_find(argv, argc, &sub_missing);
-    return cmd && command_arity_ok(cmd, argc) ? 1 : -1;
+    if (!cmd) return -1;
+    if (!job->conn || job->conn->flags & CONN_FREE) return 1;
+    return acl_judge(job->conn->user, cmd, argv, argc, &at) == ACL_ALLOWED;
 }
 
 static const struct script_host host = {

@@ -77,6 +77,7 @@ struct txn {
     /* blocking commands (block.c) */
     struct call_block block;
     struct waiter *waiter;
+    uint64_t acl_generation; /* of the users, when it was judged */
     instant_ms deadline; /* of the first time it blocked; 0: none */
     bool has_deadline;
 };

@@ -149,6 +149,7 @@ struct txn *txn_new(struct worker *w, const struct op *op)
     struct txn *t = mem_zalloc(sizeof *t);
     t->conn = op->conn;
     t->home = w;
+    t->acl_generation = w->acl_generation;
     refs_init(&t->refs_left, 1);
     group_exec_of(w, op, &t->x);
     meter_begin(w, &t->x);

@@ -5,6 +5,7 @@
  * Thread: the worker's own. */
 #include <errno.h>
 
+#include "acl.h"
 #include "conn.h"
 #include "events.h"
 #include "group.h"
@@ -100,6 +101,7 @@ struct worker *worker_new(struct hub *hub, worker_id id, struct io *io)
     w->pubsub = pubsub_new(w);
     w->tracking = tracking_home_new(w);
     parse_pool_init(&w->parse_pool);
+    acl_refresh_slow(w, NULL);
     w->touched_dbs = DBS_ALL;
     worker_publish_shard(w, id);
     events_config(w);
@@ -121,6 +123,7 @@ void worker_free(struct worker *w)
     shard_free(w->scratch);
     load_free(w->loader);
     tls_context_free(w->tls);
+    acl_free(w);
     config_deinit(w->config);
     mem_free(w->config);
     mem_free(w->deadlines);

@@ -18,6 +18,10 @@ static inline void list_push_back(struct list *head, struct list *item)
     head->prev->next = item;
     head->prev = item;
 }
+static inline void list_push_front(struct list *head, struct list *item)
+{
+    list_push_back(head->next, item);
+}
 /* Unlinks and leaves the item pointing at itself, so a second removal is harmless. */
 static inline void list_remove(struct list *item)
 {

@@ -33,6 +33,7 @@ struct call {
     struct worker *worker;    /* who runs it: for handlers that live in src/worker */
     uint64_t dirty;           /* writes done (Redis' server.dirty): 0 = nothing changed */
     bool in_script;           /* called by redis.call */
+    bool keys_limited;        /* its user may not read every key: SORT's patterns are refused */
     bool may_block;           /* of a blocking command: the client may be made to wait */
     struct watch_set *watch;  /* WATCH only: what its connection watches */
     struct call_away *away;   /* MIGRATE: where it notes its wish; NULL: not to be had here */

@@ -115,6 +115,8 @@ struct config {
     int64_t maxmemory_clients;   /* bytes; < 0: -percent of maxmemory; 0: off */
     struct config_output_limit output_limits[CONFIG_CLIENT_CLASSES];
     char *requirepass;           /* may hold secrets: never log */
+    char *aclfile;               /* "": none */
+    struct config_words users;   /* `user` lines: name, rules, and "" behind each; in their order */
     int acl_pubsub_default;      /* enum config_pubsub_default */
     int64_t acllog_max_len;
     int64_t tracking_table_max_keys; /* 0: no limit */
@@ -250,7 +252,9 @@ const char *config_without_effect(struct slice name);
 /* Its values must be hidden from SLOWLOG, MONITOR and logs (requirepass, masterauth, …). */
 bool config_is_sensitive(struct slice name);
 /* The file's new text: lines stay as they are unless their value changed; what is not in the file
- * and not the default follows under a generated heading. Included files are not looked at. */
-void config_rewrite(const struct config *cfg, struct slice old_text, struct buf *out);
+ * and not the default follows under a generated heading. Included files are not looked at. users:
+ * the `user` lines that take the place of those in the text; NULL: these stay. */
+void config_rewrite(const struct config *cfg, struct slice old_text, struct slice users,
+                    struct buf *out);
 
 #endif

@@ -89,6 +89,9 @@ void hub_stop_shared(struct hub *hub);
 /* SIGTERM or SIGINT: worker 0 saves if that is configured, then stops the hub. True: an earlier one
  * is still being acted upon. Thread: any, async-signal-safe. */
 bool hub_signal_shared(struct hub *hub, int sig);
+/* The users of the configuration and of its ACL file, before any worker is made. Not 0: it has been
+ * logged why the server must not start. */
+int hub_load_users(struct hub *hub) WARN_UNUSED;
 /* Looks for the configured dump; before any worker is made. 0: it will be loaded by the workers, or
  * there is none; else it has been logged why the server must not start. */
 int hub_load(struct hub *hub) WARN_UNUSED;

@@ -104,7 +104,8 @@ Test(config_load, refused_with_a_reason)
     cr_expect_not(load_text("rename-command CONFIG \"\""));
     FATAL(AT("1"), "rename-command CONFIG \"\"",
           "renaming commands is not available yet in this version of Splitring");
-    cr_expect_not(load_text("user alice on >secret ~* +@all"));
+    cr_expect(load_text("user alice on >secret ~* +@all\nuser bob"));
+    cr_expect_not(load_text("user alice on\nuser bob\nuser alice off"));
     cr_expect_not(load_text("sentinel monitor a 1.2.3.4 1 2"));
     cr_expect(load_text("appendonly no\nreplicaof no one\ncluster-enabled no\ntls-port 0\n"
                         "slaveof NO ONE\naclfile \"\"\n"));

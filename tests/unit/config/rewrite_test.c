@@ -28,7 +28,7 @@ static void load(const char *text)
 static const char *rewrite(const char *old)
 {
     out.len = 0;
-    config_rewrite(&cfg, slice_str(old), &out);
+    config_rewrite(&cfg, slice_str(old), slice_of(NULL, 0), &out);
     return fixture_text(&out);
 }
 
