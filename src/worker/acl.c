@@ -172,7 +172,8 @@ static bool add_configured(struct hub *hub, const struct config *config, char *c
     bool all_channels = new_say_channels(config);
     for (size_t i = 0; i < count; i++) argv[i] = slice_str(words[i]);
     struct acl_user *user = acl_user_new(name, all_channels);
-    bool ok = user && acl_name_ok(name) &&
+    if (!acl_name_ok(name)) buf_printf(&error, "%s", error_text(ERR_ACL_NAME));
+    bool ok = user && !error.len &&
               acl_rules_apply(user, argv + 1, (int)count - 1, all_channels, &error);
     if (ok) {
         struct acl_set *seen = acl_take(hub);
@@ -354,6 +355,7 @@ void acl_reply_refusal(struct worker *w, const struct op *op, struct reply *repl
     enum acl_verdict verdict;
     bool in_multi = c->flags & CONN_MULTI;
     (void)w;
+    c->last_cmd = op->cmd; /* the log shows it */
     refuse(c, op->cmd, op->argv, op->argc, in_multi ? ACL_MULTI : ACL_TOPLEVEL, &verdict, &why);
     if (in_multi && op->cmd->handler == cmd_exec) {
         struct buf text = {0};

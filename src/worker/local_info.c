@@ -344,6 +344,8 @@ static void add_worker(struct info *i, const struct worker_published *p)
     ADD(*sum, p, commands), ADD(*sum, p, connections), ADD(*sum, p, rejected);
     ADD(*sum, p, clients), ADD(*sum, p, bytes_in), ADD(*sum, p, bytes_out);
     ADD(*sum, p, reads), ADD(*sum, p, writes), ADD(*sum, p, error_replies);
+    for (unsigned why = 0; why < ARRAY_COUNT(p->acl_denied); why++)
+        ADD(*sum, p, acl_denied[why]);
     ADD(*sum, p, protocol_errors), ADD(*sum, p, output_kills), ADD(*sum, p, query_kills);
     ADD(*sum, p, evicted_clients), ADD(*sum, p, dirty), ADD(*sum, p, sweep_us);
     ADD(*sum, p, watching), ADD(*sum, p, timeouts), ADD(*sum, p, blocked);
