@@ -1,5 +1,6 @@
 /* Which arguments are secrets: passwords and users given to AUTH, HELLO AUTH, MIGRATE AUTH and
- * AUTH2, users and rules of ACL SETUSER, GETUSER and DELUSER, and CONFIG SET's values of sensitive directives.
+ * AUTH2, users and rules of ACL SETUSER, GETUSER and DELUSER, and CONFIG SET's values of sensitive
+ * directives.
  *
  * Redis' handlers mark such arguments while they run; here it is told from the arguments alone, so
  * a command that was refused half-way hides as much as one that went well.

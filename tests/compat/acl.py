@@ -25,30 +25,32 @@ del a1 b|unlink c|exists a1 b|rename a1 b|copy a1 b|copy b a1|smove a1 b m|sinte
 lmove a1 b left left|blmove a1 b left left 0|lmpop 2 a1 b left|blmpop 0 1 a1 left|brpop a1 b 0
 zunionstore d 2 a1 b|zunion 1 a1|zdiffstore a2 1 b|zrangestore a1 b 0 1|sintercard 2 a1 b
 bitop and d a1 b|bitfield a1 get u8 0|bitfield a1 set u8 0 1|bitfield b get u8 0 incrby u8 0 1
-bitfield_ro a1 get u8 0|pfcount a1 b|pfmerge a1 b|sort a1|sort a1 store b|sort a1 by w_* get x store b
-sort_ro a1|georadius a1 0 0 1 m|georadius a1 0 0 1 m store b|geosearchstore a1 b fromlonlat 0 0 byradius 1 m
-xread count 1 streams a1 b 0 0|xread streams a1|xreadgroup group g c streams a1 >|xadd a1 * f v
-xgroup create a1 g $|xinfo stream a1|object encoding a1|object help|memory usage a1|getdel a1
-getex a1|getex a1 ex 5|getset a1 v|lcs a1 b|ttl a1|expire a1 5|type b|dump a1|restore a1 0 x
-eval x 1 a1|eval x 2 a1 b|eval x 0|eval x 3 a1 b|eval_ro x 1 a1|evalsha x 1 b|fcall f 1 a1
-fcall_ro f 1 b|eval x -1 a1|eval x 99999999999999999999 a1|lmpop 0 a1 left
-migrate h 1 a1 0 5|migrate h 1 "" 0 5 keys a1 b|publish ch1 m|publish other m|spublish ch1 m
-subscribe ch1 ch2|subscribe other|psubscribe ch*|psubscribe ch1|ssubscribe ch1|unsubscribe other
-punsubscribe|ping|echo a|auth x|hello 3|quit|reset|select 0|select 1|SELECT 1|config get x|CONFIG GET x
-config set a b|config resetstat|client list|client id|client kill a:1|acl whoami|acl list
-acl setuser x|debug object a1|debug sleep 0|debug jmap|command count|command getkeys get a1|info
-keys *|scan 0|randomkey|dbsize|flushall|swapdb 0 1|multi|exec|watch a1 b|unwatch|script load x
-script kill|function list|latency doctor|slowlog get|time|role|lolwut|monitor|save
-hset a1 f v|hget b f|hrandfield a1|zadd a1 1 m|zscore b m|sadd a1 m|spop a1|lpush a1 v|rpoplpush a1 b
-setrange a1 0 v|getrange b 0 1|incr a1|strlen b|substr a1 0 1|move a1 1|touch a1 b|persist a1
+bitfield_ro a1 get u8 0|pfcount a1 b|pfmerge a1 b|sort a1|sort a1 store b
+sort a1 by w_* get x store b|sort_ro a1|georadius a1 0 0 1 m|georadius a1 0 0 1 m store b
+geosearchstore a1 b fromlonlat 0 0 byradius 1 m|xread count 1 streams a1 b 0 0|xread streams a1
+xreadgroup group g c streams a1 >|xadd a1 * f v|xgroup create a1 g $|xinfo stream a1
+object encoding a1|object help|memory usage a1|getdel a1|getex a1|getex a1 ex 5|getset a1 v
+lcs a1 b|ttl a1|expire a1 5|type b|dump a1|restore a1 0 x|eval x 1 a1|eval x 2 a1 b|eval x 0
+eval x 3 a1 b|eval_ro x 1 a1|evalsha x 1 b|fcall f 1 a1|fcall_ro f 1 b|eval x -1 a1
+eval x 99999999999999999999 a1|lmpop 0 a1 left|migrate h 1 a1 0 5|migrate h 1 "" 0 5 keys a1 b
+publish ch1 m|publish other m|spublish ch1 m|subscribe ch1 ch2|subscribe other|psubscribe ch*
+psubscribe ch1|ssubscribe ch1|unsubscribe other|punsubscribe|ping|echo a|auth x|hello 3|quit|reset
+select 0|select 1|SELECT 1|config get x|CONFIG GET x|config set a b|config resetstat|client list
+client id|client kill a:1|acl whoami|acl list|acl setuser x|debug object a1|debug sleep 0
+debug jmap|command count|command getkeys get a1|info|keys *|scan 0|randomkey|dbsize|flushall
+swapdb 0 1|multi|exec|watch a1 b|unwatch|script load x|script kill|function list|latency doctor
+slowlog get|time|role|lolwut|monitor|save|hset a1 f v|hget b f|hrandfield a1|zadd a1 1 m
+zscore b m|sadd a1 m|spop a1|lpush a1 v|rpoplpush a1 b|setrange a1 0 v|getrange b 0 1|incr a1
+strlen b|substr a1 0 1|move a1 1|touch a1 b|persist a1
 """.replace("\n", "|").strip("|").split("|")
 PATTERNS = ["a*", "a1", "*", "b", "[ab]*", "?1", "d", "{x}*", "a\\*", "c?", "w_*"]
 CHANNELS = ["ch*", "ch1", "*", "other", "ch?", "news:*"]
 NAMES = ["get", "GET", "set", "config", "config|get", "CONFIG|Set", "select", "select|0", "Select|1",
          "debug", "debug|object", "client", "client|list", "acl|whoami", "mget", "eval", "script",
          "script|load", "publish", "subscribe", "psubscribe", "sort", "bitfield", "xread", "object",
-         "xreadgroup", "nosuch", "config|nosuch", "config|get|x", "get|", "|get", "", "ping|a",
-         "memory|usage", "latency", "function|list", "multi", "exec", "auth", "keys", "command|count"]
+         "xreadgroup", "nosuch", "config|nosuch", "config|get|x", "get|", "|get", "",
+         "ping|a", "memory|usage", "latency", "function|list", "multi", "exec", "auth", "keys",
+         "command|count"]
 CATEGORIES = ["read", "write", "string", "hash", "list", "set", "sortedset", "stream", "pubsub",
               "admin", "fast", "slow", "dangerous", "connection", "transaction", "scripting",
               "keyspace", "all", "ALL", "Read", "blocking", "geo", "bitmap", "nosuch"]

@@ -29,6 +29,7 @@ ADDED = {
 }
 # Fields of known commands that were changed since.
 NEWER = {
+    **{(f"acl|{name}", "tips"): "7.2" for name in ("deluser", "save", "setuser")},
     ("acl|cat", "arguments"): "7.2: category", ("acl|log", "history"): "7.2",
     ("command|getkeys", "arity"): "7.2: -3, COMMAND GETKEYS PING is well-formed",
     ("command|getkeysandflags", "arity"): "7.2",

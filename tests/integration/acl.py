@@ -371,7 +371,8 @@ class Log(Case):
                                                  "username")) for e in self.entries()]
         self.assertEqual(got, [
             (1, b"key", b"multi", b"y", b"u"), (1, b"key", b"lua", b"x", b"u"),
-            (1, b"auth", b"toplevel", b"AUTH", b"nobody"), (1, b"channel", b"toplevel", b"ch", b"u"),
+            (1, b"auth", b"toplevel", b"AUTH", b"nobody"),
+            (1, b"channel", b"toplevel", b"ch", b"u"),
             (1, b"command", b"toplevel", b"del", b"u"),
             (3, b"key", b"toplevel", b"secret", b"u")])
         first, last = self.entries()[0], self.entries()[-1]
