@@ -46,11 +46,11 @@ strlen b|substr a1 0 1|move a1 1|touch a1 b|persist a1
 PATTERNS = ["a*", "a1", "*", "b", "[ab]*", "?1", "d", "{x}*", "a\\*", "c?", "w_*"]
 CHANNELS = ["ch*", "ch1", "*", "other", "ch?", "news:*"]
 NAMES = ["get", "GET", "set", "config", "config|get", "CONFIG|Set", "select", "select|0",
-         "Select|1", "debug", "debug|object", "client", "client|list", "acl|whoami", "mget", "eval", "script",
-         "script|load", "publish", "subscribe", "psubscribe", "sort", "bitfield", "xread", "object",
-         "xreadgroup", "nosuch", "config|nosuch", "config|get|x", "get|", "|get", "",
-         "ping|a", "memory|usage", "latency", "function|list", "multi", "exec", "auth", "keys",
-         "command|count"]
+         "Select|1", "debug", "debug|object", "client", "client|list", "acl|whoami", "mget",
+         "eval", "script", "script|load", "publish", "subscribe", "psubscribe", "sort",
+         "bitfield", "xread", "object", "xreadgroup", "nosuch", "config|nosuch", "config|get|x",
+         "get|", "|get", "", "ping|a", "memory|usage", "latency", "function|list", "multi",
+         "exec", "auth", "keys", "command|count"]
 CATEGORIES = ["read", "write", "string", "hash", "list", "set", "sortedset", "stream", "pubsub",
               "admin", "fast", "slow", "dangerous", "connection", "transaction", "scripting",
               "keyspace", "all", "ALL", "Read", "blocking", "geo", "bitmap", "nosuch"]
