@@ -37,23 +37,50 @@ static void append_header(struct buf *out, char type, size_t value)
     out->len = (size_t)(at - out->ptr);
 }
 
+static bool room_for_one(struct effects *e)
+{
+    if (e->count < e->cap) return true;
+    size_t cap = e->cap ? e->cap * 2 : 16;
+    struct effect_end *ends = mem_try_realloc(e->ends, cap * sizeof(*ends));
+    if (!ends) {
+        e->failed = true;
+        return false;
+    }
+    e->ends = ends;
+    e->cap = cap;
+    return true;
+}
+
 void effects_add(struct effects *e, size_t argc, const struct slice *argv)
 {
-    if (e->count == e->cap) {
-        size_t cap = e->cap ? e->cap * 2 : 16;
-        size_t *ends = mem_try_realloc(e->ends, cap * sizeof(*ends));
-        if (!ends) {
-            e->failed = true;
-            return;
-        }
-        e->ends = ends;
-        e->cap = cap;
-    }
+    if (!room_for_one(e)) return;
     append_header(&e->bytes, '*', argc);
     for (size_t i = 0; i < argc; i++) {
         append_header(&e->bytes, '$', argv[i].len);
         buf_append_slice(&e->bytes, argv[i]);
         buf_append(&e->bytes, "\r\n", 2);
     }
-    e->ends[e->count++] = e->bytes.len;
+    e->ends[e->count++] = (struct effect_end){.end = e->bytes.len, .db = e->db};
+}
+
+void effects_cut(struct effects *e, size_t count)
+{
+    if (count >= e->count) return;
+    e->count = count;
+    e->bytes.len = count ? e->ends[count - 1].end : 0;
+}
+
+void effects_copy(const struct effects *e, size_t i, struct effects *to)
+{
+    if (!room_for_one(to)) return;
+    buf_append_slice(&to->bytes, effects_at(e, i));
+    to->ends[to->count] = e->ends[i];
+    to->ends[to->count++].end = to->bytes.len;
+}
+
+void effects_move(struct effects *e, size_t from, struct effects *to)
+{
+    for (size_t i = from; i < e->count; i++) effects_copy(e, i, to);
+    to->failed |= e->failed || e->bytes.failed;
+    effects_cut(e, from);
 }

@@ -58,8 +58,6 @@ static const struct directive_word pubsub_presets[] = {
 static const char why_save_points[] =
     "snapshots in the background are not available yet in this version of Splitring: with save "
     "points the data is written by SHUTDOWN and SIGTERM only";
-static const char why_aof[] =
-    "the append-only file is not available yet in this version of Splitring";
 static const char why_replication[] =
     "replication is not available yet in this version of Splitring";
 
@@ -75,6 +73,19 @@ static const char *object_to_dbfilename(struct slice text)
     if (text.len && memchr(text.ptr, '/', text.len))
         return "dbfilename can't be a path, just a filename";
     return NULL;
+}
+
+static const char *object_to_appendfilename(struct slice text)
+{
+    if (text.len == 0) return "appendfilename can't be empty";
+    return memchr(text.ptr, '/', text.len) ? "appendfilename can't be a path, just a filename"
+                                           : NULL;
+}
+
+static const char *object_to_appenddirname(struct slice text)
+{
+    if (text.len == 0) return "appenddirname can't be empty";
+    return memchr(text.ptr, '/', text.len) ? "appenddirname can't be a path, just a dirname" : NULL;
 }
 
 /* Braces hold known names only. */
@@ -254,9 +265,19 @@ const struct directive directives_honoured[] = {
     ROW(SAVE, "save", NULL, MULTI, save, "3600 1 300 100 60 10000", IGNORED(why_save_points)),
     ROW(BOOL, "rdbcompression", NULL, MUTABLE, rdb_compression, "yes"),
     ROW(BOOL, "rdbchecksum", NULL, IMMUTABLE, rdb_checksum, "yes"),
-    ROW(BOOL, "appendonly", NULL, MUTABLE, appendonly, "no", FIXED(why_aof)),
-    ROW(ENUM, "appendfsync", NULL, MUTABLE, appendfsync, "everysec", WORDS(fsyncs),
-        IGNORED(why_aof)),
+    ROW(BOOL, "appendonly", NULL, MUTABLE, appendonly, "no"),
+    ROW(ENUM, "appendfsync", NULL, MUTABLE, appendfsync, "everysec", WORDS(fsyncs)),
+    ROW(STRING, "appendfilename", NULL, IMMUTABLE, appendfilename, "appendonly.aof",
+        OBJECTION(object_to_appendfilename)),
+    ROW(STRING, "appenddirname", NULL, IMMUTABLE, appenddirname, "appendonlydir",
+        OBJECTION(object_to_appenddirname)),
+    ROW(BOOL, "no-appendfsync-on-rewrite", NULL, MUTABLE, aof_no_fsync_on_rewrite, "no"),
+    ROW(BOOL, "aof-load-truncated", NULL, MUTABLE, aof_load_truncated, "yes", SOON),
+    ROW(BOOL, "aof-timestamp-enabled", NULL, MUTABLE, aof_timestamps, "no"),
+    ROW(INT, "auto-aof-rewrite-percentage", NULL, MUTABLE, aof_rewrite_percentage, "100",
+        LIMITS(0, INT32_MAX)),
+    ROW(MEMORY, "auto-aof-rewrite-min-size", NULL, MUTABLE, aof_rewrite_min_size, "64mb",
+        LIMITS(0, INT64_MAX)),
     ROW(INT, "min-replicas-to-write", "min-slaves-to-write", MUTABLE, min_replicas_to_write, "0",
         LIMITS(0, INT32_MAX), FIXED(why_replication)),
     ROW(INT, "min-replicas-max-lag", "min-slaves-max-lag", MUTABLE, min_replicas_max_lag_s, "10",

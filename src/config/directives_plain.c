@@ -53,18 +53,6 @@ static const char modules[] = "modules are not supported";
 static const char sorting[] = "SORT compares bytes" NOT_YET;
 static const char valkey[] = "belongs to Valkey and has no counterpart here";
 
-static const char *object_to_path(struct slice text)
-{
-    return text.len && memchr(text.ptr, '/', text.len)
-               ? "appendfilename can't be a path, just a filename" : NULL;
-}
-
-static const char *object_to_dirname(struct slice text)
-{
-    if (text.len == 0) return "appenddirname can't be empty";
-    return memchr(text.ptr, '/', text.len) ? "appenddirname can't be a path, just a dirname" : NULL;
-}
-
 #define COUNT LIMITS(0, INT32_MAX)
 #define LARGE LIMITS(0, INT64_MAX)
 #define PORT LIMITS(0, 65535)
@@ -125,17 +113,8 @@ const struct directive directives_plain[] = {
     TEXT(STRING, sorting, "locale-collate", NULL, MUTABLE, ""),
 
     /* persistence */
-    TEXT(STRING, persistence, "appendfilename", NULL, IMMUTABLE, "appendonly.aof",
-         OBJECTION(object_to_path)),
-    TEXT(STRING, persistence, "appenddirname", NULL, IMMUTABLE, "appendonlydir",
-         OBJECTION(object_to_dirname)),
-    TEXT(BOOL, persistence, "no-appendfsync-on-rewrite", NULL, MUTABLE, "no"),
-    TEXT(INT, persistence, "auto-aof-rewrite-percentage", NULL, MUTABLE, "100", COUNT),
-    TEXT(MEMORY, persistence, "auto-aof-rewrite-min-size", NULL, MUTABLE, "64mb", LARGE),
-    TEXT(BOOL, persistence, "aof-load-truncated", NULL, MUTABLE, "yes"),
     TEXT(MEMORY, persistence, "aof-load-corrupt-tail-max-size", NULL, MUTABLE, "0", LARGE),
     TEXT(BOOL, persistence, "aof-use-rdb-preamble", NULL, MUTABLE, "yes"),
-    TEXT(BOOL, persistence, "aof-timestamp-enabled", NULL, MUTABLE, "no"),
     TEXT(BOOL, persistence, "aof-rewrite-incremental-fsync", NULL, MUTABLE, "yes"),
     TEXT(BOOL, persistence, "aof-disable-auto-gc", NULL, UNSEEN, "no"),
     TEXT(BOOL, persistence, "rdb-save-incremental-fsync", NULL, MUTABLE, "yes"),

@@ -78,12 +78,28 @@ int file_write(int fd, const char *ptr, size_t len)
 
 int file_write_at(int fd, uint64_t offset, const char *ptr, size_t len)
 {
-    ssize_t put = pwrite(fd, ptr, len, (off_t)offset);
-    if (put < 0) return -errno;
-    return (size_t)put == len ? 0 : -EIO;
+    while (len > 0) {
+        ssize_t put = pwrite(fd, ptr, len, (off_t)offset);
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0) return -errno;
+        if (put == 0) return -ENOSPC;
+        ptr += put;
+        offset += (size_t)put;
+        len -= (size_t)put;
+    }
+    return 0;
 }
 
 int file_sync(int fd) { return fsync(fd) < 0 ? -errno : 0; }
+
+int file_sync_data(int fd) { return fdatasync(fd) < 0 ? -errno : 0; }
+
+int file_truncate(int fd, uint64_t len) { return ftruncate(fd, (off_t)len) < 0 ? -errno : 0; }
+
+int file_make_dir(const char *path)
+{
+    return mkdir(path, 0755) < 0 && errno != EEXIST ? -errno : 0;
+}
 
 void file_flush_begin(int fd, uint64_t from, uint64_t len)
 {

@@ -21,6 +21,7 @@
 
 #include "acl.h"
 #include "block.h"
+#include "hold.h"
 #include "local.h"
 #include "monitor.h"
 #include "pubsub.h"
@@ -71,6 +72,7 @@ static void conn_free(struct conn *c)
     list_remove(&c->ready_link);
     list_remove(&c->dirty_link);
     parse_deinit(&c->parser);
+    hold_free(c);
     buf_deinit(&c->in);
     buf_deinit(&c->out);
     mem_free(c->name);
@@ -113,6 +115,7 @@ void conn_close(struct conn *c)
     conn_unpark(c);
     list_remove(&c->ready_link);
     list_remove(&c->dirty_link);
+    hold_free(c);
     c->flags &= ~(uint32_t)(CONN_READY | CONN_DIRTY | CONN_HAS_INPUT);
     c->data = NULL;
     block_leave(c, BLOCK_CLOSE);
@@ -282,9 +285,10 @@ void conn_flush(struct conn *c)
         conn_close(c);
         return;
     }
-    while (c->out_sent < c->out.len) {
+    size_t limit = hold_limit(c);
+    while (c->out_sent < limit) {
         ssize_t n = io_send(c->worker->io, &c->sock, c->out.ptr + c->out_sent,
-                            c->out.len - c->out_sent);
+                            limit - c->out_sent);
         if (n == -EAGAIN) {
             c->flags |= CONN_WANT_WRITE;
             io_want_write(c->worker->io, &c->sock);
@@ -300,7 +304,10 @@ void conn_flush(struct conn *c)
         c->bytes_out += (uint64_t)n;
         counter_add(&c->worker->pub->bytes_out, (uint64_t)n);
     }
-    output_done(c);
+    if (likely(c->out_sent == c->out.len))
+        output_done(c);
+    else
+        hold_wait(c);
     go_on(c);
 }
 
@@ -337,6 +344,7 @@ void conn_check_output(struct conn *c)
     size_t unsent = c->out.len - c->out_sent + (c->track ? c->track->held.len : 0);
     if (c->out_sent > OUT_KEEP && c->out_sent > unsent) {
         buf_consume(&c->out, c->out_sent);
+        hold_shift(c, c->out_sent);
         c->out_sent = 0;
     }
     const struct config_output_limit *limit = output_limit(c);

@@ -77,6 +77,7 @@ struct conn {
     uint64_t cut_group;     /* the group in which it was cut: nothing more of it runs there */
     struct list subs;       /* struct sub.conn_link, oldest first */
     uint32_t sub_count[3];  /* by enum topic_kind */
+    struct holding *holding; /* output that waits for the disk (hold.h); NULL: none */
     struct act *act;        /* (UN)SUBSCRIBE in flight */
     struct conn_track *track; /* client-side caching; NULL: neither it nor others redirect here */
     uint32_t ops_recent;    /* commands since the last balance check */

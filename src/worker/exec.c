@@ -7,6 +7,7 @@
 #include "block.h"
 #include "conn.h"
 #include "events.h"
+#include "journal.h"
 #include "meter.h"
 #include "monitor.h"
 #include "splitring/base/check.h"
@@ -33,7 +34,7 @@ static void call_prepare(struct worker *w, struct call *call, const struct exec 
     call->reply = (struct reply){.out = x->out, .proto = x->proto};
     call->rng = &w->rng;
     call->env = &w->env;
-    call->effects = NULL;
+    call->effects = journal_on(w->hub) ? &w->effects : NULL;
     call->conn = NULL;
     call->worker = w;
     call->dirty = 0;
@@ -58,6 +59,12 @@ static inline void call_run(struct worker *w, struct call *call, const struct ex
     if (unlikely(w->hub->preempt)) w->hub->preempt(w->hub->preempt_ctx);
     size_t out_before = x->out->len;
     const struct exec *outer = tracking_begin(w, x);
+    size_t stated = 0;
+    if (unlikely(call->effects)) {
+        stated = journal_count(w);
+        call->effects->db = x->db;
+        journal_open(w);
+    }
     uint64_t start = meter_start(w, x);
     cmd->handler(call);
     meter_end(w, x, start, out_before, counted);
@@ -68,6 +75,7 @@ static inline void call_run(struct worker *w, struct call *call, const struct ex
         stats_note_error(w, call->reply.out);
     }
     if (call->dirty) counter_add(&pub->dirty, call->dirty);
+    if (unlikely(call->effects)) journal_close(w, stated);
     tracking_end(w, x, outer);
 }
 

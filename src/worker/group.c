@@ -20,6 +20,7 @@
 #include "block.h"
 #include "conn.h"
 #include "exec.h"
+#include "journal.h"
 #include "local.h"
 #include "meter.h"
 #include "monitor.h"
@@ -151,6 +152,13 @@ static void op_route(struct worker *w, struct op *op)
     }
 }
 
+/* The append log cannot be written: Redis refuses writes then, and PING says so. */
+static bool refused_by_log(const struct command *cmd, const struct conn *c)
+{
+    if (cmd->handler == cmd_exec) return c->multi && c->multi->writes;
+    return cmd->flags & CMD_WRITE || cmd->handler == cmd_ping;
+}
+
 /* Everything that Redis' processCommand refuses before it runs. */
 static void op_judge(struct worker *w, struct op *op, struct group *g)
 {
@@ -172,6 +180,8 @@ static void op_judge(struct worker *w, struct op *op, struct group *g)
         op->error = OP_MONITORS;
     else if (unlikely(w->loading) && !(op->cmd->flags & CMD_LOADING))
         op->error = OP_LOADING;
+    else if (unlikely(counter_get(&w->hub->log_failed)) && refused_by_log(op->cmd, c))
+        op->error = OP_LOG_FAILED;
     else {
         op_route(w, op);
         if (unlikely(c->flags & CONN_MULTI)) multi_judge(w, op);
@@ -461,6 +471,13 @@ static void run_op(struct worker *w, struct group *g, unsigned i)
     if (unlikely(w->pause.until) && paused(w, op)) return;
     if (unlikely(w->push_crowded) && op->shard >= 0 &&
         (op->cmd->flags & (CMD_PUBSUB | CMD_WRITE) || w->monitor_mask)) {
+        hold_back(w, op);
+        c->flags |= CONN_READY;
+        list_push_back(&w->stalled, &c->ready_link);
+        return;
+    }
+    if (unlikely(w->journal_crowded) && op->shard != OP_QUEUE && may_replicate(w, op)) {
+        w->journal_crowded = journal_crowded(w);
         hold_back(w, op);
         c->flags |= CONN_READY;
         list_push_back(&w->stalled, &c->ready_link);

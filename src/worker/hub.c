@@ -11,6 +11,7 @@
 #include "block.h"
 #include "functions.h"
 #include "internal.h"
+#include "journal.h"
 #include "meter.h"
 #include "script.h"
 #include "topics.h"
@@ -126,6 +127,9 @@ struct hub *hub_new(const struct hub_options *options)
     for (uint32_t i = 0; i < n * n; i++) mailbox_init(&hub->mail[i], options->mailbox_cap);
     pushes_init(hub, options->mailbox_cap);
     persister_init(&hub->persister, hub);
+    hub->journal = journal_new(n);
+    hub->shard_tickets = mem_alloc_aligned(n * sizeof *hub->shard_tickets, CACHE_LINE);
+    memset(hub->shard_tickets, 0, n * sizeof *hub->shard_tickets);
     hub->scripts = script_store_new();
     hub->functions = function_store_new();
     hub->acl = acl_store_new(options->config);
@@ -165,6 +169,8 @@ void hub_free(struct hub *hub)
         mailbox_deinit(&hub->mail[i]);
         mailbox_deinit(&hub->push_mail[i]);
     }
+    journal_free(hub->journal, hub->count);
+    mem_free(hub->shard_tickets);
     mem_free(hub->push_mail);
     mem_free(hub->push_late);
     mem_free(hub->push_open);

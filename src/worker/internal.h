@@ -13,6 +13,8 @@
  *   script_store.c: by all; functions.c: libraries of functions
  *   block.c   clients that wait for keys; block_home.c their side
  *   fanout.c  an act of every worker, answered after the last
+ *   journal.c one order for all that is written down
+ *   journal_*.c the append log; hold.c replies that wait for it
  *   push.c    one order for all that is pushed; pubsub.c, topics.c, events.c: what that is
  *   meter.c   what each command costs; commandlog.c, latency.c: who keeps what of it
  *   monitor.c commands shown to those who MONITOR
@@ -36,6 +38,7 @@
 #include "splitring/base/list.h"
 #include "splitring/base/mailbox.h"
 #include "splitring/cmd/call.h"
+#include "splitring/cmd/effects.h"
 #include "splitring/config/config.h"
 #include "splitring/io/io.h"
 #include "splitring/tx/holder.h"
@@ -131,6 +134,11 @@ struct push_open {
     _Alignas(CACHE_LINE) counter done_bytes; /* of what it sent; written by the receivers */
 };
 
+/* The last ticket of the journal that wrote to a shard. Thread: holder. */
+struct shard_ticket {
+    _Alignas(CACHE_LINE) uint64_t ticket;
+};
+
 struct exec;
 struct topics;
 struct tracking;
@@ -147,6 +155,8 @@ struct hub {
     uint32_t count;
     bool lending;
     uint32_t faults;
+    counter log_failed;         /* errno of the append log: writes are refused; 0: fine */
+    counter journaling;         /* 1: effects are wanted; changes while all shards are held */
     uint32_t lend_percent;
     void (*preempt)(void *ctx);
     void *preempt_ctx;
@@ -173,6 +183,8 @@ struct hub {
     struct mailbox *push_mail;  /* [from * count + to] */
     struct push_open *push_open; /* by worker */
     counter *push_late;         /* [from * count + to]: lowest ticket not yet published */
+    struct journal *journal;
+    struct shard_ticket *shard_tickets;
     uint32_t databases;
     char run_id[41];
     /* shared counters */
@@ -263,7 +275,7 @@ enum op_kind {
 };
 enum op_error {
     OP_UNKNOWN, OP_UNKNOWN_SUB, OP_ARITY, OP_NOAUTH, OP_SUBSCRIBED, OP_NO_MULTI, OP_WATCH_IN_MULTI,
-    OP_MONITORS, OP_LOADING, OP_BUSY, OP_NOPERM
+    OP_MONITORS, OP_LOADING, OP_BUSY, OP_NOPERM, OP_LOG_FAILED
 };
 
 struct group {
@@ -389,6 +401,16 @@ struct worker {
     bool tracking_due;     /* it has told its own client something, or everybody everything */
     bool tracking_flushed;
     bool push_logged;      /* this unit has something to tell */
+    bool effects_stated;   /* …, something to write down (journal.c) */
+    bool effects_mute;     /* what is met as expired now is stated by others */
+    bool journal_crowded;  /* the disk does not keep up: no write is started */
+    bool journal_given;    /* P has got something since the last publish */
+    unsigned effects_depth; /* commands and units that are to be one */
+    struct effects effects; /* of the unit */
+    struct list holding;   /* connections with output that waits for the disk (hold.c) */
+    struct list log_waits; /* clients in WAIT, WAITAOF */
+    uint64_t hold_next;    /* the lowest ticket that they wait for, or lower */
+    uint64_t hold;         /* the last ticket that anything known here may depend on */
     bool push_crowded;     /* receivers do not keep up: nothing that tells is started */
     struct buf spare_bufs[64];
     unsigned spare_count;
@@ -399,7 +421,8 @@ struct worker {
 static inline bool persist_due(const struct worker *w)
 {
     return w->loading || !list_empty(&w->stills) ||
-           (w->id == 0 && counter_get(&w->hub->persist.signal));
+           (w->id == 0 && (counter_get(&w->hub->persist.signal) ||
+                           counter_get(&w->hub->persist.log_wanted)));
 }
 
 static inline shard_id hub_shard_of_slot(const struct hub *hub, uint16_t slot)
@@ -453,6 +476,8 @@ static inline bool worker_owns_listener(const struct worker *w, const void *owne
 worker_id balance_place(struct worker *w);
 void worker_balance(struct worker *w);
 enum listen_kind worker_listener_kind(const struct worker *w, const void *owner);
+/* Who is told of keys that expire, and which of them are locked. */
+struct expire_sink worker_expire_sink(struct hub *hub);
 /* Stopping: closes connections whose output is out; true once nothing is left. */
 bool worker_stop_step(struct worker *w);
 /* The config has been replaced (start, CONFIG SET). */

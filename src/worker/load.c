@@ -18,6 +18,7 @@
 #include "block.h"
 #include "functions.h"
 #include "internal.h"
+#include "journal_start.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
 #include "splitring/base/num.h"
@@ -60,7 +61,7 @@ int hub_load(struct hub *hub)
     const struct config *config = hub->config_start;
     uint64_t size;
     int fd = file_open(config->dbfilename, &size);
-    if (fd == -ENOENT) return 0;
+    if (fd == -ENOENT) return journal_start(hub);
     if (fd < 0) {
         log_line(LOG_LEVEL_WARNING,
                  "Fatal error: can't open the RDB file %s in %s for reading: %s. Exiting.",
@@ -70,7 +71,7 @@ int hub_load(struct hub *hub)
     (void)file_close(fd);
     counter_set(&hub->persist.load_start_ms, (uint64_t)(os_unix_us() / 1000));
     counter_set(&hub->persist.load_total_bytes, size);
-    counter_set_release(&hub->persist.loading, hub->count);
+    counter_set_release(&hub->persist.loading, hub->count + 1); /* one for journal_start */
     return 0;
 }
 
@@ -232,6 +233,19 @@ static void load_fails(struct worker *w, const char *why)
     hub_stop_shared(w->hub);
 }
 
+/* The last worker is done: commands may run as soon as the log is open. */
+static void all_loaded(struct worker *w)
+{
+    struct hub *hub = w->hub;
+    tell_done(hub);
+    if (journal_start(hub) < 0) {
+        counter_next_shared(&hub->persist.load_failed);
+        hub_stop_shared(hub);
+        return;
+    }
+    counter_drop_shared(&hub->persist.loading);
+}
+
 void load_begin(struct worker *w)
 {
     struct loader *l = loader_new(w, w->id);
@@ -274,7 +288,7 @@ void load_step(struct worker *w)
         count_loaded(hub, l);
         load_free(l);
         w->loader = NULL;
-        if (counter_drop_shared(&hub->persist.loading) == 0) tell_done(hub);
+        if (counter_drop_shared(&hub->persist.loading) == 1) all_loaded(w);
         w->loading = hub_loading_shared(hub);
     }
 }

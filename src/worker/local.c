@@ -9,6 +9,8 @@
 
 #include "acl.h"
 #include "conn.h"
+#include "splitring/io/os.h"
+#include "splitring/cmd/handlers.h"
 #include "multi.h"
 #include "splitring/io/net.h"
 #include "splitring/io/tls.h"
@@ -93,6 +95,20 @@ void local_reply_busy(struct conn *c, bool is_exec, struct reply *reply)
     watch_end(c);
 }
 
+static void local_refuse_by_log(const struct op *op, struct reply *reply)
+{
+    char why[192];
+    const char *error = os_error_text(-(int)counter_get(&op->conn->worker->hub->log_failed));
+    if (op->cmd->handler != cmd_exec) {
+        reply_errorf(reply, ERR_MISCONF_WRITE, error);
+        return;
+    }
+    snprintf(why, sizeof why, "MISCONF Errors writing to the AOF file: %.120s", error);
+    reply_errorf(reply, ERR_EXECABORT_TEXT, why);
+    multi_end(op->conn);
+    watch_end(op->conn);
+}
+
 void local_refuse(struct worker *w, const struct op *op)
 {
     struct reply reply = conn_reply(op->conn);
@@ -108,6 +124,7 @@ void local_refuse(struct worker *w, const struct op *op)
     case OP_MONITORS: reply_error(&reply, ERR_REPLICA_KEYSPACE); break;
     case OP_LOADING: reply_error(&reply, ERR_LOADING); break;
     case OP_NOPERM: acl_reply_refusal(w, op, &reply); break;
+    case OP_LOG_FAILED: local_refuse_by_log(op, &reply); break;
     }
     if (op->error != OP_WATCH_IN_MULTI) multi_break(op->conn);
     stats_note_refusal(w, op->cmd, reply.out);

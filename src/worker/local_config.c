@@ -15,6 +15,7 @@
 #include "conn.h"
 #include "events.h"
 #include "fanout.h"
+#include "journal_start.h"
 #include "local.h"
 #include "meter.h"
 #include "splitring/base/mem.h"
@@ -217,7 +218,10 @@ static void set_done(struct worker *w, struct fanout *f, struct conn *c, struct 
 {
     (void)c;
     const struct buf *error = &f->out[w->id];
-    if (f->number[w->id]) log_without_effect(f->arg);
+    if (f->number[w->id]) {
+        log_without_effect(f->arg);
+        journal_config_changed(w);
+    }
     if (!reply) return;
     if (f->number[w->id])
         reply_ok(reply);

@@ -10,6 +10,7 @@
 #include "conn.h"
 #include "fanout.h"
 #include "functions.h"
+#include "journal.h"
 #include "script.h"
 #include "splitring/base/mem.h"
 #include "splitring/base/num.h"
@@ -58,11 +59,25 @@ void cmd_fcall_ro(struct call *c) { fcall(c, true); }
 
 /* ---- LOAD, RESTORE ---- */
 
+/* Changes and their records are in one order: no shard is held that would see to it. Stated so that
+ * a base made in between, which has the change already, takes it once more: replacing. */
 static bool put(struct call *c, struct library **items, size_t count, enum functions_change how,
                 struct buf *error)
 {
-    bool done = functions_put(c->worker->hub, items, count, how, error);
+    struct hub *hub = c->worker->hub;
+    struct slice function = SLICE("FUNCTION"), replace = SLICE("REPLACE");
+    bool payload = call_is(c, 1, "restore");
+    journal_turn_take(hub);
+    bool done = functions_put(hub, items, count, how, error);
     if (done) c->dirty++;
+    if (done && how == FUNCTIONS_FLUSH)
+        effect_verbatim(c);
+    else if (done && payload)
+        EFFECT(c, function, c->argv[1], c->argv[2], replace);
+    else if (done)
+        EFFECT(c, function, c->argv[1], replace, c->argv[c->argc - 1]);
+    journal_state_now(c->worker);
+    journal_turn_give(hub);
     return done;
 }
 
@@ -163,7 +178,13 @@ void cmd_function_restore(struct call *c)
 void cmd_function_delete(struct call *c)
 {
     struct buf error = {0};
-    if (functions_remove(c->worker->hub, c->argv[2], &error)) {
+    struct hub *hub = c->worker->hub;
+    journal_turn_take(hub);
+    bool done = functions_remove(hub, c->argv[2], &error);
+    if (done) effect_verbatim(c);
+    journal_state_now(c->worker);
+    journal_turn_give(hub);
+    if (done) {
         c->dirty++;
         reply_ok(&c->reply);
     } else if (error.len) {

@@ -16,6 +16,7 @@
 #include <stdio.h>
 
 #include "conn.h"
+#include "journal_start.h"
 #include "local.h"
 #include "splitring/base/mem.h"
 #include "splitring/cmd/handlers.h"
@@ -198,8 +199,44 @@ static void loading_lines(struct info *i)
                eta_s);
 }
 
-/* Saving in the background and the append log are not there yet: their fields are those of a Redis
- * that has never used them. */
+static long long seconds_since(uint64_t start_ms)
+{
+    return (os_unix_us() / 1000 - (int64_t)start_ms) / 1000;
+}
+
+static void info_log(struct info *i)
+{
+    const struct journal_log *l = i->hub->journal->log;
+    bool on = counter_get(&l->enabled) != 0, rewriting = journal_rewriting(i->hub);
+    uint64_t rewrites = counter_get(&l->rewrites);
+    bool done = rewrites || counter_get(&l->failures);
+    buf_printf(i->out,
+               "aof_enabled:%d\r\naof_rewrite_in_progress:%d\r\naof_rewrite_scheduled:%d\r\n"
+               "aof_last_rewrite_time_sec:%lld\r\naof_current_rewrite_time_sec:%lld\r\n"
+               "aof_last_bgrewrite_status:%s\r\naof_rewrites:%llu\r\n"
+               "aof_rewrites_consecutive_failures:%llu\r\naof_last_write_status:%s\r\n"
+               "aof_last_cow_size:0\r\nmodule_fork_in_progress:0\r\n"
+               "module_fork_last_cow_size:0\r\n",
+               on, rewriting, (int)counter_get(&i->hub->persist.log_wanted),
+               done ? (long long)counter_get(&l->last_s) : -1,
+               rewriting ? seconds_since(counter_get(&l->start_ms)) : -1,
+               counter_get(&l->rewrite_failed) ? "err" : "ok", (unsigned long long)rewrites,
+               (unsigned long long)counter_get(&l->failures),
+               counter_get(&i->hub->log_failed) ? "err" : "ok");
+    if (!on) return;
+    buf_printf(i->out,
+               "aof_current_size:%llu\r\naof_base_size:%llu\r\naof_pending_rewrite:0\r\n"
+               "aof_buffer_length:%llu\r\naof_pending_bio_fsync:%d\r\n"
+               "aof_delayed_fsync:%llu\r\n",
+               (unsigned long long)counter_get(&l->size),
+               (unsigned long long)counter_get(&l->base_size),
+               (unsigned long long)counter_get(&l->buffered),
+               claim_get_shared(&l->sync.state) == SYNC_ASKED,
+               (unsigned long long)counter_get(&l->delayed_fsyncs));
+}
+
+/* Saving in the background is not there yet: its fields are those of a Redis that has never used
+ * it. */
 static void info_persistence(struct info *i)
 {
     const struct hub_persist *p = &i->hub->persist;
@@ -212,16 +249,12 @@ static void info_persistence(struct info *i)
                "rdb_last_save_time:%lld\r\nrdb_last_bgsave_status:ok\r\n"
                "rdb_last_bgsave_time_sec:-1\r\nrdb_current_bgsave_time_sec:-1\r\nrdb_saves:%llu\r\n"
                "rdb_last_cow_size:0\r\nrdb_last_load_keys_expired:%llu\r\n"
-               "rdb_last_load_keys_loaded:%llu\r\naof_enabled:0\r\naof_rewrite_in_progress:0\r\n"
-               "aof_rewrite_scheduled:0\r\naof_last_rewrite_time_sec:-1\r\n"
-               "aof_current_rewrite_time_sec:-1\r\naof_last_bgrewrite_status:ok\r\n"
-               "aof_rewrites:0\r\naof_rewrites_consecutive_failures:0\r\n"
-               "aof_last_write_status:ok\r\naof_last_cow_size:0\r\nmodule_fork_in_progress:0\r\n"
-               "module_fork_last_cow_size:0\r\n",
+               "rdb_last_load_keys_loaded:%llu\r\n",
                loading, (unsigned long long)(i->sum.dirty - counter_get(&p->dirty_saved)),
                (long long)counter_get(&p->last_save_s), (unsigned long long)counter_get(&p->saves),
                (unsigned long long)counter_get(&p->keys_expired),
                (unsigned long long)counter_get(&p->keys_loaded));
+    info_log(i);
     if (loading) loading_lines(i);
 }
 

@@ -18,6 +18,7 @@
 #include "block.h"
 #include "conn.h"
 #include "group.h"
+#include "journal.h"
 #include "local.h"
 #include "meter.h"
 #include "push.h"
@@ -275,7 +276,7 @@ static bool run_script(struct worker *w, struct conn *c, const struct queued *q,
 {
     struct exec x;
     struct script_call call = {.mask = w->held, .conn = c, .may_wait = true,
-                               .since = &c->multi->pushed};
+                               .since = &c->multi->pushed, .stated = &c->multi->stated};
     exec_of(w, c, q, out, &x);
     x.script = &call;
     exec_many(w, &x);
@@ -306,6 +307,7 @@ static enum multi_outcome run_rest(struct worker *w, struct conn *c, struct buf 
             run_one(w, c, q, to);
     }
     w->serve_later = false;
+    journal_close(w, m->stated); /* if it has paused, they have been taken aside */
     if (!over) return MULTI_PAUSED;
     for (uint32_t held = w->held; held; held &= held - 1)
         block_serve(w, (shard_id)__builtin_ctz(held));
@@ -345,6 +347,8 @@ enum multi_outcome multi_run(struct worker *w, struct conn *c, const struct comm
     else
         reply_array(&reply, m->count);
     m->pushed = push_mark(w);
+    m->stated = journal_count(w);
+    journal_open(w);
     w->ready_turns = 0;
     enum multi_outcome outcome = run_rest(w, c, out);
     meter_record(w, exec, meter_ns(w, start, meter_ticks(w)));

@@ -29,6 +29,7 @@ struct multi {
     size_t at;      /* the command that runs, or is next */
     struct script_job *script; /* which has paused */
     struct push_mark pushed;   /* where what it tells begins */
+    size_t stated;             /* where its effects begin, in those of the unit */
     bool running;   /* EXEC has begun, some commands are made later */
     bool calling;   /* one of them is being called */
     struct buf own; /* invalidations that its commands cause to their client */

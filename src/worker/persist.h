@@ -24,6 +24,7 @@ struct hub_persist {
     counter dirty_saved;  /* the sum of `dirty` that the last save holds */
     counter saves;
     counter save_failed;  /* 1: the last one */
+    counter log_wanted;   /* 1: a rewrite of the append log is to begin as soon as one may */
     counter signal;       /* SIGTERM or SIGINT that worker 0 has not acted upon yet */
     claim_word still;     /* 1: somebody brings all to a standstill (still.c) */
 };
@@ -43,6 +44,8 @@ bool load_in_place(struct worker *w, bool merge);
 
 /* All shards are held: writes dbfilename; logs, counts. 0 or a negative errno. */
 int save_in_place(struct worker *w);
+/* The same as the base of an append log, under another name; counts nothing. */
+int save_base(struct worker *w, const char *name);
 
 /* ---- everything stands still (still.c) ---- */
 

@@ -10,6 +10,7 @@
  * the log must have one writer anyway.
  * Thread: P, but for persister_wake_shared and hub_persister_stop_shared (any). */
 #include "internal.h"
+#include "journal_log.h"
 #include "splitring/io/os.h"
 
 void persister_init(struct persister *p, struct hub *hub)
@@ -31,13 +32,12 @@ bool persister_step(struct persister *p, instant_us now_us, int64_t mono_us)
 {
     p->now_us = now_us;
     p->mono_us = mono_us;
-    return false;
+    return journal_step(p->hub, now_us, mono_us);
 }
 
 int64_t persister_next_us(const struct persister *p)
 {
-    (void)p;
-    return -1;
+    return journal_next_us(p->hub, p->mono_us);
 }
 
 /* ---- the thread ---- */
@@ -59,6 +59,7 @@ void hub_persister_run(struct hub *hub)
         if (!more && !progress_get_shared(&p->stop)) os_bell_wait(p->bell, persister_next_us(p));
         sleep_over(&p->sleeping);
     }
+    journal_end(hub);
 }
 
 void hub_persister_stop_shared(struct hub *hub)

@@ -36,6 +36,7 @@
  * Thread: the worker; `open`, `late`: one writer each, any reader. */
 #include "push.h"
 
+#include "journal.h"
 #include "pubsub.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
@@ -243,6 +244,8 @@ void push_flush_slow(struct worker *w)
 {
     struct pushes *p = w->pushes;
     struct hub *hub = w->hub;
+    if (w->effects_stated) journal_flush(w);
+    if (!w->push_logged) return;
     struct push_blob *b = p->log;
     uint32_t own = 1u << w->id, others = b->mask & ~own;
     bool stays = b->mask & own; /* else b is not to be touched once it is sent */

@@ -57,11 +57,12 @@ void push_rewind(struct worker *w, struct push_mark mark);
 void push_take(struct worker *w, struct push_mark mark, struct buf *kept, uint32_t *mask);
 void push_put(struct worker *w, const struct buf *kept, uint32_t mask);
 void push_flush_slow(struct worker *w);
-/* Before anybody can learn what this unit did: before a shard is given back, a batch's counter goes
- * on, a transaction's locks are released. */
+/* The unit's effects get their ticket, and its pushes are told. Before anybody can learn what it
+ * did: before a shard is given back, a batch's counter goes on, a transaction's locks are
+ * released. */
 static inline void push_flush(struct worker *w)
 {
-    if (unlikely(w->push_logged)) push_flush_slow(w);
+    if (unlikely(w->push_logged | w->effects_stated)) push_flush_slow(w);
 }
 /* Delivers what is due to this worker's connections, in order; true while something is left that
  * waits for another worker. Never inside a reply. */

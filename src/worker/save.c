@@ -32,7 +32,7 @@ static void put_aux_number(struct rdb_out *out, const char *name, uint64_t numbe
     rdb_out_aux(out, name, slice_of(text, num_format_i64(text, (int64_t)number)));
 }
 
-static void put_aux(struct worker *w, struct rdb_out *out)
+static void put_aux(struct worker *w, struct rdb_out *out, bool aof_base)
 {
     struct stats_memory memory;
     stats_memory(w->hub, &memory);
@@ -40,7 +40,7 @@ static void put_aux(struct worker *w, struct rdb_out *out)
     put_aux_number(out, "redis-bits", 64);
     put_aux_number(out, "ctime", (uint64_t)(os_unix_us() / 1000000));
     put_aux_number(out, "used-mem", memory.used);
-    put_aux_number(out, "aof-base", 0);
+    put_aux_number(out, "aof-base", aof_base);
     rdb_out_aux(out, "splitring-ver", slice_str(SPLITRING_VERSION));
 }
 
@@ -98,12 +98,10 @@ static void note_saved(struct hub *hub)
     log_line(LOG_LEVEL_NOTICE, "DB saved on disk");
 }
 
-int save_in_place(struct worker *w)
+static int save_file(struct worker *w, const char *aside, const char *name, bool aof_base)
 {
     const struct config *config = w->config;
     struct rdb_disk disk;
-    char aside[64];
-    snprintf(aside, sizeof aside, "temp-%ld.rdb", os_pid());
     int rc = rdb_disk_create(&disk, aside);
     if (rc < 0) {
         log_line(LOG_LEVEL_WARNING,
@@ -112,17 +110,31 @@ int save_in_place(struct worker *w)
         return rc;
     }
     struct saving s = {.out = begin(config, &disk)};
-    put_aux(w, s.out);
+    put_aux(w, s.out, aof_base);
     put_functions(w->hub, s.out);
     put_databases(w, &s);
-    rc = rdb_disk_finish(&disk, s.out, config->dbfilename);
+    rc = rdb_disk_finish(&disk, s.out, name);
     rdb_out_free(s.out);
     if (rc < 0)
-        log_line(LOG_LEVEL_WARNING, "Write error saving DB on disk (%s in %s): %s",
-                 config->dbfilename, config->dir, os_error_text(rc));
-    else
-        note_saved(w->hub);
+        log_line(LOG_LEVEL_WARNING, "Write error saving DB on disk (%s in %s): %s", name,
+                 config->dir, os_error_text(rc));
     return rc;
+}
+
+int save_in_place(struct worker *w)
+{
+    char aside[64];
+    snprintf(aside, sizeof aside, "temp-%ld.rdb", os_pid());
+    int rc = save_file(w, aside, w->config->dbfilename, false);
+    if (rc == 0) note_saved(w->hub);
+    return rc;
+}
+
+int save_base(struct worker *w, const char *name)
+{
+    char aside[80];
+    snprintf(aside, sizeof aside, "%s.part", name);
+    return save_file(w, aside, name, true);
 }
 
 /* ---- commands ---- */

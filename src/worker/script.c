@@ -33,6 +33,7 @@
 #include "exec.h"
 #include "functions.h"
 #include "group.h"
+#include "journal.h"
 #include "local.h"
 #include "meter.h"
 #include "monitor.h"
@@ -65,6 +66,8 @@ struct script_job {
     int64_t start_us, slice_end_us, ran_us;
     struct script_undo undo;
     struct push_mark pushed;  /* where this slice's began */
+    size_t stated;            /* …, its effects */
+    struct effects unstated;  /* those of earlier slices */
     uint32_t ready_turns;     /* of keys that earlier slices have made ready: the last one's */
     struct buf untold;        /* what it has to tell from earlier slices */
     struct buf described;     /* of a function: its name and command, for FUNCTION STATS */
@@ -221,6 +224,9 @@ static bool may_call(const struct script_job *job, const struct command *cmd,
         return false;
     else if (job->read_only && group_may_replicate(cmd))
         reply_error(reply, ERR_SCRIPT_READ_ONLY);
+    else if (unlikely(counter_get(&job->worker->hub->log_failed)) && cmd->flags & CMD_WRITE)
+        reply_errorf(reply, ERR_MISCONF_WRITE,
+                     os_error_text(-(int)counter_get(&job->worker->hub->log_failed)));
     else
         return true;
     return false;
@@ -325,6 +331,7 @@ static void job_free(struct script_job *job)
 {
     script_undo_deinit(&job->undo);
     buf_deinit(&job->untold);
+    effects_deinit(&job->unstated);
     buf_deinit(&job->described);
     list_remove(&job->link);
     mem_free(job);
@@ -335,7 +342,10 @@ static void take_back(struct script_job *job)
 {
     struct worker *w = job->worker;
     push_rewind(w, job->pushed);
+    journal_rewind(w, job->stated);
+    w->effects_mute = true; /* what is put back was as it is in the log */
     if (!(w->hub->faults & FAULT_SCRIPT_NO_UNDO)) script_undo(&job->undo, w, job->now);
+    w->effects_mute = false;
 }
 
 static void serve(struct worker *w)
@@ -373,6 +383,9 @@ static bool run_slice(struct script_job *job, struct call *c, struct script_call
     job->pushed = sc->since ? *sc->since : push_mark(w);
     push_put(w, &job->untold, job->untold_mask);
     job->untold.len = 0;
+    job->stated = sc->stated ? *sc->stated : journal_count(w);
+    journal_open(w);
+    journal_put(w, &job->unstated);
     enum script_outcome outcome =
         c ? script_start(w->vm, job->script, keys, key_count, args, arg_count, &host, job, reply,
                          &job->run)
@@ -384,11 +397,14 @@ static bool run_slice(struct script_job *job, struct call *c, struct script_call
     }
     if (outcome == SCRIPT_PAUSED) { /* nobody is served from its shards, nor told of anything */
         push_take(w, job->pushed, &job->untold, &job->untold_mask);
+        journal_take(w, job->stated, &job->unstated);
+        journal_close(w, job->stated);
         ready_aside(job, true);
         job->ran_us += os_mono_us() - begun_us;
         w->serve_later = nested;
         return false;
     }
+    journal_close(w, job->stated);
     if (!nested) serve(w);
     counter_set(&w->pub->vm_bytes, script_vm_bytes(w->vm));
     return true;
@@ -509,8 +525,13 @@ static void step_job(struct worker *w, struct script_job *job)
         for (uint32_t m = job->mask; m; m &= m - 1)
             locks_cancel_waiting(w->hub->locks[__builtin_ctz(m)], w);
     w->serve_later = t->is_exec;
+    if (t->is_exec) { /* what the script states and the rest of EXEC are one */
+        t->conn->multi->stated = journal_count(w);
+        journal_open(w);
+    }
     bool over = run_slice(job, NULL, &sc, NULL, 0, NULL, 0, &reply);
     w->serve_later = false;
+    if (t->is_exec && (!over || sc.wide)) journal_close(w, t->conn->multi->stated);
     w->touched_shards |= w->held;
     w->touched_dbs = DBS_ALL;
     if (!over) return;

@@ -18,6 +18,7 @@ struct script_call {
     struct conn *conn; /* for whom */
     const struct push_mark *since; /* where its pushes begin: with EXEC's; NULL: with the script */
     struct push_mark begun;        /* … if it is not EXEC's */
+    const size_t *stated;          /* EXEC: where its effects begin; NULL: with the script */
     bool may_borrow; /* more shards may be held, as long as nobody has locks there */
     bool may_wait;   /* it may pause, or be undone and asked for again */
     bool wide;       /* out: it needs all shards, and has done nothing */

@@ -17,6 +17,8 @@
 #include "conn.h"
 #include "fanout.h"
 #include "group.h"
+#include "hold.h"
+#include "journal.h"
 #include "local.h"
 #include "meter.h"
 #include "observe.h"
@@ -71,6 +73,7 @@ bool worker_hold_try(struct worker *w, shard_id s)
     if (s == w->id ? !holder_try_own(h) : !(worker_lend_dice(w) && holder_try(h))) return false;
     h->by = w->id;
     w->held |= 1u << s;
+    journal_saw_shard(w, s);
     return true;
 }
 
@@ -82,6 +85,7 @@ bool worker_hold(struct worker *w, shard_id s)
         if (holder_try_own(w->holder)) {
             w->holder->by = w->id;
             w->held |= 1u << s;
+            journal_saw_shard(w, s);
             return true;
         }
         worker_unhold_all(w);
@@ -89,6 +93,7 @@ bool worker_hold(struct worker *w, shard_id s)
     holder_take(w->holder, w->hub->pause);
     w->holder->by = w->id;
     w->held |= 1u << s;
+    journal_saw_shard(w, s);
     return true;
 }
 
@@ -267,6 +272,7 @@ static bool drain(struct worker *w)
     if (!taken) return false;
     counter_add(&w->pub->messages_in, taken);
     if (taken > counter_get(&w->pub->inbox_max)) counter_set(&w->pub->inbox_max, taken);
+    if (journal_on(w->hub)) journal_saw_all(w);
     return true;
 }
 
@@ -281,6 +287,7 @@ static bool inbox_empty(const struct worker *w)
 bool worker_publish_mail(struct worker *w)
 {
     bool pending = push_publish(w);
+    if (unlikely(w->journal_given)) journal_publish(w);
     for (worker_id to = 0; to < w->hub->count; to++) {
         struct mailbox *box = hub_mail(w->hub, w->id, to);
         if (mailbox_publish(box)) worker_wake(w, to);
@@ -355,6 +362,7 @@ static bool work(struct worker *w)
 {
     bool more = unlikely(persist_due(w)) && persist_step_slow(w);
     observe_step(w);
+    hold_step(w);
     more |= drain(w);
     more |= push_deliver(w); /* before this pass' replies */
     more |= batch_poll(w);
@@ -392,7 +400,7 @@ static bool expiry_is_nearer(const struct worker *w)
 static bool must_not_sleep(struct worker *w)
 {
     if (w->hub->faults & FAULT_NO_WAKE_CHECK) return false;
-    bool due = !inbox_empty(w) || batch_due(w) || expiry_is_nearer(w) ||
+    bool due = !inbox_empty(w) || batch_due(w) || expiry_is_nearer(w) || hold_due(w) ||
                (hub_stopping_shared(w->hub) && !w->stopping);
     worker_unhold_all(w);
     return due;
@@ -406,6 +414,8 @@ static int64_t sleep_us(struct worker *w, int64_t sleep_us_max)
     bool waits = !list_empty(&w->script_waits);
     if (waits && (until < 0 || until > SCRIPT_WAIT_US)) until = SCRIPT_WAIT_US;
     if (soon && (until < 0 || until > DEFER_US)) until = DEFER_US;
+    int64_t wait = hold_next_us(w);
+    if (unlikely(wait >= 0) && (until < 0 || until > wait)) until = wait;
     if (unlikely(tracking_claimed(w)) && (until < 0 || until > 1000)) until = 1000;
     if (sleep_us_max >= 0 && (until < 0 || until > sleep_us_max)) until = sleep_us_max;
     return until;
@@ -431,7 +441,8 @@ bool worker_step(struct worker *w, instant_us unix_us, int64_t mono_us, int64_t 
     if (hub_stopping_shared(w->hub) && worker_stop_step(w)) return false;
     struct io_wait wait = {.timeout_us = sleep_us_max == 0 ? 0 : sleep_us(w, sleep_us_max)};
     bool announced = false;
-    if (wait.timeout_us != 0 && w->hub->count > 1) {
+    bool others = w->hub->count > 1 || journal_on(w->hub); /* who may wake it */
+    if (wait.timeout_us != 0 && others) {
         if (unlikely(w->hub->preempt)) w->hub->preempt(w->hub->preempt_ctx);
         announced = true;
         sleep_announce(hub_sleeping(w->hub, w->id));
@@ -467,5 +478,6 @@ bool worker_idle(const struct worker *w)
            list_empty(&w->stalled) && list_empty(&w->dirty) && list_empty(&w->local_hops) &&
            list_empty(&w->local_answers) &&
            list_empty(&w->local_releases) && list_empty(&w->possess) && list_empty(&w->stills) &&
-           list_empty(&w->script_jobs) && list_empty(&w->script_waits);
+           list_empty(&w->script_jobs) && list_empty(&w->script_waits) &&
+           list_empty(&w->holding) && list_empty(&w->log_waits);
 }

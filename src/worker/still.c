@@ -19,6 +19,7 @@
 
 #include "conn.h"
 #include "fanout.h"
+#include "journal_start.h"
 #include "stats.h"
 #include "timer.h"
 
@@ -192,6 +193,7 @@ void still_step(struct worker *w)
 bool persist_step_slow(struct worker *w)
 {
     if (w->loading) load_step(w);
+    if (w->id == 0 && counter_get(&w->hub->persist.log_wanted)) (void)journal_wanted_slow(w);
     bool signal = w->id == 0 && counter_get(&w->hub->persist.signal);
     bool ours = false;
     LIST_FOREACH_SAFE(link, next, &w->stills)

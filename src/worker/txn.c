@@ -30,6 +30,7 @@
 #include "block.h"
 #include "conn.h"
 #include "group.h"
+#include "journal.h"
 #include "meter.h"
 #include "monitor.h"
 #include "local.h"
@@ -247,6 +248,10 @@ static void send_writes(struct txn *t)
 /* All locks are held: here the transaction happens. */
 static void lock_point(struct txn *t)
 {
+    /* Each unit's effects are stated by one worker, in one record: with a journal it does not
+     * split. */
+    bool writes = t->x.cmd->flags & CMD_WRITE;
+    if (journal_on(t->home->hub) && writes && t->way == TXN_PARTS) t->way = TXN_HELD;
     if (t->way == TXN_HELD) { /* one time for all comes with running on all of them at once */
         t->phase = TXN_PHASE_WRITE;
         list_push_back(&t->home->possess, &t->held_link);
@@ -259,12 +264,14 @@ static void lock_point(struct txn *t)
         push_flush(t->home); /* its ticket, before a lock goes */
     }
     run_at_home(t);
+    push_flush(t->home); /* what it states: before a lock goes */
     if (unlikely(t->block.wanted)) {
         if (block_start(t)) return; /* else the client has gone */
     }
     if (unlikely(t->away.wanted)) {
         if (away_start(t)) return;
         run_at_home(t); /* it says that it cannot be reached */
+        push_flush(t->home);
     }
     send_writes(t);
 }
@@ -272,6 +279,7 @@ static void lock_point(struct txn *t)
 void txn_resume(struct txn *t)
 {
     run_at_home(t);
+    push_flush(t->home);
     send_writes(t);
 }
 

@@ -6,6 +6,7 @@
  * and no writes.
  * Thread: as the face says. */
 #include "conn.h"
+#include "journal.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
 #include "txn.h"
@@ -112,6 +113,7 @@ void txn_run_on_scratch(struct txn *t)
     t->x.out = &t->reply;
     t->x.block = t->x.cmd->flags & CMD_BLOCKING ? &t->block : NULL;
     t->x.away = t->way == TXN_COPIES ? &t->away : NULL;
+    size_t stated = journal_count(t->home);
     bool ok = t->way != TXN_COPIES || scratch_fill(t);
     if (ok) exec_scratch(t->home, &t->x);
     for (unsigned i = 0; i < t->part_count && ok; i++) {
@@ -125,6 +127,7 @@ void txn_run_on_scratch(struct txn *t)
         struct reply reply = {.out = &t->reply, .proto = t->x.proto};
         for (unsigned i = 0; i < t->part_count; i++) buf_deinit(&t->parts[i].writes);
         t->reply.len = 0;
+        journal_rewind(t->home, stated);
         reply_error(&reply, ERR_OOM);
     }
     scratch_empty(t);
@@ -144,9 +147,12 @@ void txn_images_put(struct worker *w, struct txn_part *part)
         struct slice image;
         struct ks ks = txn_key_view(t, w->hub->shards[part->shard], part->key_pos[k]);
         ks.flags = KS_NO_STATS | KS_SILENT;
-        /* The image exists in memory; a copy of it that does not fit would be half a write. */
+        /* The image exists in memory; a copy of it that does not fit would be half a write. It was
+         * stated at the lock point, so what it replaces may not be stated as expired after that. */
+        w->effects_mute = true;
         if (image_next(&part->writes, &at, &image))
             check(ks_image_put(&ks, t->argv[part->key_pos[k]], image) == 0);
+        w->effects_mute = false;
     }
     worker_touched(w, part->shard, DBS_ALL);
 }

@@ -9,6 +9,7 @@
 #include "conn.h"
 #include "events.h"
 #include "group.h"
+#include "journal.h"
 #include "meter.h"
 #include "pubsub.h"
 #include "script.h"
@@ -29,6 +30,13 @@ static bool sink_locked(void *ctx, struct shard *shard, db_id db, struct slice k
     return locks_active(locks) && !locks_key_free(locks, lock_key_id(0, hash), LOCK_EXCLUSIVE);
 }
 
+struct expire_sink worker_expire_sink(struct hub *hub)
+{
+    return (struct expire_sink){.expired = journal_expired,
+                                .field_expired = journal_field_expired,
+                                .locked = sink_locked, .ctx = hub};
+}
+
 static void lists_init(struct worker *w)
 {
     list_init(&w->conns);
@@ -45,6 +53,8 @@ static void lists_init(struct worker *w)
     list_init(&w->stills);
     list_init(&w->script_jobs);
     list_init(&w->script_waits);
+    list_init(&w->holding);
+    list_init(&w->log_waits);
 }
 
 void worker_config_changed(struct worker *w)
@@ -90,7 +100,7 @@ struct worker *worker_new(struct hub *hub, worker_id id, struct io *io)
     meter_init(w);
     rng_seed(&w->rng, hub->seed + id * 0x9E3779B97F4A7C15u);
     lists_init(w);
-    w->expire_sink = (struct expire_sink){.locked = sink_locked, .ctx = hub};
+    w->expire_sink = worker_expire_sink(hub);
     w->active_expire = true;
     w->hold_spins = HOLD_SPINS_MAX;
     w->defer_max = hub->lend_percent < 100 ? 1 : DEFER_MAX;
@@ -127,6 +137,7 @@ void worker_free(struct worker *w)
     config_deinit(w->config);
     mem_free(w->config);
     mem_free(w->deadlines);
+    effects_deinit(&w->effects);
     mem_free(w);
 }
 

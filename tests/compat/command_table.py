@@ -22,7 +22,7 @@ ADDED = {
         "hexpire", "hpexpire", "hexpireat", "hpexpireat", "httl", "hpttl", "hexpiretime",
         "hpexpiretime", "hpersist")},
     "hgetex": "8.0", "hsetex": "8.0", "hgetdel": "8.0",
-    "xdelex": "8.2", "xackdel": "8.2",
+    "xdelex": "8.2", "xackdel": "8.2", "waitaof": "7.2",
     **{name: "Valkey 8.1" for name in ("commandlog", "commandlog|get", "commandlog|help",
                                        "commandlog|len", "commandlog|reset")},
     "script|show": "Valkey 8.0", "latency|stages": "ours", "slowlog|stages": "ours",
@@ -51,6 +51,7 @@ NEWER = {
        for field in ("arguments", "history")},
     ("quit", "doc_flags"): "7.2: deprecated", ("quit", "deprecated_since"): "7.2",
     ("quit", "replaced_by"): "7.2",
+    ("wait", "flags"): "7.2: blocking", ("wait", "categories"): "7.2",
 }
 # Our own words.
 OWN_TEXT = {"summary", "complexity", "replaced_by"}

@@ -192,7 +192,7 @@ class Ours(support.ServerTest):
 
     def test_not_built_yet(self):
         client = self.client()
-        for name, value, old in (("appendonly", "yes", "no"),):
+        for name, value, old in (("min-replicas-to-write", "1", "0"),):
             reply = client.call("CONFIG", "SET", name, value)
             self.assertIsInstance(reply, support.Error)
             self.assertIn(b"not available yet", reply)
@@ -327,7 +327,7 @@ class Files(unittest.TestCase):
         self.assertIn(":1: port: honoured\n", done.stdout)
         self.assertIn(":2: hz: ignored (", done.stdout)
         self.assertTrue(done.stdout.endswith("2 directives: 1 honoured, 1 ignored, 0 refused\n"))
-        done = self.run_once("--check-config", self.write("bogus 1\nport x\nappendonly yes\n"))
+        done = self.run_once("--check-config", self.write("bogus 1\nport x\nreplicaof a 1\n"))
         self.assertEqual(done.returncode, 1)
         self.assertTrue(done.stdout.endswith("3 directives: 0 honoured, 0 ignored, 3 refused\n"))
 

@@ -53,6 +53,8 @@ static inline void counter_set_release(counter *c, uint64_t n)
 {
     atomic_store_explicit(c, n, memory_order_release);
 }
+/* Between a store of one's own and a look at what others store (they do it the other way round). */
+static inline void fence_shared(void) { atomic_thread_fence(memory_order_seq_cst); }
 /* A reference count: the last one to drop sees everything the others did. */
 static inline void refs_init(counter *c, uint64_t n) { atomic_init(c, n); }
 static inline bool refs_drop_shared(counter *c)

@@ -170,6 +170,9 @@ struct config {
     struct config_save save;
     bool appendonly;
     enum config_fsync appendfsync;
+    char *appendfilename, *appenddirname;
+    bool aof_no_fsync_on_rewrite, aof_load_truncated, aof_timestamps;
+    int64_t aof_rewrite_percentage, aof_rewrite_min_size;
     int min_replicas_to_write, min_replicas_max_lag_s;
 
     /* config layer only: directives without a field, as text by table row (NULL: the default), and

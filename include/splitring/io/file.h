@@ -19,8 +19,12 @@ int file_cut(const char *path, uint64_t len) WARN_UNUSED;
 /* For writing, empty; what is there goes. */
 int file_create(const char *path) WARN_UNUSED;
 int file_write(int fd, const char *ptr, size_t len) WARN_UNUSED; /* all of it */
+/* All of it, at that offset; on an error some of it may be there. */
 int file_write_at(int fd, uint64_t offset, const char *ptr, size_t len) WARN_UNUSED;
 int file_sync(int fd) WARN_UNUSED; /* data and size are on the disk */
+int file_sync_data(int fd) WARN_UNUSED; /* the same without times and modes: fdatasync */
+int file_truncate(int fd, uint64_t len) WARN_UNUSED;
+int file_make_dir(const char *path) WARN_UNUSED; /* there may be one */
 /* The kernel may begin to write what was given since the last call, so that file_sync is short. */
 void file_flush_begin(int fd, uint64_t from, uint64_t len);
 int file_close(int fd);

@@ -216,9 +216,7 @@ Test(config_command, refused)
     cr_expect_str_eq(fixture_set(&cfg, "timeout", NULL), "ERR syntax error");
     FAILS("daemonize", "yes", "can't set immutable config");
     FAILS("dir", "/tmp", "can't set protected config");
-    FAILS("appendonly", "yes",
-          "the append-only file is not available yet in this version of Splitring");
-    SETS("appendonly", "no");
+    SETS("appendonly", "yes");
     FAILS("tls-port", "65536", "argument must be between 0 and 65535 inclusive");
     cr_expect_str_eq(fixture_set(&cfg, "maxmemory", "1", "MAXMEMORY", "2", NULL),
                      "ERR CONFIG SET failed (possibly related to argument 'MAXMEMORY') - "

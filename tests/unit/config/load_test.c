@@ -92,9 +92,6 @@ Test(config_load, mistakes)
 
 Test(config_load, refused_with_a_reason)
 {
-    cr_expect_not(load_text("appendonly yes"));
-    FATAL(AT("1"), "appendonly yes",
-          "the append-only file is not available yet in this version of Splitring");
     cr_expect_not(load_text("replicaof 10.0.0.1 6379"));
     FATAL(AT("1"), "replicaof 10.0.0.1 6379",
           "replication is not available yet in this version of Splitring");
@@ -107,7 +104,7 @@ Test(config_load, refused_with_a_reason)
     cr_expect(load_text("user alice on >secret ~* +@all\nuser bob"));
     cr_expect_not(load_text("user alice on\nuser bob\nuser alice off"));
     cr_expect_not(load_text("sentinel monitor a 1.2.3.4 1 2"));
-    cr_expect(load_text("appendonly no\nreplicaof no one\ncluster-enabled no\ntls-port 0\n"
+    cr_expect(load_text("appendonly yes\nreplicaof no one\ncluster-enabled no\ntls-port 0\n"
                         "slaveof NO ONE\naclfile \"\"\n"));
 }
 
@@ -257,7 +254,7 @@ Test(config_load, actions)
 Test(config_load, report)
 {
     struct fake_file files[] = {
-        {"r.conf", "port 7000\nhz 20\nappendonly yes\nbogus\nsave \"\"\nsave 1 1\n'x\n"}, {0}};
+        {"r.conf", "port 7000\nhz 20\nloadmodule x\nbogus\nsave \"\"\nsave 1 1\n'x\n"}, {0}};
     struct buf out = {0};
     cr_expect_not(
         load_words(files, "r.conf", "--check-config", "--io-threads", "4", (const char *)NULL));
@@ -265,15 +262,14 @@ Test(config_load, report)
     const char *text = fixture_text(&out);
     cr_expect(strstr(text, "r.conf:1: port: honoured\n"));
     cr_expect(strstr(text, "r.conf:2: hz: ignored (has no meaning here"));
-    cr_expect(strstr(text, "r.conf:3: appendonly: refused (the append-only file is not"));
+    cr_expect(strstr(text, "r.conf:3: loadmodule: refused (modules are not"));
     cr_expect(strstr(text, "r.conf:4: bogus: refused (Bad directive"));
     cr_expect(strstr(text, "r.conf:5: save: honoured\n"));
     cr_expect(strstr(text, "r.conf:6: save: ignored (snapshots in the background"));
     cr_expect(strstr(text, "r.conf:7: 'x: refused (Unbalanced"));
     cr_expect(strstr(text, "command line: io-threads: ignored (has no"));
     cr_expect(strstr(text, "\n8 directives: 2 honoured, 3 ignored, 3 refused\n"), "%s", text);
-    FATAL(AT("3"), "appendonly yes",
-          "the append-only file is not available yet in this version of Splitring");
+    FATAL(AT("3"), "loadmodule x", "modules are not supported");
     buf_deinit(&out);
 }
 
