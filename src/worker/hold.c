@@ -143,7 +143,8 @@ static void step_waits(struct worker *w)
     uint64_t done = counter_get_acquire_shared(&w->hub->journal->durable);
     LIST_FOREACH_SAFE(link, next, &w->log_waits) {
         struct log_wait *wait = CONTAINER_OF(link, struct log_wait, link);
-        bool over = (wait->ticket <= done && !wait->for_ever) || w->mono_us >= wait->until_us || w->stopping ||
+        bool over = (wait->ticket <= done && !wait->for_ever) || w->stopping ||
+                    w->mono_us >= wait->until_us ||
                     wait->conn->flags & (CONN_CLOSING | CONN_PEER_CLOSED);
         if (over) answer(w, wait, wait->ticket <= done);
     }

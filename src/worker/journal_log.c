@@ -320,7 +320,8 @@ static enum merged merge(struct hub *hub, struct journal_log *l, instant_us now_
 static void rewrite_over(struct hub *hub, struct journal_log *l, bool done, instant_us now_us,
                          int64_t mono_us)
 {
-    counter_set(&l->last_s, (uint64_t)((now_us / 1000 - (int64_t)counter_get(&l->start_ms)) / 1000));
+    int64_t took_ms = now_us / 1000 - (int64_t)counter_get(&l->start_ms);
+    counter_set(&l->last_s, (uint64_t)(took_ms / 1000));
     counter_set(&l->rewrite_failed, !done);
     l->cut_seen = false;
     if (done) {
@@ -380,7 +381,8 @@ static void rewrite_if_large(struct hub *hub, struct journal_log *l, int64_t mon
 /* Worker 0 begins it. */
 static void ask_for_rewrite(struct hub *hub, struct journal_log *l, int64_t mono_us)
 {
-    if (!counter_get(&hub->persist.log_wanted) || claim_get_shared(&l->rewriting) || mono_us < l->next_rewrite_us)
+    bool wanted = counter_get(&hub->persist.log_wanted) && !claim_get_shared(&l->rewriting);
+    if (!wanted || mono_us < l->next_rewrite_us)
         return;
     l->next_rewrite_us = mono_us + SECOND_US; /* asked again, if need be */
     counter_next_shared(&hub->waking);
@@ -421,7 +423,8 @@ int64_t journal_next_us(const struct hub *hub, int64_t mono_us)
     if (counter_get(&hub->journal->dozing)) return DOZE_US;
     bool behind = l->written > counter_get(&hub->journal->durable) &&
                   counter_get(&l->fsync) == CONFIG_FSYNC_EVERYSEC;
-    int64_t next = l->sealed || counter_get(&hub->persist.log_wanted) || l->broken ? SECOND_US / 10 : -1;
+    bool again = l->sealed || l->broken || counter_get(&hub->persist.log_wanted);
+    int64_t next = again ? SECOND_US / 10 : -1;
     if (l->idle_looks == DOZE_LOOKS) next = 20 * DOZE_US; /* what a worker gave when P dozed */
     if (behind) {
         int64_t left = l->synced_us + SECOND_US - mono_us;

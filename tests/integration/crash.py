@@ -2,8 +2,8 @@
 
     tests/integration/crash.py [--rounds 3] [--writers 20] [--fsync always|everysec] [--seed N]
 
-Writers count up keys of their own with SET, pairs of keys with MSET, and pairs with MULTI, over many
-shards. After the kill the data is read by the server itself, started on the files, and by
+Writers count up keys of their own with SET, pairs of keys with MSET, and pairs with MULTI, over
+many shards. After the kill the data is read by the server itself, started on the files, and by
 redis-server on a copy. `always`: nothing that was answered is lost. `everysec`: nothing that was
 answered two seconds before the kill. Pairs are never torn.
 """
