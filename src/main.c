@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "server.h"
 #include "splitring/io/log.h"
@@ -35,8 +36,8 @@ static int glob_files(void *ctx, const char *pattern, struct buf *out)
     return 0;
 }
 
-/* host NULL: the Unix socket. */
-static bool answers(const char *host, const struct config *c)
+/* host NULL: the Unix socket. alive: any answer will do. */
+static bool answers(const char *host, const struct config *c, bool alive)
 {
     struct slice ping = SLICE("PING\r\n");
     struct buf answer = {0};
@@ -47,7 +48,8 @@ static bool answers(const char *host, const struct config *c)
                  : net_ask(host, (uint16_t)c->port, c->unixsocket, ping, &answer, 2000);
     /* NOAUTH comes only from a server that is there and ready. */
     bool ok = rc == 0 && answer.len > 0 &&
-              (answer.ptr[0] == '+' || (answer.len > 7 && memcmp(answer.ptr, "-NOAUTH", 7) == 0));
+              (alive || answer.ptr[0] == '+' ||
+               (answer.len > 7 && memcmp(answer.ptr, "-NOAUTH", 7) == 0));
     buf_deinit(&answer);
     return ok;
 }
@@ -61,11 +63,11 @@ static const char *reachable(const char *bound)
     return bound;
 }
 
-static int healthcheck(const struct config *c)
+static int healthcheck(const struct config *c, bool alive)
 {
     for (size_t i = 0; (c->port || c->tls_port) && i < c->bind.count; i++)
-        if (answers(reachable(c->bind.words[i]), c)) return 0;
-    return c->unixsocket[0] && answers(NULL, c) ? 0 : 1;
+        if (answers(reachable(c->bind.words[i]), c, alive)) return 0;
+    return c->unixsocket[0] && answers(NULL, c, alive) ? 0 : 1;
 }
 
 /* --healthcheck host:port, with brackets around an IPv6 address. False: it is no such thing. */
@@ -102,7 +104,9 @@ static void config_file_make_absolute(struct config *config)
     buf_deinit(&path);
 }
 
-static int prepare_and_serve(struct config *config, const struct config_notes *notes)
+/* unknown: variables that look as if they were meant for us. */
+static int prepare_and_serve(struct config *config, const struct config_notes *notes,
+                             struct slice unknown)
 {
     char cwd[4096];
     config_file_make_absolute(config);
@@ -116,6 +120,9 @@ static int prepare_and_serve(struct config *config, const struct config_notes *n
     config_string_set(&config->dir, cwd);
     if (config->daemonize && os_daemonize() != 0) return 1;
     config_log_notes(config, notes, note_line, NULL);
+    if (unknown.len)
+        log_line(LOG_LEVEL_WARNING, "Variables of the environment that name no directive:%.*s",
+                 (int)unknown.len, unknown.ptr);
     return server_run(config);
 }
 
@@ -128,6 +135,7 @@ int main(int argc, char **argv)
     struct buf report = {0};
     config_init(&config);
     config_parse_args(&args, argc, argv);
+    config_take_environment(&args, environ);
     int rc = 0;
     if (args.action == CONFIG_VERSION) {
         printf("Splitring server v=" SPLITRING_VERSION " bits=64\n");
@@ -135,7 +143,9 @@ int main(int argc, char **argv)
         fputs(config_usage(), stdout);
     } else {
         char host[256];
-        bool asks = args.action == CONFIG_HEALTHCHECK && take_address(&args, &config, host);
+        bool alive = args.action == CONFIG_LIVECHECK;
+        bool probes = args.action == CONFIG_HEALTHCHECK || alive;
+        bool asks = probes && take_address(&args, &config, host);
         bool ok = asks || config_load(&config, &args, &files, &notes);
         if (args.action == CONFIG_CHECK) {
             config_report(&notes, &report);
@@ -144,10 +154,10 @@ int main(int argc, char **argv)
         if (!ok) fwrite(notes.error.ptr, 1, notes.error.len, stderr);
         if (!ok)
             rc = 1;
-        else if (args.action == CONFIG_HEALTHCHECK)
-            rc = asks ? !answers(host, &config) : healthcheck(&config);
+        else if (probes)
+            rc = asks ? !answers(host, &config, alive) : healthcheck(&config, alive);
         else if (args.action == CONFIG_RUN)
-            rc = prepare_and_serve(&config, &notes);
+            rc = prepare_and_serve(&config, &notes, buf_slice(&args.environment_left));
     }
     buf_deinit(&report);
     config_notes_deinit(&notes);

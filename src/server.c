@@ -18,6 +18,7 @@
 #include "splitring/io/io.h"
 #include "splitring/io/log.h"
 #include "splitring/io/net.h"
+#include "splitring/io/notify.h"
 #include "splitring/io/os.h"
 #include "splitring/worker/worker.h"
 
@@ -147,6 +148,25 @@ static void close_all(const struct config *config, const struct listeners *l)
 
 /* ---- the server ---- */
 
+/* Redis' texts, but for the name. */
+static void tell_manager(const struct config *config)
+{
+    bool automatic = config->supervised == CONFIG_SUPERVISED_AUTO;
+    bool systemd = config->supervised == CONFIG_SUPERVISED_SYSTEMD;
+    bool upstart = config->supervised == CONFIG_SUPERVISED_UPSTART;
+    int error;
+    enum notify_manager found = notify_begin(systemd || automatic, upstart || automatic, &error);
+    if (found == NOTIFY_SYSTEMD)
+        notify_tell("STATUS=Starting\n");
+    else if (error)
+        log_line(LOG_LEVEL_WARNING, "Can't connect to systemd socket %s", strerror(-error));
+    else if (systemd)
+        log_line(LOG_LEVEL_WARNING, "systemd supervision requested or auto-detected, but "
+                                    "NOTIFY_SOCKET not found");
+    else if (upstart && found == NOTIFY_NOBODY)
+        log_line(LOG_LEVEL_WARNING, "upstart supervision requested, but UPSTART_JOB not found!");
+}
+
 int server_run(const struct config *config)
 {
     struct listeners listeners;
@@ -180,6 +200,7 @@ int server_run(const struct config *config)
         return 1;
     }
     os_signals_install(on_signal);
+    tell_manager(config);
     struct os_thread *persister;
     int started = os_thread_start(&persister, "persister", -1, NULL, persister_main, hub);
     check(started == 0);
@@ -204,7 +225,10 @@ int server_run(const struct config *config)
                  "Splitring " SPLITRING_VERSION " started: %u workers, port %d, pid %ld", workers,
                  config->port ? config->port : config->tls_port, os_pid());
         while (hub_loading_shared(hub) && !hub_stopping_shared(hub)) os_sleep_us(500);
-        if (!hub_stopping_shared(hub)) log_line(LOG_LEVEL_NOTICE, "Ready to accept connections");
+        if (!hub_stopping_shared(hub)) {
+            log_line(LOG_LEVEL_NOTICE, "Ready to accept connections");
+            notify_tell("READY=1\nSTATUS=Ready to accept connections\n");
+        }
     }
     for (uint32_t i = 0; i < workers; i++) os_thread_join(starts[i].thread);
     hub_persister_stop_shared(hub);

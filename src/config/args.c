@@ -8,12 +8,15 @@
  *
  * Thread: any. */
 #include <stdio.h>
+#include <string.h>
 
 #include "directive.h"
 
 void config_args_deinit(struct config_args *args)
 {
     buf_deinit(&args->options);
+    buf_deinit(&args->environment);
+    buf_deinit(&args->environment_left);
     *args = (struct config_args){0};
 }
 
@@ -26,6 +29,7 @@ static bool take_action(struct config_args *args, const char *word, bool first)
         const char *word;
         enum config_action action;
     } actions[] = {{"--check-config", CONFIG_CHECK}, {"--healthcheck", CONFIG_HEALTHCHECK},
+                   {"--livecheck", CONFIG_LIVECHECK},
                    {"--version", CONFIG_VERSION},    {"--help", CONFIG_HELP},
                    {"-v", CONFIG_VERSION},           {"-h", CONFIG_HELP}};
     for (size_t i = 0; i < ARRAY_COUNT(actions); i++) {
@@ -83,6 +87,55 @@ void config_parse_args(struct config_args *args, int argc, char *const *argv)
     }
 }
 
+/* ---- the environment ---- */
+
+#define ENVIRONMENT_PREFIX "SPLITRING_"
+#define NAME_MAX_LEN 64u
+
+/* SPLITRING_PORT=tcp://10.0.0.1:6379, SPLITRING_SERVICE_HOST, SPLITRING_PORT_6379_TCP_ADDR … */
+static bool is_service_link(struct slice name, const char *value)
+{
+    bool port = name.len >= 4 && memcmp(name.ptr, "port", 4) == 0;
+    bool service = name.len >= 8 && memcmp(name.ptr, "service-", 8) == 0;
+    return service || (port && name.len > 4 && name.ptr[4] == '-') ||
+           (port && name.len == 4 && strstr(value, "://"));
+}
+
+static void take_variable(struct config_args *args, struct slice name, const char *value)
+{
+    struct slice text = slice_str(value);
+    do { /* an empty value is a line, too */
+        buf_append_slice(&args->environment, name);
+        buf_append_char(&args->environment, ' ');
+        struct slice line = line_next(&text);
+        buf_append_slice(&args->environment, line.len ? line : SLICE("\"\""));
+        buf_append_char(&args->environment, '\n');
+    } while (text.len);
+}
+
+void config_take_environment(struct config_args *args, char *const *environment)
+{
+    const size_t prefix = sizeof ENVIRONMENT_PREFIX - 1;
+    for (; *environment; environment++) {
+        char lower[NAME_MAX_LEN];
+        size_t len = 0;
+        const char *at = *environment + prefix, *end = strchr(*environment, '=');
+        if (strncmp(*environment, ENVIRONMENT_PREFIX, prefix) != 0 || !end) continue;
+        for (; at < end && len < sizeof lower; at++) {
+            bool upper = *at >= 'A' && *at <= 'Z';
+            lower[len++] = *at == '_' ? '-' : (char)(upper ? *at - 'A' + 'a' : *at);
+        }
+        struct slice name = slice_of(lower, len);
+        if (is_service_link(name, end + 1)) continue;
+        if (at == end && directive_find(name, NULL)) {
+            take_variable(args, name, end + 1);
+        } else {
+            buf_append_char(&args->environment_left, ' ');
+            buf_append(&args->environment_left, *environment, (size_t)(end - *environment));
+        }
+    }
+}
+
 const char *config_usage(void)
 {
     return "Usage: splitring [/path/to/redis.conf | -] [--directive value ...]\n"
@@ -93,7 +146,8 @@ const char *config_usage(void)
            "  splitring redis.conf --port 7000 --maxmemory 1gb --save \"\"\n"
            "                                         options win over the file\n"
            "\n"
-           "Every directive of redis.conf is an option. Splitring's own:\n"
+           "Every directive of redis.conf is an option, and a variable of the environment:\n"
+           "SPLITRING_MAXMEMORY=1gb (options win). Splitring's own directives:\n"
            "  --threads auto|N                       workers; auto: the CPUs that it may use\n"
            "  --io-engine auto|io_uring|epoll        auto: io_uring where it is allowed\n"
            "  --shard-lending yes|no                 workers serve shards of idle workers\n"
@@ -105,6 +159,7 @@ const char *config_usage(void)
            "Instead of running:\n"
            "  --check-config                         say what is honoured, ignored and refused\n"
            "  --healthcheck [HOST:PORT]              PING the server there, or the one that these\n"
-           "                                         settings name; exit status 0: it answered\n"
+           "                                         settings name; exit status 0: it is ready\n"
+           "  --livecheck [HOST:PORT]                …; 0: it answers, and may be loading\n"
            "  -v, --version    -h, --help\n";
 }

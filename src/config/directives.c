@@ -220,7 +220,7 @@ const struct directive directives_honoured[] = {
     ROW(BOOL, "set-proc-title", NULL, IMMUTABLE, set_proc_title, "yes", SOON),
     ROW(STRING, "proc-title-template", NULL, MUTABLE, proc_title_template,
         "{title} {listen-addr} {server-mode}", OBJECTION(object_to_template), SOON),
-    ROW(ENUM, "supervised", NULL, IMMUTABLE, supervised, "no", WORDS(supervisors), SOON),
+    ROW(ENUM, "supervised", NULL, IMMUTABLE, supervised, "no", WORDS(supervisors)),
     ROW(STRING, "pidfile", NULL, IMMUTABLE, pidfile, ""),
     ROW(STRING, "logfile", NULL, IMMUTABLE, logfile, ""),
     ROW(ENUM, "loglevel", NULL, MUTABLE, loglevel, "notice", WORDS(loglevels)),

@@ -1,4 +1,5 @@
-/* Loading: files, standard input and command-line options, in this order, later lines over earlier.
+/* Loading: files, standard input, environment and command-line options, in this order, later lines
+ * over earlier.
  *
  * The text of each is read as lines; `include` reads further files in place, found by wildcards if
  * need be. The first mistake ends it with Redis' message, so that a typing error never starts a
@@ -34,12 +35,15 @@ struct line {
     char *where;
 };
 
+static const char environment[] = "environment"; /* as loader.source */
+
 static bool load_file(struct loader *loader, const char *path);
 
 static char *line_where(const struct loader *loader, size_t number)
 {
     struct buf text = {0};
-    if (loader->source) buf_printf(&text, "%s:%zu", loader->source, number);
+    if (loader->source == environment) buf_append_slice(&text, slice_str(environment));
+    else if (loader->source) buf_printf(&text, "%s:%zu", loader->source, number);
     else buf_append_slice(&text, SLICE("command line"));
     char *where = value_text(buf_slice(&text));
     buf_deinit(&text);
@@ -56,6 +60,8 @@ static bool mistake(struct loader *loader, const struct line *line, struct slice
     buf_append_slice(
         error, SLICE("\n*** FATAL CONFIG FILE ERROR (Splitring " SPLITRING_VERSION ") ***\n"));
     if (!loader->source) buf_printf(error, "Reading the command line, option %zu\n", line->number);
+    else if (loader->source == environment)
+        buf_append_slice(error, SLICE("Reading the environment, SPLITRING_<DIRECTIVE>\n"));
     else if (loader->depth == 0)
         buf_printf(error, "Reading the configuration file, at line %zu\n", line->number);
     else
@@ -222,6 +228,7 @@ bool config_load(struct config *cfg, const struct config_args *args,
     bool go_on = true;
     if (args->file) go_on = load_file(&loader, args->file);
     if (go_on && args->from_stdin) go_on = load_file(&loader, "-");
+    if (go_on) go_on = load_text(&loader, environment, buf_slice(&args->environment));
     if (go_on) go_on = load_text(&loader, NULL, buf_slice(&args->options));
     return go_on && notes->error.len == 0;
 }

@@ -197,6 +197,8 @@ void os_signals_install(void (*on_stop)(int sig))
     check(sigaction(SIGINT, &stop, NULL) == 0);
     check(sigaction(SIGPIPE, &ignore, NULL) == 0);
     check(sigaction(SIGHUP, &ignore, NULL) == 0);
+    /* A container's first process inherits others' children: ignored, they leave no zombie. */
+    check(sigaction(SIGCHLD, &ignore, NULL) == 0);
 }
 
 const char *os_error_text(int rc)

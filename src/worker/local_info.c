@@ -21,6 +21,7 @@
 #include "splitring/base/mem.h"
 #include "splitring/cmd/handlers.h"
 #include "splitring/io/io.h"
+#include "splitring/io/notify.h"
 #include "splitring/io/os.h"
 
 #define TICKS_PER_S 10 /* timer.c */
@@ -65,14 +66,14 @@ static void info_server(struct info *i)
                "splitring_version:" SPLITRING_VERSION "\r\n"
                "os:%s\r\narch_bits:%zu\r\nmonotonic_clock:POSIX clock_gettime\r\n"
                "multiplexing_api:%s\r\natomicvar_api:c11-builtin\r\ngcc_version:%d.%d.%d\r\n"
-               "process_id:%ld\r\nprocess_supervised:no\r\nrun_id:%s\r\ntcp_port:%d\r\n"
+               "process_id:%ld\r\nprocess_supervised:%s\r\nrun_id:%s\r\ntcp_port:%d\r\n"
                "server_time_usec:%lld\r\nuptime_in_seconds:%lld\r\nuptime_in_days:%lld\r\n"
                "hz:%d\r\nconfigured_hz:%d\r\nlru_clock:%u\r\nexecutable:%s\r\nconfig_file:%s\r\n"
                "io_threads_active:0\r\n",
                os, sizeof(void *) * 8, uring ? "io_uring" : "epoll", __GNUC__, __GNUC_MINOR__,
-               __GNUC_PATCHLEVEL__, os_pid(), hub->run_id, c->port ? c->port : c->tls_port,
-               (long long)now_us, (long long)up_s, (long long)(up_s / 86400), TICKS_PER_S,
-               TICKS_PER_S, (unsigned)(now_us / 1000000) & 0xffffffu, exe, c->config_file);
+               __GNUC_PATCHLEVEL__, os_pid(), notify_manager_name(), hub->run_id,
+               c->port ? c->port : c->tls_port, (long long)now_us, (long long)up_s,
+               (long long)(up_s / 86400), TICKS_PER_S, TICKS_PER_S, (unsigned)(now_us / 1000000) & 0xffffffu, exe, c->config_file);
     listeners(i);
     buf_printf(i->out, "workers:%u\r\nshard_lending:%s\r\nio_engine:%s\r\nio_uring_refused:%s\r\n"
                "tls_in_kernel:no\r\n",

@@ -13,6 +13,7 @@
 
 #include "conn.h"
 #include "splitring/io/log.h"
+#include "splitring/io/notify.h"
 
 enum { OPTION_FORCE = 1, OPTION_SIGNAL = 2 };
 
@@ -22,11 +23,19 @@ static bool wants_save(const struct worker *w, unsigned flags)
     return flags & CONFIG_SHUTDOWN_SAVE || w->config->save.count > 0;
 }
 
+static void stop(struct hub *hub)
+{
+    notify_tell("STOPPING=1\n");
+    hub_stop_shared(hub);
+}
+
 static void act_shutdown(struct worker *w, struct still *s, struct reply *reply)
 {
     log_line(LOG_LEVEL_NOTICE, "Saving the final RDB snapshot before exiting.");
+    notify_tell("STATUS=Saving the final RDB snapshot\n");
     if (save_in_place(w) != 0 && !(s->options & OPTION_FORCE)) {
         log_line(LOG_LEVEL_WARNING, "Error trying to save the DB, can't exit.");
+        notify_tell("STATUS=Error trying to save the DB, can't exit.\n");
         if (s->options & OPTION_SIGNAL)
             log_line(LOG_LEVEL_WARNING, "Errors trying to shut down the server. Check the logs for "
                                         "more information.");
@@ -35,7 +44,7 @@ static void act_shutdown(struct worker *w, struct still *s, struct reply *reply)
         return;
     }
     s->keep = true;
-    hub_stop_shared(w->hub);
+    stop(w->hub);
 }
 
 /* True: it saves first and stops then. */
@@ -81,7 +90,7 @@ void cmd_shutdown(struct call *c)
     if (save_first(c->worker, c->conn, flags, 0)) return;
     c->conn->flags |= CONN_CLOSE_AFTER;
     conn_dirty(c->conn);
-    hub_stop_shared(c->worker->hub);
+    stop(c->worker->hub);
 }
 
 void shutdown_on_signal(struct worker *w)
@@ -97,5 +106,5 @@ void shutdown_on_signal(struct worker *w)
                  sig == SIGINT ? "SIGINT" : "SIGTERM");
         log_line(LOG_LEVEL_WARNING, "User requested shutdown...");
     }
-    if (!save_first(w, NULL, flags, OPTION_SIGNAL)) hub_stop_shared(hub);
+    if (!save_first(w, NULL, flags, OPTION_SIGNAL)) stop(hub);
 }

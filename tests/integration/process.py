@@ -337,8 +337,10 @@ class Health(ProcessTest):
         finally:
             server.process.send_signal(signal.SIGCONT)
         self.assertEqual(self.check(server.port), 0)
+        self.assertEqual(run("--livecheck", "--port", server.port)[0], 0)
         server.stop()
         self.assertEqual(self.check(server.port), 1)
+        self.assertEqual(run("--livecheck", "--port", server.port)[0], 1)
 
 
 class End(ProcessTest):

@@ -33,7 +33,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 HOST = "127.0.0.1"
 START_SECONDS = 30  # sanitizer builds on a busy machine
-STOP_SECONDS = 30
+STOP_SECONDS = 60   # a disk may take half of that for the last fsync
 REPLY_SECONDS = 60
 
 
@@ -234,7 +234,7 @@ class Client:
             return AGGREGATES[kind](self.value() for _ in range(count))
         raise ProtocolError(f"{line[:80]!r} is no reply")
 
-    def closed_by_server(self, seconds=10):
+    def closed_by_server(self, seconds=REPLY_SECONDS):
         """Reads what comes until the server closes; False if it does not."""
         self.sock.settimeout(seconds)
         try:
@@ -284,6 +284,11 @@ def own_address():
     return None if address.startswith("127.") or address == "0.0.0.0" else address
 
 
+def surroundings():
+    """The environment without what steers the tests: SPLITRING_THREADS is a directive, too."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("SPLITRING_")}
+
+
 class Server:
     """A running server. Stopped by stop(), by leaving `with`, or when python ends."""
 
@@ -303,7 +308,7 @@ class Server:
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
                 self.command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log,
-                stderr=subprocess.STDOUT, env={**os.environ, **(env or {})})
+                stderr=subprocess.STDOUT, env={**surroundings(), **(env or {})})
         running.append(self)
         if ready:
             self.wait_ready()

@@ -14,6 +14,7 @@
 #include "splitring/io/file.h"
 #include "splitring/io/log.h"
 #include "splitring/io/net.h"
+#include "splitring/io/notify.h"
 #include "splitring/io/os.h"
 #include "splitring/io/tls.h"
 
@@ -257,6 +258,10 @@ int os_nofile_raise(unsigned want, unsigned *got)
     *got = want;
     return 0;
 }
+void notify_tell(const char *lines) { (void)lines; }
+
+const char *notify_manager_name(void) { return "no"; }
+
 const char *os_error_text(int rc)
 {
     (void)rc;

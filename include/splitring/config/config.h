@@ -193,6 +193,7 @@ enum config_action {
     CONFIG_RUN,
     CONFIG_CHECK,       /* --check-config */
     CONFIG_HEALTHCHECK, /* --healthcheck: load, connect, PING, exit 0 or 1 */
+    CONFIG_LIVECHECK,   /* --livecheck: the same, LOADING and the like count as answers */
     CONFIG_VERSION,     /* -v, --version */
     CONFIG_HELP         /* -h, --help: print config_usage() */
 };
@@ -201,9 +202,15 @@ struct config_args {
     const char *file;   /* borrowed from argv; NULL: none */
     bool from_stdin;    /* a lone "-" */
     struct buf options; /* `--port 7000 --save ""` as lines of a configuration file */
+    struct buf environment;      /* SPLITRING_PORT=7000 likewise */
+    struct buf environment_left; /* names that are no directives, each with a blank before it */
 };
 /* Redis' reading of [file] [-] [--name value …]; cannot fail, mistakes surface in config_load. */
 void config_parse_args(struct config_args *args, int argc, char *const *argv);
+/* SPLITRING_<DIRECTIVE>=value, with _ for -: as a line of the file, after the file and before the
+ * options. A value of several lines repeats the directive. What Kubernetes adds for a Service of
+ * the name splitring (SPLITRING_PORT=tcp://…, SPLITRING_SERVICE_HOST …) is passed over. */
+void config_take_environment(struct config_args *args, char *const *environment);
 void config_args_deinit(struct config_args *args);
 const char *config_usage(void);
 

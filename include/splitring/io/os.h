@@ -69,7 +69,7 @@ long os_pid(void);
 int os_pidfile_write(const char *path); /* pid and a newline; negative errno */
 
 /* SIGTERM and SIGINT become a call of `on_stop(signal)`, from the signal handler (must be
- * async-signal-safe: store a flag, os_wake…); SIGPIPE and SIGHUP are ignored. */
+ * async-signal-safe: store a flag, os_wake…); SIGPIPE, SIGHUP and SIGCHLD are ignored. */
 void os_signals_install(void (*on_stop)(int sig));
 
 #endif
