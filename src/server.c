@@ -167,6 +167,18 @@ static void tell_manager(const struct config *config)
         log_line(LOG_LEVEL_WARNING, "upstart supervision requested, but UPSTART_JOB not found!");
 }
 
+/* All workers run: waits until the data is loaded, and says so. */
+static void tell_ready(struct hub *hub, const struct config *config, uint32_t workers)
+{
+    log_line(LOG_LEVEL_NOTICE,
+             "Splitring " SPLITRING_VERSION " started: %u workers, port %d, pid %ld", workers,
+             config->port ? config->port : config->tls_port, os_pid());
+    while (hub_loading_shared(hub) && !hub_stopping_shared(hub)) os_sleep_us(500);
+    if (hub_stopping_shared(hub)) return;
+    log_line(LOG_LEVEL_NOTICE, "Ready to accept connections");
+    notify_tell("READY=1\nSTATUS=Ready to accept connections\n");
+}
+
 int server_run(const struct config *config)
 {
     struct listeners listeners;
@@ -220,16 +232,7 @@ int server_run(const struct config *config)
         check(rc == 0);
     }
     while (counter_get_acquire_shared(&ready) < workers) os_sleep_us(200);
-    if (!counter_get(&failed)) {
-        log_line(LOG_LEVEL_NOTICE,
-                 "Splitring " SPLITRING_VERSION " started: %u workers, port %d, pid %ld", workers,
-                 config->port ? config->port : config->tls_port, os_pid());
-        while (hub_loading_shared(hub) && !hub_stopping_shared(hub)) os_sleep_us(500);
-        if (!hub_stopping_shared(hub)) {
-            log_line(LOG_LEVEL_NOTICE, "Ready to accept connections");
-            notify_tell("READY=1\nSTATUS=Ready to accept connections\n");
-        }
-    }
+    if (!counter_get(&failed)) tell_ready(hub, config, workers);
     for (uint32_t i = 0; i < workers; i++) os_thread_join(starts[i].thread);
     hub_persister_stop_shared(hub);
     os_thread_join(persister);

@@ -73,7 +73,8 @@ static void info_server(struct info *i)
                os, sizeof(void *) * 8, uring ? "io_uring" : "epoll", __GNUC__, __GNUC_MINOR__,
                __GNUC_PATCHLEVEL__, os_pid(), notify_manager_name(), hub->run_id,
                c->port ? c->port : c->tls_port, (long long)now_us, (long long)up_s,
-               (long long)(up_s / 86400), TICKS_PER_S, TICKS_PER_S, (unsigned)(now_us / 1000000) & 0xffffffu, exe, c->config_file);
+               (long long)(up_s / 86400), TICKS_PER_S, TICKS_PER_S,
+               (unsigned)(now_us / 1000000) & 0xffffffu, exe, c->config_file);
     listeners(i);
     buf_printf(i->out, "workers:%u\r\nshard_lending:%s\r\nio_engine:%s\r\nio_uring_refused:%s\r\n"
                "tls_in_kernel:no\r\n",
