@@ -5,6 +5,7 @@
  * Thread: any. */
 #include "splitring/io/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -63,6 +64,12 @@ int file_create(const char *path)
     return fd < 0 ? -errno : fd;
 }
 
+int file_reopen(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
 int file_write(int fd, const char *ptr, size_t len)
 {
     while (len > 0) {
@@ -108,6 +115,34 @@ void file_flush_begin(int fd, uint64_t from, uint64_t len)
 
 int file_close(int fd) { return close(fd) < 0 ? -errno : 0; }
 
+bool file_is_link(const char *path)
+{
+    struct stat st;
+    return lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
+}
+
+static int copy(int from, int to)
+{
+    static const size_t step = (size_t)1 << 30;
+    ssize_t got;
+    while ((got = copy_file_range(from, NULL, to, NULL, step, 0)) > 0) continue;
+    return got < 0 || fsync(to) < 0 ? -errno : 0;
+}
+
+int file_link(const char *from, const char *to)
+{
+    if (link(from, to) == 0) return 0;
+    if (errno == EEXIST || errno == ENOENT) return -errno;
+    int in = open(from, O_RDONLY | O_CLOEXEC);
+    if (in < 0) return -errno;
+    int out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    int rc = out < 0 ? -errno : copy(in, out);
+    close(in);
+    if (out >= 0) close(out);
+    if (out >= 0 && rc < 0) unlink(to);
+    return rc;
+}
+
 int file_rename(const char *from, const char *to)
 {
     char copy[PATH_MAX];
@@ -124,3 +159,17 @@ int file_rename(const char *from, const char *to)
 void file_remove(const char *path) { (void)unlink(path); }
 
 bool file_is_terminal(int fd) { return isatty(fd) == 1; }
+
+int file_list_open(struct file_list *list, const char *path)
+{
+    list->dir = opendir(path);
+    return list->dir ? 0 : -errno;
+}
+
+const char *file_list_next(struct file_list *list)
+{
+    const struct dirent *entry = readdir(list->dir);
+    return entry ? entry->d_name : NULL;
+}
+
+void file_list_close(struct file_list *list) { (void)closedir(list->dir); }

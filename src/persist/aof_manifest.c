@@ -223,13 +223,11 @@ static const char *take_line(struct aof_manifest *m, char *line, size_t len)
     return why ? why : take_file(m, &file);
 }
 
-/* A line that is one almost may be one whose end was lost, and hide the next. */
+/* A comment that is none: what was a checksum may have lost its end, and hide the next line. */
 static bool sum_is_wrong(struct slice line, struct slice rest)
 {
     struct aof_sum said, sum = {0};
-    const size_t word = sizeof AOF_SUM_WORD - 1;
-    if (!aof_line_parse(line, &said))
-        return line.len >= word && memcmp(line.ptr, AOF_SUM_WORD, word) == 0;
+    if (!aof_line_parse(line, &said)) return line.len > 1 && line.ptr[1] != ' ';
     aof_sum_add(&sum, rest.ptr, rest.len);
     return sum.crc != said.crc || sum.bytes != said.bytes;
 }
@@ -257,6 +255,7 @@ const char *aof_manifest_parse(struct aof_manifest *m, struct slice text, unsign
         memcpy(copy, begin, len);
         why = take_line(m, copy, len);
     }
+    if (!why && m->count == 0) why = "Found an empty AOF manifest";
     if (why) aof_manifest_deinit(m);
     return why;
 }

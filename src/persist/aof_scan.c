@@ -127,6 +127,20 @@ static int look_behind(struct aof_scan *scan, struct look *look)
     return rc;
 }
 
+/* Nothing behind the last checksum that was right can be trusted. */
+static void trust_sums_only(struct aof_scan *scan)
+{
+    scan->valid = scan->sure;
+    scan->valid_sum = scan->sure_sum;
+    scan->commands = scan->sure_commands;
+}
+
+static int damaged(struct aof_scan *scan, uint64_t at, const char *why)
+{
+    trust_sums_only(scan);
+    return ends(scan, AOF_DAMAGED, at, why);
+}
+
 /* rc: AOF_E_TORN or AOF_E_FORMAT at `at`; or a sum that does not fit (rc 0). */
 static int judge(struct aof_scan *scan, int rc, uint64_t at, const char *why)
 {
@@ -137,15 +151,14 @@ static int judge(struct aof_scan *scan, int rc, uint64_t at, const char *why)
     struct look look = {0};
     int failed = look_behind(scan, &look);
     if (failed < 0) return failed;
-    if (look.right) return ends(scan, AOF_DAMAGED, at, why);
+    if (look.right) return damaged(scan, at, why);
     if (look.line || rc == 0) {
-        if (!look.zeros) return ends(scan, AOF_DAMAGED, at, why);
-        scan->valid = scan->sure; /* nothing of this write can be trusted */
-        scan->valid_sum = scan->sure_sum;
-        scan->commands = scan->sure_commands;
+        if (!look.zeros) return damaged(scan, at, why);
+        trust_sums_only(scan);
         return ends(scan, AOF_TORN, scan->summed, "a sector was never written");
     }
-    if (rc == AOF_E_FORMAT && !look.zeros) return ends(scan, AOF_DAMAGED, at, why);
+    if (rc == AOF_E_FORMAT && !look.zeros) return damaged(scan, at, why);
+    if (look.zeros) trust_sums_only(scan); /* they may lie within values, too */
     return ends(scan, scan->in_multi ? AOF_TORN_MULTI : AOF_TORN, at, why);
 }
 

@@ -1,16 +1,12 @@
-/* splitring-rdb: looks into dumps, and makes dumps of dumps. Here are arguments, reading with a
- * progress bar, and `check`; the other commands have files of their own.
+/* splitring-rdb: looks into dumps, and makes dumps of dumps. Here are arguments and `check`; the
+ * other commands have files of their own.
  *
  * Values are made with the server's own code in a shard that holds one key at a time, so a file
  * that passes `check` loads.
  * Thread: main. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "splitring/base/mem.h"
-#include "splitring/io/file.h"
-#include "splitring/io/os.h"
 #include "tool.h"
 
 static const char usage[] =
@@ -34,86 +30,6 @@ static const char usage[] =
     "Reads dumps of Redis up to 8.0 and Valkey up to 9.1; writes those of Redis 7.0 or 7.2, and\n"
     "of 7.4 where fields of hashes have a TTL. Exit status: 0 fine, 1 damaged, 2 wrong usage,\n"
     "3 a file cannot be read or written.\n";
-
-/* ---- reading ---- */
-
-bool input_open(struct input *input, const char *path, const struct options *o)
-{
-    *input = (struct input){.path = path, .bar = !o->quiet && file_is_terminal(2)};
-    input->fd = file_open(path, &input->size);
-    if (input->fd < 0) {
-        fprintf(stderr, "splitring-rdb: %s: %s\n", path, os_error_text(input->fd));
-        return false;
-    }
-    struct rdb_in_options options = {.read = rdb_disk_read, .ctx = &input->fd,
-                                     .size = input->size, .databases = DATABASES_MAX};
-    input->in = rdb_in_new(&options);
-    return true;
-}
-
-static void show_progress(struct input *input)
-{
-    enum { WIDTH = 40 };
-    static const char full[] = "########################################";
-    uint64_t done = rdb_in_offset(input->in);
-    if (done - input->shown < input->size / 200 + 1 && done != input->size) return;
-    input->shown = done;
-    int filled = (int)(done * WIDTH / (input->size + 1));
-    fprintf(stderr, "\r[%-*.*s] %3.0f %% %s", WIDTH, filled, full,
-            (double)done * 100 / (double)(input->size + 1), input->path);
-}
-
-bool input_ok(struct input *input, int rc, enum exit_code *code)
-{
-    if (rc == 0 || rc == RDB_E_EMPTY || rc == RDB_E_TWICE) return true;
-    if (input->bar) fprintf(stderr, "\r\033[K");
-    fprintf(stderr, "splitring-rdb: %s: %s\n", input->path, rdb_in_error(input->in));
-    *code = rc < 0 ? EXIT_ENVIRONMENT : EXIT_DAMAGED;
-    return false;
-}
-
-bool input_next(struct input *input, struct rdb_item *item, enum exit_code *code)
-{
-    if (input->bar) show_progress(input);
-    int rc = rdb_in_next(input->in, item);
-    return input_ok(input, rc, code) && item->kind != RDB_ITEM_END;
-}
-
-void input_close(struct input *input)
-{
-    if (input->bar) fprintf(stderr, "\r\033[K");
-    rdb_in_free(input->in);
-    (void)file_close(input->fd);
-}
-
-/* ---- values ---- */
-
-void scratch_init(struct scratch *s)
-{
-    struct shard_options options = {.databases = 1, .seed = os_entropy64()};
-    *s = (struct scratch){
-        .shard = shard_new(&options),
-        .limits = {.hash = {512, 64}, .set = {512, 128, 64}, .zset = {128, 64}, .list_fill = -2}};
-    /* A time at which nothing has expired: everything in the file is shown. */
-    s->ks = (struct ks){.shard = s->shard, .flags = KS_SILENT | KS_LOGICAL | KS_NO_STATS};
-}
-
-void scratch_deinit(struct scratch *s) { shard_free(s->shard); }
-
-const struct entry *scratch_take(struct scratch *s, struct input *input,
-                                 const struct rdb_item *item, int *rc)
-{
-    struct rdb_item plain = *item;
-    plain.expire = EXPIRE_NONE;
-    *rc = rdb_in_put(input->in, &s->ks, &s->limits, &plain);
-    return *rc == 0 ? ks_peek(&s->ks, item->key) : NULL;
-}
-
-void scratch_drop(struct scratch *s, const struct rdb_item *item)
-{
-    (void)ks_delete(&s->ks, item->key, false);
-    while (shard_free_step(s->shard, SIZE_MAX) != 0) continue;
-}
 
 /* ---- check ---- */
 
@@ -198,7 +114,7 @@ static bool read_option(struct options *o, const char *word, const char *value, 
 
 int main(int argc, char **argv)
 {
-    struct options o = {.top = 20};
+    struct options o = {.program = "splitring-rdb", .top = 20};
     const struct command *command = NULL;
     for (int i = 1; i < argc; i++) {
         const char *word = argv[i];

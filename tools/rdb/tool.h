@@ -1,4 +1,4 @@
-/* Inside splitring-rdb: what its commands share.
+/* Inside splitring-rdb and splitring-check: what they share.
  * Thread: main. */
 #ifndef SPLITRING_TOOLS_RDB_H
 #define SPLITRING_TOOLS_RDB_H
@@ -10,6 +10,7 @@ enum exit_code { EXIT_FINE, EXIT_DAMAGED, EXIT_USAGE, EXIT_ENVIRONMENT };
 #define DATABASES_MAX 65535u
 
 struct options {
+    const char *program; /* for messages */
     const char *files[256];
     unsigned file_count;
     const char *output;
@@ -19,13 +20,22 @@ struct options {
     bool quiet;
 };
 
-/* A dump being read, with its progress bar on a terminal. */
-struct input {
+/* A progress bar, on a terminal. */
+struct bar {
     const char *path;
+    uint64_t total, shown;
+    bool on;
+};
+void bar_show(struct bar *bar, uint64_t done);
+void bar_end(struct bar *bar);
+
+/* A dump being read. */
+struct input {
+    const char *path, *program;
     int fd;
-    uint64_t size, shown;
+    uint64_t size;
     struct rdb_in *in;
-    bool bar;
+    struct bar bar;
 };
 /* False: it has been said why. */
 bool input_open(struct input *input, const char *path, const struct options *o);

@@ -18,6 +18,7 @@ ssize_t file_read_at(int fd, uint64_t offset, char *ptr, size_t len) WARN_UNUSED
 int file_cut(const char *path, uint64_t len) WARN_UNUSED;
 /* For writing, empty; what is there goes. */
 int file_create(const char *path) WARN_UNUSED;
+int file_reopen(const char *path) WARN_UNUSED; /* for writing; what is there stays */
 int file_write(int fd, const char *ptr, size_t len) WARN_UNUSED; /* all of it */
 /* All of it, at that offset; on an error some of it may be there. */
 int file_write_at(int fd, uint64_t offset, const char *ptr, size_t len) WARN_UNUSED;
@@ -28,9 +29,21 @@ int file_make_dir(const char *path) WARN_UNUSED; /* there may be one */
 /* The kernel may begin to write what was given since the last call, so that file_sync is short. */
 void file_flush_begin(int fd, uint64_t from, uint64_t len);
 int file_close(int fd);
+bool file_is_link(const char *path); /* a symbolic one */
+/* The file gets a second name, or where that is not possible the name gets a copy, which is on the
+ * disk then. -EEXIST if there is something already. */
+int file_link(const char *from, const char *to) WARN_UNUSED;
 /* `from` takes the place of `to`, and that is on the disk, too. */
 int file_rename(const char *from, const char *to) WARN_UNUSED;
 void file_remove(const char *path);
 bool file_is_terminal(int fd);
+
+/* The names in a folder, in no order. */
+struct file_list {
+    void *dir;
+};
+int file_list_open(struct file_list *list, const char *path) WARN_UNUSED;
+const char *file_list_next(struct file_list *list); /* until the next call; NULL: that was all */
+void file_list_close(struct file_list *list);
 
 #endif

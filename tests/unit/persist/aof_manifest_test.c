@@ -57,6 +57,8 @@ Test(aof_manifest, what_redis_says)
     } rows[] = {
         {"", "Found an empty AOF manifest", 0},
         {"\n", "Invalid AOF manifest file format", 1},
+        {"# hi\n", "Found an empty AOF manifest", 1},
+        {"#CR", "The manifest does not fit its checksum: it is damaged", 1},
         {"# hi\nfile a seq 1 type i", "The AOF manifest file contains too long line", 2},
         {"file a seq 1\n", "Invalid AOF manifest file format", 1},
         {"file a seq 1 type i x\n", "Invalid AOF manifest file format", 1},
