@@ -6,10 +6,11 @@
  * A reader that names an expired field removes it on the way (hash_find), so what it needs of the
  * entry is asked again for every field.
  *
- * HRANDFIELD with a negative count repeats itself as often as asked. REPLY_MAX bounds what that may
- * cost; whoever wants more loses the connection, like anybody whose reply cannot be held.
+ * HRANDFIELD with a negative count repeats itself as often as asked (repeats.h). REPLY_MAX bounds
+ * its bytes; whoever wants more loses the connection, like anybody whose reply cannot be held.
  * Thread: holder of the call's shards. */
 #include "cmd/hash_impl.h"
+#include "cmd/repeats.h"
 #include "cmd/scan_members.h"
 
 #define REPLY_MAX ((size_t)256 * 1024 * 1024) /* of HRANDFIELD */
@@ -165,6 +166,10 @@ static void random_many(struct call *c, int64_t wanted, bool values)
     struct draw draw = {
         .reply = &c->reply, .values = values, .nested = values && c->reply.proto > 2};
     if (!hash_for_reading(c, &h)) return;
+    if (h.entry && wanted < 0 && (uint64_t)-wanted > RANDOM_REPEATS_MAX) {
+        reply_error(&c->reply, ERR_OUT_OF_RANGE);
+        return;
+    }
     expire_some(&h);
     uint64_t live = hash_count_live(&h);
     bool repeat = wanted < 0;

@@ -11,16 +11,16 @@
  *
  * SPOP states what it took: SREM, in portions, or DEL where nothing is left.
  *
- * The number of members SRANDMEMBER repeats is the client's, and a count may be 2^63: replies
- * longer than proto-max-bulk-len are refused.
+ * The number of members SRANDMEMBER repeats is the client's, and a count may be 2^63: more than
+ * RANDOM_REPEATS_MAX, and replies longer than proto-max-bulk-len, are refused.
  * Source: https://redis.io/docs/latest/commands/spop/
  * Thread: holder of the call's shards. */
+#include "cmd/repeats.h"
 #include "cmd/set_impl.h"
 #include "splitring/base/mem.h"
 #include "splitring/cmd/effects.h"
 
 #define SREM_PORTION 1024u
-#define MEMBER_REPLY_MIN 6u /* $0\r\n\r\n */
 #define WALK_FACTOR 3u      /* more than a third of a dict is wanted: walk it */
 #define STAY_FACTOR 5u      /* less than a fifth of what is popped stays: move what stays */
 
@@ -105,7 +105,7 @@ static void reply_repeated(struct call *c, const struct entry *e, uint64_t count
     uint64_t len_max = (uint64_t)c->env->proto_max_bulk_len;
     struct buf *out = c->reply.out;
     size_t begin = out->len;
-    bool fits = count <= len_max / MEMBER_REPLY_MIN;
+    bool fits = count <= RANDOM_REPEATS_MAX;
     if (fits) reply_array(&c->reply, count);
     for (; fits && count > 0 && !out->failed; count--) {
         struct set_member m;

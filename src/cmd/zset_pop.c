@@ -9,6 +9,7 @@
 
 #include "splitring/base/mem.h"
 #include "splitring/base/num.h"
+#include "cmd/repeats.h"
 #include "zset_impl.h"
 
 struct pop {
@@ -167,7 +168,6 @@ void cmd_bzmpop(struct call *c)
 
 /* Members that may repeat: the client names any number. Too many are refused; too many bytes close
  * the client, as running out of memory for them would. */
-#define RANDOM_REPLY_MAX ((int64_t)1 << 24)
 #define RANDOM_BYTES_MAX ((size_t)512 * 1024 * 1024)
 
 /* So that walking on from one member to the next is cheaper than finding each by its rank. */
@@ -223,8 +223,8 @@ static void random_by_walk(struct call *c, const struct entry *e, uint64_t count
 static void random_repeated(struct call *c, const struct entry *e, int64_t count, bool scores)
 {
     struct zset_item item;
-    if (count > RANDOM_REPLY_MAX) {
-        reply_error(&c->reply, ERR_NO_MEMORY);
+    if ((uint64_t)count > RANDOM_REPEATS_MAX) {
+        reply_error(&c->reply, ERR_OUT_OF_RANGE);
         return;
     }
     zset_reply_begin(c, (uint64_t)count, scores);

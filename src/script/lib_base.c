@@ -264,6 +264,33 @@ void lib_table_fill(lua_State *L, int library)
     set_function(L, library, "setn", table_setn);
 }
 
+/* ---- bit ---- */
+
+/* LuaJIT's own knows no bound for the number of digits, and none at all for -2^31 of them. */
+static int bit_tohex(lua_State *L)
+{
+    char digits[8];
+    double number = luaL_checknumber(L, 1);
+    int wanted = luaL_optint(L, 2, 8);
+    lua_getfield(L, lua_upvalueindex(1), "tobit");
+    lua_pushnumber(L, number);
+    lua_call(L, 1, 1);
+    uint32_t bits = (uint32_t)(int32_t)lua_tonumber(L, -1);
+    const char *set = wanted < 0 ? "0123456789ABCDEF" : "0123456789abcdef";
+    unsigned count = wanted < 0 ? 0u - (unsigned)wanted : (unsigned)wanted;
+    if (count > sizeof digits) count = sizeof digits;
+    for (unsigned i = count; i-- > 0; bits >>= 4) digits[i] = set[bits & 15];
+    lua_pushlstring(L, digits, count);
+    return 1;
+}
+
+void lib_bit_fill(lua_State *L, int library)
+{
+    lua_pushvalue(L, library);
+    lua_pushcclosure(L, bit_tohex, 1);
+    lua_setfield(L, library, "tohex");
+}
+
 /* ---- math ---- */
 
 #define RANDOM_MAX INT32_MAX

@@ -174,6 +174,7 @@ static void fill_libraries(lua_State *L, int globals, int original)
 {
     fill_changed(L, globals, original);
     push_library(L, original, LUA_BITLIBNAME, bit_names);
+    lib_bit_fill(L, lua_gettop(L));
     publish(L, globals, LUA_BITLIBNAME);
     push_library(L, original, LUA_OSLIBNAME, os_names);
     publish(L, globals, LUA_OSLIBNAME);

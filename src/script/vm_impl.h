@@ -157,6 +157,7 @@ void lib_string_fill(lua_State *L, int library, int globals);
 void lib_metatable_fill(lua_State *L, int globals);
 void lib_table_fill(lua_State *L, int library);
 void lib_math_fill(lua_State *L, int library);
+void lib_bit_fill(lua_State *L, int library);
 void random_seed(uint16_t state[3], uint32_t seed); /* math.randomseed */
 void lib_coroutine_push(lua_State *L, int original);
 void lib_redis_push(lua_State *L);

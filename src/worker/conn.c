@@ -33,6 +33,7 @@
 #include "watch.h"
 
 #define OUT_KEEP (16u * 1024u)
+#define OUTPUT_UNAUTH_MAX 1024u /* as Redis */
 
 struct conn *conn_new(struct worker *w, int fd, bool unix_socket, struct tls *tls)
 {
@@ -176,6 +177,10 @@ void conn_on_received(struct conn *c, const char *ptr, size_t len)
     c->bytes_in += len;
     c->active_ms = c->worker->now;
     counter_add(&c->worker->pub->bytes_in, len);
+    if (unlikely(!(c->flags & CONN_AUTHED) && c->flags & CONN_WANT_WRITE)) {
+        conn_check_output(c);
+        if (c->flags & CONN_CLOSING) return;
+    }
     if (c->data) conn_keep_input(c); /* a second buffer in one pass */
     bool busy = c->flags & (CONN_WAITING | CONN_PAUSED | CONN_HAS_INPUT | CONN_MIGRATING) ||
                 conn_output_full(c);
@@ -357,6 +362,8 @@ void conn_check_output(struct conn *c)
     } else {
         c->over_soft_ms = 0;
     }
+    /* Who has not proved who he is gets refusals only, and should read them. */
+    if (!(c->flags & CONN_AUTHED) && unsent > OUTPUT_UNAUTH_MAX) over = true;
     if (over) {
         counter_add(&w->pub->output_kills, 1);
         conn_close(c);

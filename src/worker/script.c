@@ -51,6 +51,9 @@
 
 #define SLICE_US 2000     /* of its first run, and of each pass afterwards */
 
+#define STUCK_US 5000000
+#define STUCK_PULSES 100u /* so that a worker that was descheduled is not taken for stuck */
+
 struct script_job {
     struct list link;         /* worker.script_jobs: it has paused */
     struct worker *worker;
@@ -64,6 +67,7 @@ struct script_job {
     bool may_wait, may_borrow, read_only, is_function, wrote, killed;
     instant_ms now;           /* one time for all of it */
     int64_t start_us, slice_end_us, ran_us;
+    unsigned unheard;         /* how often this slice was told to pause when it had stuck */
     struct script_undo undo;
     struct push_mark pushed;  /* where this slice's began */
     size_t stated;            /* …, its effects */
@@ -287,6 +291,9 @@ static bool host_call(void *ctx, const struct slice *argv, int argc, uint8_t pro
     return true;
 }
 
+/* Where Lua stands in a function of C that calls back (table.sort, string.gsub, load) it cannot
+ * pause, and its worker serves nobody, not even SCRIPT KILL: so it does not go on for ever. What it
+ * has written stays, as with any error of a script. */
 static enum script_pulse host_pulse(void *ctx)
 {
     struct script_job *job = ctx;
@@ -294,7 +301,11 @@ static enum script_pulse host_pulse(void *ctx)
     if (job->killed) return SCRIPT_KILL;
     if (!job->may_wait) return SCRIPT_GO_ON;
     if (unlikely(w->hub->preempt)) return rng_below(&w->rng, 4) ? SCRIPT_GO_ON : SCRIPT_PAUSE;
-    return os_mono_us() < job->slice_end_us ? SCRIPT_GO_ON : SCRIPT_PAUSE;
+    int64_t now_us = os_mono_us();
+    if (now_us < job->slice_end_us) return SCRIPT_GO_ON;
+    if (now_us - job->slice_end_us < STUCK_US || job->unheard++ < STUCK_PULSES) return SCRIPT_PAUSE;
+    log_line(LOG_LEVEL_WARNING, "A script was ended that ran for seconds inside a function of C");
+    return SCRIPT_KILL;
 }
 
 void script_log(enum script_log_level level, struct slice text)
@@ -380,6 +391,7 @@ static bool run_slice(struct script_job *job, struct call *c, struct script_call
     if (c && !nested) w->ready_turns = 0;
     if (!c) ready_aside(job, false);
     job->slice_end_us = begun_us + SLICE_US;
+    job->unheard = 0;
     job->pushed = sc->since ? *sc->since : push_mark(w);
     push_put(w, &job->untold, job->untold_mask);
     job->untold.len = 0;
