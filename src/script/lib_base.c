@@ -11,6 +11,7 @@
 #include "vm_impl.h"
 
 #define PIECES_PER_PULSE 1000u /* of load */
+#define INSERT_BELOW_MAX 1000000 /* table.insert moves all from there on, nil or not */
 
 /* As Redis says it from C functions: without a position. */
 static int refuse_write(lua_State *L)
@@ -240,6 +241,7 @@ static int table_insert(lua_State *L)
     case 2: lua_rawseti(L, 1, last); return 0;
     case 3: {
         int at = luaL_checkint(L, 2);
+        luaL_argcheck(L, at > -INSERT_BELOW_MAX, 2, "position out of bounds");
         if (at > last) last = at;
         for (int i = last; i > at; i--) {
             lua_rawgeti(L, 1, i - 1);
