@@ -1,12 +1,12 @@
 /* Rules, judging and sets without a server. How rules read is compared with redis-server in
- * tests/compat/acl.py; here is what a client cannot see: identity, sharing, files, lists that fail. */
+ * tests/compat/acl.py; here is what a client cannot see: identity, files, lists that fail. */
 #include <criterion/criterion.h>
 
 #include "splitring/acl/acl.h"
 #include "splitring/base/mem.h"
 
 #define RULES(...) \
-    (struct slice[]){__VA_ARGS__}, (int)(sizeof((struct slice[]){__VA_ARGS__}) / sizeof(struct slice))
+    (struct slice[]){__VA_ARGS__}, (int)ARRAY_COUNT(((struct slice[]){__VA_ARGS__}))
 
 static struct acl_user *user_with(const struct slice *rules, int count)
 {
