@@ -71,7 +71,7 @@ static bool parse_ttl(struct call *c, struct restore *r)
     instant_ms at = r->ttl;
     /* Beyond the end of time Redis wraps around, into the past. */
     if (!r->absolute && __builtin_add_overflow(at, c->ks.now, &at)) at = 0;
-    r->expired = at <= c->ks.now;
+    r->expired = call_is_past(c, at);
     r->expire = at < EXPIRE_KEEP ? at : EXPIRE_KEEP - 1;
     return true;
 }

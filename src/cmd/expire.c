@@ -65,7 +65,7 @@ static bool parse_when(struct call *c, instant_ms base, int64_t unit_ms, instant
 static void apply(struct call *c, instant_ms when)
 {
     struct slice key = c->argv[1];
-    if (when <= c->ks.now) {
+    if (call_is_past(c, when)) {
         (void)ks_delete(&c->ks, key, true);
         call_event(c, key, EVENT_GENERIC, "del");
         EFFECT(c, SLICE("DEL"), key);

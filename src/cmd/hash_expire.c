@@ -82,7 +82,7 @@ static int expire_field(struct call *c, struct hash *h, struct slice field,
     struct hash_item item;
     if (!hash_find(h, field, &item)) return RESULT_ABSENT;
     if (!condition_holds(condition, item.expire, when)) return RESULT_NO;
-    if (when <= c->ks.now) {
+    if (call_is_past(c, when)) {
         (void)hash_remove(h, field);
         return RESULT_REMOVED;
     }

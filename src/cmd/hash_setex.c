@@ -207,7 +207,7 @@ void cmd_hsetex(struct call *c)
     struct setex s;
     if (!parse_setex(c, &s) || !hash_for_writing(c, &h)) return;
     if (!conditions_hold(&s, &h)) reply_int(&c->reply, 0);
-    else if ((s.given & SETEX_TIMES) && s.expire <= c->ks.now) set_expired(c, &s, &h);
+    else if ((s.given & SETEX_TIMES) && call_is_past(c, s.expire)) set_expired(c, &s, &h);
     else set_pairs(c, &s, &h);
 }
 
@@ -227,7 +227,7 @@ static bool getex_field(struct call *c, struct hash *h, struct slice field, bool
                         instant_ms when, struct field_list *set, struct field_list *removed)
 {
     if (when == EXPIRE_NONE && !expires) return true;
-    if (when <= c->ks.now) {
+    if (call_is_past(c, when)) {
         (void)hash_remove(h, field);
         field_list_add(removed, field);
         return true;

@@ -115,7 +115,7 @@ void cmd_getex(struct call *c)
     size_t mark = c->reply.out->len;
     reply_value(c, e);
     if (!options.time_arg && !persists) return;
-    if (options.time_arg && options.expire <= c->ks.now) {
+    if (options.time_arg && call_is_past(c, options.expire)) {
         ks_delete(&c->ks, key, false);
         call_event(c, key, EVENT_GENERIC, "del");
         EFFECT(c, SLICE("DEL"), key);

@@ -158,6 +158,8 @@ void **shard_tx_slot(struct shard *shard) { return &shard->tx; }
 
 instant_ms shard_clock(const struct shard *shard) { return shard->clock; }
 
+void shard_set_timeless(struct shard *shard, bool timeless) { shard->timeless = timeless; }
+
 /* ---- counters ---- */
 
 const struct shard_stats *shard_stats_of(struct shard *shard)

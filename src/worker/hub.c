@@ -146,6 +146,7 @@ struct hub *hub_new(const struct hub_options *options)
 void hub_free(struct hub *hub)
 {
     persister_deinit(&hub->persister);
+    load_log_free(hub->persist.plan);
     script_store_free(hub->scripts);
     function_store_free(hub->functions);
     acl_store_free(hub->acl);

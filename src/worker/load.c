@@ -12,12 +12,16 @@
  * the others get LOADING. Only when the last worker has finished, and so has found the checksum
  * right, do commands run. A damaged file ends the server before anything was served from it, and is
  * left as it is.
+ *
+ * An append log is a dump, or none, and then files of commands: load_log.c, load_run.c.
  * Thread: owner. */
+#include "load.h"
+
 #include <errno.h>
+#include <stdio.h>
 
 #include "block.h"
 #include "functions.h"
-#include "internal.h"
 #include "journal_start.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
@@ -25,41 +29,39 @@
 #include "splitring/io/file.h"
 #include "splitring/io/log.h"
 #include "splitring/io/os.h"
-#include "splitring/persist/rdb_file.h"
 
 #define SLICE_BYTES (256u * 1024u) /* of the file, in a pass: about a millisecond */
 
-struct loader {
-    struct rdb_in *in;
-    int fd;
-    struct rdb_limits limits;
-    int own;      /* the one shard whose keys are taken; -1: all */
-    bool merge;   /* keys that are there already are replaced */
-    bool tells;   /* writes the log's lines about the file: one of the workers */
-    struct ks ks;
-    uint64_t keys, expired, empty;
-    uint64_t told_bytes; /* of those in hub.persist.load_bytes */
-};
-
 /* ---- the file ---- */
 
-static int open_dump(struct hub *hub, const struct config *config, struct loader *l)
+int load_dump_open(struct loader *l, const char *path, uint32_t databases, bool checksum)
 {
     uint64_t size;
-    l->fd = file_open(config->dbfilename, &size);
+    l->fd = file_open(path, &size);
     if (l->fd < 0) return l->fd;
     struct rdb_in_options options = {.read = rdb_disk_read, .ctx = &l->fd, .size = size,
-                                     .databases = hub->databases,
-                                     .skip_checksum = !config->rdb_checksum};
+                                     .databases = databases, .skip_checksum = !checksum};
     l->in = rdb_in_new(&options);
-    counter_set(&hub->persist.load_total_bytes, size);
     return 0;
+}
+
+static void begin_load(struct hub *hub)
+{
+    counter_set(&hub->persist.load_start_ms, (uint64_t)(os_unix_us() / 1000));
+    counter_set_release(&hub->persist.loading, hub->count + 1); /* one for journal_start */
 }
 
 int hub_load(struct hub *hub)
 {
     const struct config *config = hub->config_start;
     uint64_t size;
+    if (config->appendonly) {
+        bool found;
+        int rc = load_log_find(hub, config, &found);
+        if (!found) return rc < 0 ? rc : journal_start(hub);
+        begin_load(hub);
+        return 0;
+    }
     int fd = file_open(config->dbfilename, &size);
     if (fd == -ENOENT) return journal_start(hub);
     if (fd < 0) {
@@ -69,9 +71,8 @@ int hub_load(struct hub *hub)
         return fd;
     }
     (void)file_close(fd);
-    counter_set(&hub->persist.load_start_ms, (uint64_t)(os_unix_us() / 1000));
     counter_set(&hub->persist.load_total_bytes, size);
-    counter_set_release(&hub->persist.loading, hub->count + 1); /* one for journal_start */
+    begin_load(hub);
     return 0;
 }
 
@@ -89,7 +90,12 @@ void load_free(struct loader *l)
 {
     if (!l) return;
     rdb_in_free(l->in);
+    aof_in_free(l->log);
+    if (l->scanning) aof_scan_end(&l->scan);
     if (l->fd >= 0) (void)file_close(l->fd);
+    mem_free(l->argv);
+    mem_free(l->refs);
+    buf_deinit(&l->out);
     mem_free(l);
 }
 
@@ -98,6 +104,7 @@ static struct loader *loader_new(struct worker *w, int own)
     const struct env *env = &w->env;
     struct loader *l = mem_zalloc(sizeof *l);
     l->own = own;
+    l->fd = -1;
     l->tells = own <= 0;
     l->limits = (struct rdb_limits){
         .hash = {env->hash_max_listpack_entries, env->hash_max_listpack_value},
@@ -134,7 +141,7 @@ static void tell_aux(struct hub *hub, const struct rdb_item *item, int64_t now_s
 static int take_key(struct worker *w, struct loader *l, const struct rdb_item *item)
 {
     if (l->own >= 0 && hub_shard_of(w->hub, item->key) != l->own) return rdb_in_skip(l->in);
-    if (item->expire < w->now) { /* as a primary does: it is not even made */
+    if (item->expire < w->now && !l->timeless) { /* as a primary does: it is not even made */
         l->expired++;
         return rdb_in_skip(l->in);
     }
@@ -183,15 +190,13 @@ static int take_item(struct worker *w, struct loader *l, const struct rdb_item *
     return 0;
 }
 
-/* About so many bytes of the file. 0: there is more; 1: the end; else RDB_E_FORMAT or an errno. */
-#define LOADED 1
-static int load_bytes(struct worker *w, struct loader *l, uint64_t bytes)
+int load_dump_bytes(struct worker *w, struct loader *l, uint64_t bytes)
 {
     struct rdb_item item;
     uint64_t until = rdb_in_offset(l->in) + bytes;
     while (rdb_in_offset(l->in) < until) {
         int rc = rdb_in_next(l->in, &item);
-        if (rc == 0 && item.kind == RDB_ITEM_END) return LOADED;
+        if (rc == 0 && item.kind == RDB_ITEM_END) return LOAD_DONE;
         if (rc == 0) rc = take_item(w, l, &item);
         if (rc != 0) return rc < 0 ? rc : -EBADMSG;
     }
@@ -217,20 +222,34 @@ static void tell_done(struct hub *hub)
 {
     const struct hub_persist *p = &hub->persist;
     int64_t ms = os_unix_us() / 1000 - (int64_t)counter_get(&p->load_start_ms);
+    if (p->plan)
+        log_line(LOG_LEVEL_NOTICE, "DB loaded from append only file: %.3f seconds",
+                 (double)ms / 1000);
+    if (p->plan) return;
     log_line(LOG_LEVEL_NOTICE, "Done loading RDB, keys loaded: %llu, keys expired: %llu.",
              (unsigned long long)counter_get(&p->keys_loaded),
              (unsigned long long)counter_get(&p->keys_expired));
     log_line(LOG_LEVEL_NOTICE, "DB loaded from disk: %.3f seconds", (double)ms / 1000);
 }
 
-static void load_fails(struct worker *w, const char *why)
+/* The one that comes first says why, if it has not been said yet. */
+static void load_fails(struct worker *w, struct loader *l, const char *why)
 {
-    if (counter_next_shared(&w->hub->persist.load_failed) == 1) {
+    struct hub *hub = w->hub;
+    const struct load_plan *plan = hub->persist.plan;
+    bool first = counter_next_shared(&hub->persist.load_failed) == 1;
+    if (first && !plan)
         log_line(LOG_LEVEL_WARNING, "Error loading the RDB file %s/%s: %s", w->config->dir,
                  w->config->dbfilename, why);
+    else if (first && *why && l->in)
+        log_line(LOG_LEVEL_WARNING, "Error reading the RDB base file %s, AOF loading aborted: %s",
+                 plan->files[l->file].name, why);
+    else if (first && *why)
+        log_line(LOG_LEVEL_WARNING, "%s reading the append only file %s", why,
+                 plan->files[l->file].name);
+    if (first)
         log_line(LOG_LEVEL_WARNING, "Fatal error loading the DB, check server logs. Exiting.");
-    }
-    hub_stop_shared(w->hub);
+    hub_stop_shared(hub);
 }
 
 /* The last worker is done: commands may run as soon as the log is open. */
@@ -251,17 +270,159 @@ void load_begin(struct worker *w)
     struct loader *l = loader_new(w, w->id);
     w->loading = true;
     w->loader = l;
-    l->fd = -1;
+    if (w->hub->persist.plan && !w->hub->persist.plan->adopts) {
+        l->timeless = true;
+        w->env.loading = true;
+        shard_set_timeless(w->shard, true);
+    }
 }
 
 static void publish_progress(struct worker *w, struct loader *l)
 {
-    uint64_t bytes = rdb_in_offset(l->in);
-    counter_add_shared(&w->hub->persist.load_bytes, bytes - l->told_bytes);
-    l->told_bytes = bytes;
+    const struct load_plan *plan = w->hub->persist.plan;
+    uint64_t bytes = l->in ? rdb_in_offset(l->in) : l->log ? aof_in_offset(l->log) : 0;
+    if (plan) bytes += l->file < plan->count ? plan->files[l->file].start : 0;
+    if (bytes > l->told_bytes) {
+        counter_add_shared(&w->hub->persist.load_bytes, bytes - l->told_bytes);
+        l->told_bytes = bytes;
+    }
     worker_touched(w, w->id, DBS_ALL);
     block_serve(w, w->id);
 }
+
+/* ---- files of a log ---- */
+
+static ssize_t read_log(void *fd, uint64_t offset, char *ptr, size_t len)
+{
+    return file_read_at(*(int *)fd, offset, ptr, len);
+}
+
+static int open_log_file(struct worker *w, struct loader *l, const struct load_file *f)
+{
+    l->file_us = w->mono_us;
+    if (f->rdb) {
+        if (l->tells)
+            log_line(LOG_LEVEL_NOTICE, f->tail ? "Reading RDB preamble from AOF file..."
+                                               : "Reading RDB base file on AOF loading...");
+        return load_dump_open(l, f->path, w->hub->databases, w->config->rdb_checksum);
+    }
+    uint64_t size;
+    l->fd = file_open(f->path, &size);
+    if (l->fd < 0) return l->fd;
+    struct aof_in_options options = {.read = read_log, .ctx = &l->fd, .size = f->valid};
+    l->log = aof_in_new(&options);
+    l->db = 0;
+    return 0;
+}
+
+/* The dump has ended: commands may follow. */
+static int end_of_dump(struct loader *l, const struct load_file *f)
+{
+    uint64_t at = rdb_in_offset(l->in);
+    if (!f->tail && at != f->size) {
+        snprintf(l->why, sizeof l->why, "%llu bytes are behind its end, at offset %llu",
+                 (unsigned long long)(f->size - at), (unsigned long long)at);
+        return -EBADMSG;
+    }
+    rdb_in_free(l->in);
+    l->in = NULL;
+    if (!f->tail) return LOAD_DONE;
+    if (l->tells) log_line(LOG_LEVEL_NOTICE, "Reading the remaining AOF tail...");
+    struct aof_in_options options = {.read = read_log, .ctx = &l->fd, .offset = f->commands,
+                                     .size = f->valid};
+    l->log = aof_in_new(&options);
+    l->db = 0;
+    return 0;
+}
+
+static void close_log_file(struct worker *w, struct loader *l, const struct load_file *f)
+{
+    aof_in_free(l->log);
+    l->log = NULL;
+    if (l->fd >= 0) (void)file_close(l->fd);
+    l->fd = -1;
+    l->file++;
+    if (l->tells)
+        log_line(LOG_LEVEL_NOTICE, "DB loaded from %s file %s: %.3f seconds",
+                 f->base ? "base" : "incr", f->name, (double)(w->mono_us - l->file_us) / 1e6);
+}
+
+/* A slice of the log's files. */
+static int load_log_slice(struct worker *w, struct loader *l)
+{
+    const struct load_plan *plan = w->hub->persist.plan;
+    if (!counter_get_acquire_shared(&plan->looked)) {
+        int rc = w->id == 0 ? load_log_look(w, l, 4 * SLICE_BYTES) : LOAD_WAITS;
+        return rc == LOAD_DONE ? 0 : rc;
+    }
+    if (l->file == plan->count) return LOAD_DONE;
+    const struct load_file *f = &plan->files[l->file];
+    int rc = l->in || l->log ? 0 : open_log_file(w, l, f);
+    if (rc == 0 && l->in) {
+        rc = load_dump_bytes(w, l, SLICE_BYTES);
+        if (rc < 0) snprintf(l->why, sizeof l->why, "%s", rdb_in_error(l->in));
+        if (rc != LOAD_DONE) return rc;
+        rc = end_of_dump(l, f);
+    } else if (rc == 0) {
+        rc = load_run_bytes(w, l, f, SLICE_BYTES);
+    } else {
+        snprintf(l->why, sizeof l->why, "%s", os_error_text(rc));
+    }
+    if (rc == LOAD_DONE) {
+        close_log_file(w, l, f);
+        return 0;
+    }
+    return rc;
+}
+
+/* ---- the end of it ---- */
+
+static void loader_done(struct worker *w, struct loader *l)
+{
+    struct hub *hub = w->hub;
+    tell_rest(l);
+    count_loaded(hub, l);
+    load_free(l);
+    w->loader = NULL;
+    w->env.loading = false;
+    worker_hold(w, w->id);
+    shard_set_timeless(w->shard, false);
+    worker_unhold_all(w);
+    if (counter_drop_shared(&hub->persist.loading) == 1) all_loaded(w);
+    w->loading = hub_loading_shared(hub);
+}
+
+/* The last one is worker 0: what follows upon a log that is loaded happens before any command. */
+static void end_log(struct worker *w, struct loader *l)
+{
+    struct hub *hub = w->hub;
+    l->waits = w->id == 0 && counter_get_acquire_shared(&hub->persist.loading) > 2;
+    if (l->waits) return;
+    if (w->id == 0 && load_log_end(w) < 0) {
+        load_fails(w, l, "");
+        return;
+    }
+    load_run_end(w);
+    loader_done(w, l);
+}
+
+static int slice(struct worker *w, struct loader *l)
+{
+    if (w->hub->persist.plan) return load_log_slice(w, l);
+    int rc = l->in ? 0 : load_dump_open(l, w->config->dbfilename, w->hub->databases,
+                                        w->config->rdb_checksum);
+    if (rc < 0) {
+        snprintf(l->why, sizeof l->why, "%s", os_error_text(rc));
+        return rc;
+    }
+    rc = load_dump_bytes(w, l, SLICE_BYTES);
+    if (rc < 0) snprintf(l->why, sizeof l->why, "%s", rdb_in_error(l->in));
+    return rc;
+}
+
+bool load_waits(const struct worker *w) { return w->loader->waits; }
+
+#define WAIT_PAUSES 2000u
 
 void load_step(struct worker *w)
 {
@@ -272,24 +433,17 @@ void load_step(struct worker *w)
         return;
     }
     if (hub_stopping_shared(hub)) return;
-    int rc = l->in ? 0 : open_dump(hub, w->config, l);
-    if (rc < 0) {
-        load_fails(w, os_error_text(rc));
-        return;
-    }
     worker_hold(w, w->id);
-    rc = load_bytes(w, l, SLICE_BYTES);
+    int rc = slice(w, l);
     publish_progress(w, l);
     worker_unhold_all(w);
-    if (rc < 0) {
-        load_fails(w, rdb_in_error(l->in));
-    } else if (rc == LOADED) {
-        tell_rest(l);
-        count_loaded(hub, l);
-        load_free(l);
-        w->loader = NULL;
-        if (counter_drop_shared(&hub->persist.loading) == 1) all_loaded(w);
-        w->loading = hub_loading_shared(hub);
+    l->waits = rc == LOAD_WAITS;
+    if (rc < 0) load_fails(w, l, l->why);
+    else if (rc == LOAD_DONE && hub->persist.plan) end_log(w, l);
+    else if (rc == LOAD_DONE) loader_done(w, l);
+    else if (rc == LOAD_WAITS && l->has_item) {
+        for (unsigned i = 0; i < WAIT_PAUSES && load_run_waits(w, l); i++) hub->pause(0);
+        l->waits = load_run_waits(w, l);
     }
 }
 
@@ -300,9 +454,9 @@ bool load_in_place(struct worker *w, bool merge)
     struct hub *hub = w->hub;
     struct loader *l = loader_new(w, -1);
     l->merge = merge;
-    int rc = open_dump(hub, w->config, l);
+    int rc = load_dump_open(l, w->config->dbfilename, hub->databases, w->config->rdb_checksum);
     const char *why = rc < 0 ? os_error_text(rc) : "";
-    while (rc == 0) rc = load_bytes(w, l, UINT32_MAX);
+    while (rc == 0) rc = load_dump_bytes(w, l, UINT32_MAX);
     if (rc < 0 && l->in) why = rdb_in_error(l->in);
     if (rc < 0) {
         log_line(LOG_LEVEL_WARNING, "Error loading the RDB file %s/%s: %s", w->config->dir,
@@ -318,5 +472,5 @@ bool load_in_place(struct worker *w, bool merge)
     w->touched_dbs = DBS_ALL;
     for (uint32_t held = w->held; held; held &= held - 1)
         block_serve(w, (shard_id)__builtin_ctz(held));
-    return rc == LOADED;
+    return rc == LOAD_DONE;
 }

@@ -20,6 +20,7 @@ struct hub_persist {
     counter load_start_ms, load_total_bytes, load_used_mem;
     counter load_bytes;   /* of the file, summed over the workers, each of which reads all of it */
     counter keys_loaded, keys_expired; /* by the last load */
+    struct load_plan *plan; /* files of the append log that are loaded; NULL: a dump, or nothing */
     counter last_save_s;  /* unix time; the start counts as a save */
     counter dirty_saved;  /* the sum of `dirty` that the last save holds */
     counter saves;
@@ -35,7 +36,10 @@ struct hub_persist {
 void load_begin(struct worker *w);
 /* A slice of it. Thread: owner, holding nothing. */
 void load_step(struct worker *w);
+/* It waits for other workers: there is nothing to do just now. */
+bool load_waits(const struct worker *w);
 void load_free(struct loader *l);
+void load_log_free(struct load_plan *plan);
 /* All shards are held: DEBUG RELOAD's second half. merge: keys that are there already are replaced
  * instead of being an error. */
 bool load_in_place(struct worker *w, bool merge);

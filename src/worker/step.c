@@ -410,7 +410,8 @@ static int64_t sleep_us(struct worker *w, int64_t sleep_us_max)
 {
     int64_t until = timer_next_us(w);
     if (w->stopping && (until < 0 || until > 1000)) until = 1000;
-    bool soon = !list_empty(&w->stalled) || !list_empty(&w->possess) || !list_empty(&w->stills);
+    bool soon = !list_empty(&w->stalled) || !list_empty(&w->possess) || !list_empty(&w->stills) ||
+                (w->loader && load_waits(w));
     bool waits = !list_empty(&w->script_waits);
     if (waits && (until < 0 || until > SCRIPT_WAIT_US)) until = SCRIPT_WAIT_US;
     if (soon && (until < 0 || until > DEFER_US)) until = DEFER_US;

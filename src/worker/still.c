@@ -200,5 +200,5 @@ bool persist_step_slow(struct worker *w)
         ours |= CONTAINER_OF(link, struct still, link)->conn == NULL;
     if (signal && !ours && !hub_stopping_shared(w->hub)) shutdown_on_signal(w);
     if (!list_empty(&w->stills)) still_step(w);
-    return w->loader != NULL && !hub_stopping_shared(w->hub);
+    return w->loader != NULL && !load_waits(w) && !hub_stopping_shared(w->hub);
 }

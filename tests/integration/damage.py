@@ -140,6 +140,22 @@ class Damage(unittest.TestCase):
                 repaired += 1
         self.assertGreater(repaired, options.rounds // 20)
 
+    def test_log_by_server(self):
+        whole = logs.summed(*self.blocks())
+        for round_number in range(options.servers):
+            data, note = damaged(self.rng, whole) if round_number else (whole, "nothing")
+            shutil.rmtree(self.folder / "appendonlydir", ignore_errors=True)
+            logs.write(self.folder, data)
+            found, text = self.load()
+            if found is None:
+                self.assertNotEqual(data, whole)
+                continue
+            n = self.is_prefix(found, note)
+            if n < BLOCKS * ROWS and not whole.startswith(data):
+                self.assertIn("Truncating the AOF", text, note)
+            if data == whole:
+                self.assertEqual(n, BLOCKS * ROWS)
+
     def test_manifest(self):
         """One flipped bit must not make a log history."""
         blocks = self.blocks()

@@ -249,6 +249,18 @@ uint64_t os_rss_bytes(void) { return 0; }
 uint64_t os_memory_total(void) { return 0; }
 void os_entropy(void *out, size_t len) { memset(out, 7, len); } /* nobody asks for a password */
 void os_usage_get(struct os_usage *out) { *out = (struct os_usage){0}; }
+int os_thread_start(struct os_thread **out, const char *name, int cpu, int *pin_error,
+                    void (*run)(void *arg), void *arg)
+{
+    (void)out;
+    (void)name;
+    (void)cpu;
+    (void)pin_error;
+    (void)run;
+    (void)arg;
+    return -EAGAIN;
+}
+void os_thread_join(struct os_thread *thread) { (void)thread; }
 void os_thread_usage_get(struct os_usage *out) { *out = (struct os_usage){0}; }
 void os_exe_path(char *out, size_t cap) { snprintf(out, cap, "sim"); }
 void os_uname(char *out, size_t cap) { snprintf(out, cap, "sim"); }
@@ -322,6 +334,57 @@ int file_write_at(int fd, uint64_t offset, const char *ptr, size_t len)
 {
     (void)offset;
     return file_write(fd, ptr, len);
+}
+
+ssize_t file_read_at(int fd, uint64_t offset, char *ptr, size_t len)
+{
+    (void)offset;
+    return file_read(fd, ptr, len);
+}
+
+int file_cut(const char *path, uint64_t len)
+{
+    (void)path;
+    (void)len;
+    return -EROFS;
+}
+
+int file_reopen(const char *path)
+{
+    (void)path;
+    return -EROFS;
+}
+
+int file_link(const char *from, const char *to)
+{
+    (void)from;
+    (void)to;
+    return -EROFS;
+}
+
+bool file_is_link(const char *path)
+{
+    (void)path;
+    return false;
+}
+
+int file_make_dir(const char *path)
+{
+    (void)path;
+    return -EROFS;
+}
+
+int file_sync_data(int fd)
+{
+    (void)fd;
+    return -EIO;
+}
+
+int file_truncate(int fd, uint64_t len)
+{
+    (void)fd;
+    (void)len;
+    return -EIO;
 }
 
 int file_sync(int fd)

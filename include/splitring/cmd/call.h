@@ -74,6 +74,7 @@ struct env {
     bool lazyfree_user_del;
     bool lazyfree_user_flush;
     uint32_t shard_count;
+    bool loading; /* a log is read: nothing is past */
     /* Encodings (Redis' directives of the same names). */
     uint64_t hash_max_listpack_entries, hash_max_listpack_value;
     uint64_t set_max_intset_entries, set_max_listpack_entries, set_max_listpack_value;
@@ -94,6 +95,11 @@ static inline bool call_is(const struct call *c, int i, const char *word)
 bool call_int(struct call *c, int i, int64_t *out);
 bool call_int_or(struct call *c, int i, int64_t *out, enum error_id err);
 bool call_int_range(struct call *c, int i, int64_t lo, int64_t hi, int64_t *out, enum error_id err);
+/* A key that is given this expiry is gone at once. */
+static inline bool call_is_past(const struct call *c, instant_ms when)
+{
+    return when <= c->ks.now && !c->env->loading;
+}
 /* The owned block of argument i, or NULL if it has none (then copy). */
 struct blob *call_take_blob(struct call *c, int i);
 /* The reply of a container's HELP: its name, then the lines (NULL-terminated; explanations indented

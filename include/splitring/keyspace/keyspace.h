@@ -82,6 +82,8 @@ uint32_t shard_databases(const struct shard *shard);
 void shard_set_policy(struct shard *shard, bool lfu, uint32_t log_factor, uint32_t decay_time);
 /* The latest time by which a TTL was judged here; later calls judge by no earlier one. */
 instant_ms shard_clock(const struct shard *shard);
+/* While a log is read nothing expires, whatever the time is: that a key had gone is in the log. */
+void shard_set_timeless(struct shard *shard, bool timeless);
 /* Counters owners publish (INFO). All monotone but keys, expires, bytes. */
 struct shard_stats {
     uint64_t hits, misses, expired, expired_fields, evicted, expired_stale_perc;
