@@ -55,9 +55,6 @@ static const struct directive_word pubsub_presets[] = {
     {"resetchannels", CONFIG_PUBSUB_RESETCHANNELS},
     {0}};
 
-static const char why_save_points[] =
-    "snapshots in the background are not available yet in this version of Splitring: with save "
-    "points the data is written by SHUTDOWN and SIGTERM only";
 static const char why_replication[] =
     "replication is not available yet in this version of Splitring";
 
@@ -262,7 +259,11 @@ const struct directive directives_honoured[] = {
     /* persistence and replication: accepted where that loses nothing that was asked for */
     ROW(STRING, "dbfilename", NULL, PROTECTED, dbfilename, "dump.rdb",
         OBJECTION(object_to_dbfilename)),
-    ROW(SAVE, "save", NULL, MULTI, save, "3600 1 300 100 60 10000", IGNORED(why_save_points)),
+    ROW(SAVE, "save", NULL, MULTI, save, "3600 1 300 100 60 10000"),
+    ROW(BOOL, "stop-writes-on-bgsave-error", NULL, MUTABLE, stop_writes_on_bgsave_error, "yes"),
+    ROW(BOOL, "rdb-save-incremental-fsync", NULL, MUTABLE, rdb_save_incremental_fsync, "yes"),
+    ROW(MEMORY, "snapshot-memory-limit", NULL, MUTABLE, snapshot_memory_limit, "256mb",
+        LIMITS(0, INT64_MAX)),
     ROW(BOOL, "rdbcompression", NULL, MUTABLE, rdb_compression, "yes"),
     ROW(BOOL, "rdbchecksum", NULL, IMMUTABLE, rdb_checksum, "yes"),
     ROW(BOOL, "appendonly", NULL, MUTABLE, appendonly, "no"),

@@ -117,10 +117,8 @@ const struct directive directives_plain[] = {
     TEXT(BOOL, persistence, "aof-use-rdb-preamble", NULL, MUTABLE, "yes"),
     TEXT(BOOL, persistence, "aof-rewrite-incremental-fsync", NULL, MUTABLE, "yes"),
     TEXT(BOOL, persistence, "aof-disable-auto-gc", NULL, UNSEEN, "no"),
-    TEXT(BOOL, persistence, "rdb-save-incremental-fsync", NULL, MUTABLE, "yes"),
     TEXT(BOOL, persistence, "rdb-del-sync-files", NULL, MUTABLE, "no"),
     TEXT(ENUM, persistence, "rdb-version-check", NULL, MUTABLE, "strict", WORDS(rdb_checks)),
-    TEXT(BOOL, persistence, "stop-writes-on-bgsave-error", NULL, MUTABLE, "yes"),
     TEXT(ENUM, persistence, "sanitize-dump-payload", NULL, MUTABLE, "no", WORDS(sanitizers)),
 
     /* replication */

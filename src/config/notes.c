@@ -98,10 +98,6 @@ void config_log_notes(const struct config *cfg, const struct config_notes *notes
         reason_line(notes, loss, i, &text);
         if (text.len && !text.failed) line(ctx, text.ptr);
     }
-    if (cfg->save.count)
-        line(ctx, "Save points are set, but snapshots in the background are not available yet in "
-                  "this version of Splitring: SHUTDOWN and SIGTERM save, and SAVE (`save \"\"` "
-                  "silences this note)");
     mem_free(loss);
     buf_deinit(&text);
     config_deinit(&presets);

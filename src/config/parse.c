@@ -130,9 +130,7 @@ static bool include(struct loader *loader, const struct slice *args, size_t coun
 
 static void note_accepted(struct loader *loader, const struct line *line, const struct directive *d)
 {
-    /* `save ""` is obeyed to the letter. */
-    bool obeyed = d->type == DIRECTIVE_SAVE && loader->cfg->save.count == 0;
-    bool ignored = d->class == CLASS_IGNORED && !obeyed;
+    bool ignored = d->class == CLASS_IGNORED;
     note_add(loader->notes, ignored ? NOTE_IGNORED : NOTE_HONOURED, line->where, line->name, d,
              ignored ? slice_str(d->why) : SLICE(""));
 }

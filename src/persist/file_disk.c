@@ -23,7 +23,7 @@ int rdb_disk_write(void *disk, const char *ptr, size_t len)
     int rc = file_write(d->fd, ptr, len);
     if (rc < 0) return rc;
     d->written += len;
-    if (d->written - d->begun >= FLUSH_EVERY) {
+    if (!d->late && d->written - d->begun >= FLUSH_EVERY) {
         file_flush_begin(d->fd, d->begun, d->written - d->begun);
         d->begun = d->written;
     }

@@ -62,7 +62,7 @@ struct rdb_out *rdb_out_new(const struct rdb_out_options *options)
     out->w.drain = drain;
     out->w.drain_ctx = out;
     header_of(RDB_VERSION_LEAST, header);
-    buf_append(&out->block, header, RDB_HEADER_LEN);
+    if (!options->piece) buf_append(&out->block, header, RDB_HEADER_LEN);
     return out;
 }
 
@@ -97,6 +97,26 @@ void rdb_out_db(struct rdb_out *out, uint32_t db, uint64_t keys, uint64_t expire
     rdb_put_len(&out->w, keys);
     rdb_put_len(&out->w, expires);
 }
+
+void rdb_out_select(struct rdb_out *out, uint32_t db)
+{
+    rdb_put_byte(&out->w, OP_DB);
+    rdb_put_len(&out->w, db);
+}
+
+void rdb_out_raw(struct rdb_out *out, struct slice piece, unsigned version)
+{
+    if (version > out->w.version_used) out->w.version_used = version;
+    drain(out, piece);
+}
+
+int rdb_out_flush(struct rdb_out *out)
+{
+    drain(out, (struct slice){0});
+    return out->error;
+}
+
+unsigned rdb_out_version(const struct rdb_out *out) { return out->w.version_used; }
 
 /* What stands before the type; the key itself follows that. */
 static void put_key_head(struct rdb_out *out, const struct entry *e, instant_ms expire,

@@ -10,6 +10,7 @@
 #include "journal.h"
 #include "meter.h"
 #include "monitor.h"
+#include "save.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
 #include "splitring/cmd/handlers.h"
@@ -99,6 +100,7 @@ uint32_t exec_one(struct worker *w, const struct exec *x, shard_id shard)
     call_run(w, &call, x, !x->is_part);
     tracking_remember(w, x);
     worker_touched(w, shard, dbs_of(x));
+    if (unlikely(x->cmd->handler == cmd_flushall)) bgsave_after_flush(w);
     /* PUBLISH passes all locks, it must not serve what a paused script has made ready. */
     if (likely(x->cmd->route != ROUTE_CHANNEL)) block_serve(w, shard);
     return call.reply.errors;
@@ -118,6 +120,7 @@ uint32_t exec_many(struct worker *w, const struct exec *x)
     }
     call_run(w, &call, x, !x->is_part);
     tracking_remember(w, x);
+    if (unlikely(x->cmd->handler == cmd_flushall)) bgsave_after_flush(w);
     w->touched_shards |= w->held;
     w->touched_dbs |= dbs_of(x);
     for (uint32_t held = w->held; held; held &= held - 1)

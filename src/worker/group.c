@@ -182,6 +182,8 @@ static void op_judge(struct worker *w, struct op *op, struct group *g)
         op->error = OP_LOADING;
     else if (unlikely(counter_get(&w->hub->log_failed)) && refused_by_log(op->cmd, c))
         op->error = OP_LOG_FAILED;
+    else if (unlikely(w->misconf) && (op->cmd->flags & CMD_WRITE || op->cmd->handler == cmd_ping))
+        op->error = OP_MISCONF;
     else {
         op_route(w, op);
         if (unlikely(c->flags & CONN_MULTI)) multi_judge(w, op);

@@ -14,6 +14,7 @@
 #include "journal.h"
 #include "meter.h"
 #include "script.h"
+#include "snapshot.h"
 #include "topics.h"
 #include "tracking.h"
 #include "splitring/base/check.h"
@@ -130,6 +131,8 @@ struct hub *hub_new(const struct hub_options *options)
     hub->journal = journal_new(n);
     hub->shard_tickets = mem_alloc_aligned(n * sizeof *hub->shard_tickets, CACHE_LINE);
     memset(hub->shard_tickets, 0, n * sizeof *hub->shard_tickets);
+    hub->snapshots = snapshots_new(hub);
+    counter_set(&hub->persist.bgsave_last_s, (uint64_t)-1);
     hub->scripts = script_store_new();
     hub->functions = function_store_new();
     hub->acl = acl_store_new(options->config);
@@ -145,6 +148,7 @@ struct hub *hub_new(const struct hub_options *options)
 
 void hub_free(struct hub *hub)
 {
+    snapshots_free(hub->snapshots);
     persister_deinit(&hub->persister);
     load_log_free(hub->persist.plan);
     script_store_free(hub->scripts);

@@ -23,6 +23,7 @@
  *   acl.c     who a connection is and what it may do; acl_log.c: who was refused
  *   stats.c   published sums and gauges: what INFO reads
  *   persister.c the thread that writes files
+ *   snapshot.c, dumper.c dumps beside running commands: the workers' side, and its
  *   still.c   everything stands still for one act; save.c, load.c, shutdown.c: what those are
  *   tls_settings.c TLS as configured
  *   local_*.c commands of the connection and the server
@@ -202,6 +203,7 @@ struct hub {
     struct hub_persist persist;
     struct hub_observe observe;
     struct persister persister;
+    struct snapshots *snapshots; /* snapshot.h */
 };
 
 static inline sleep_flag *hub_sleeping(struct hub *hub, worker_id id)
@@ -275,7 +277,8 @@ enum op_kind {
 };
 enum op_error {
     OP_UNKNOWN, OP_UNKNOWN_SUB, OP_ARITY, OP_NOAUTH, OP_SUBSCRIBED, OP_NO_MULTI, OP_WATCH_IN_MULTI,
-    OP_MONITORS, OP_LOADING, OP_BUSY, OP_NOPERM, OP_LOG_FAILED
+    OP_MONITORS, OP_LOADING, OP_BUSY, OP_NOPERM, OP_LOG_FAILED,
+    OP_MISCONF
 };
 
 struct group {
@@ -298,6 +301,7 @@ struct worker {
     struct locks *locks;
     struct holder *holder;
     struct worker_published *pub;
+    const counter *snapshot_running; /* snapshot.h */
     /* owner only */
     struct config *config;
     struct env env;
@@ -385,6 +389,9 @@ struct worker {
     bool serve_later;      /* EXEC runs: waiters are served at its end, */
     uint32_t ready_turns;  /* key by key as they became ready, over all shards */
     bool loading;          /* as of the pass' beginning: commands with data are refused */
+    bool misconf;          /* … those that write are (stop-writes-on-bgsave-error) */
+    bool snapshot_seen;    /* … when the time to sleep was fixed */
+    uint64_t snapshot_commands; /* how many there were when its last slice began */
     struct loader *loader; /* NULL: this worker's part is loaded */
     struct list stills;    /* struct still: commands for which everything must stand still */
     struct {
@@ -423,6 +430,12 @@ static inline bool persist_due(const struct worker *w)
     return w->loading || !list_empty(&w->stills) ||
            (w->id == 0 && (counter_get(&w->hub->persist.signal) ||
                            counter_get(&w->hub->persist.log_wanted)));
+}
+
+/* Its shard has something to tell a snapshot. */
+static inline bool snapshot_due(const struct worker *w)
+{
+    return counter_get_acquire_shared(w->snapshot_running) != 0;
 }
 
 static inline shard_id hub_shard_of_slot(const struct hub *hub, uint16_t slot)

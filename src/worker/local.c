@@ -84,13 +84,14 @@ static void refuse_sub(struct reply *reply, const struct op *op)
     reply_errorf(reply, ERR_UNKNOWN_SUBCOMMAND, (int)sub_len, op->argv[1].ptr, name);
 }
 
-void local_reply_busy(struct conn *c, bool is_exec, struct reply *reply)
+/* Of EXEC: nothing of it runs. */
+static void refuse_with(struct conn *c, bool is_exec, enum error_id error, struct reply *reply)
 {
     if (!is_exec) {
-        reply_error(reply, ERR_BUSY);
+        reply_error(reply, error);
         return;
     }
-    reply_errorf(reply, ERR_EXECABORT_TEXT, error_text(ERR_BUSY));
+    reply_errorf(reply, ERR_EXECABORT_TEXT, error_text(error));
     multi_end(c);
     watch_end(c);
 }
@@ -109,6 +110,11 @@ static void local_refuse_by_log(const struct op *op, struct reply *reply)
     watch_end(op->conn);
 }
 
+void local_reply_busy(struct conn *c, bool is_exec, struct reply *reply)
+{
+    refuse_with(c, is_exec, ERR_BUSY, reply);
+}
+
 void local_refuse(struct worker *w, const struct op *op)
 {
     struct reply reply = conn_reply(op->conn);
@@ -122,6 +128,9 @@ void local_refuse(struct worker *w, const struct op *op)
     case OP_BUSY: local_reply_busy(op->conn, op->shard == OP_EXEC, &reply); break;
     case OP_WATCH_IN_MULTI: reply_error(&reply, ERR_WATCH_INSIDE_MULTI); break;
     case OP_MONITORS: reply_error(&reply, ERR_REPLICA_KEYSPACE); break;
+    case OP_MISCONF:
+        refuse_with(op->conn, op->cmd->handler == cmd_exec, ERR_MISCONF_SNAPSHOT, &reply);
+        break;
     case OP_LOADING: reply_error(&reply, ERR_LOADING); break;
     case OP_NOPERM: acl_reply_refusal(w, op, &reply); break;
     case OP_LOG_FAILED: local_refuse_by_log(op, &reply); break;

@@ -18,6 +18,7 @@
 #include "conn.h"
 #include "journal_start.h"
 #include "local.h"
+#include "snapshot.h"
 #include "splitring/base/mem.h"
 #include "splitring/cmd/handlers.h"
 #include "splitring/io/io.h"
@@ -237,23 +238,42 @@ static void info_log(struct info *i)
                (unsigned long long)counter_get(&l->delayed_fsyncs));
 }
 
-/* Saving in the background is not there yet: its fields are those of a Redis that has never used
- * it. */
+/* What a snapshot takes in memory stands where Redis tells what its fork copied. */
+static void snapshot_lines(struct info *i)
+{
+    const struct hub_persist *p = &i->hub->persist;
+    bool saves = snapshot_purpose_shared(i->hub) == SNAPSHOT_SAVE;
+    bool runs = saves || counter_get(&p->bgsave_scheduled) == 2;
+    bool any = snapshot_purpose_shared(i->hub) != SNAPSHOT_NONE;
+    uint64_t told = 0, keys = any ? snapshot_keys(i->hub, &told) : 0;
+    uint64_t bytes = any ? snapshot_bytes(i->hub) : 0;
+    int64_t since_us = i->w->mono_us - (int64_t)counter_get(&p->bgsave_start_us);
+    buf_printf(i->out,
+               "current_cow_peak:%llu\r\ncurrent_cow_size:%llu\r\ncurrent_cow_size_age:0\r\n"
+               "current_fork_perc:%.2f\r\ncurrent_save_keys_processed:%llu\r\n"
+               "current_save_keys_total:%llu\r\nrdb_changes_since_last_save:%llu\r\n"
+               "rdb_bgsave_in_progress:%d\r\nrdb_last_save_time:%lld\r\n"
+               "rdb_last_bgsave_status:%s\r\nrdb_last_bgsave_time_sec:%lld\r\n"
+               "rdb_current_bgsave_time_sec:%lld\r\nrdb_saves:%llu\r\nrdb_last_cow_size:%llu\r\n",
+               (unsigned long long)bytes, (unsigned long long)bytes, ratio(told, keys) * 100,
+               (unsigned long long)told, (unsigned long long)keys,
+               (unsigned long long)(i->sum.dirty - counter_get(&p->dirty_saved)), runs,
+               (long long)counter_get(&p->last_save_s),
+               counter_get(&p->save_failed) ? "err" : "ok",
+               (long long)counter_get(&p->bgsave_last_s),
+               saves ? (long long)(since_us / 1000000) : -1LL,
+               (unsigned long long)counter_get(&p->saves),
+               (unsigned long long)counter_get(&p->bgsave_peak));
+}
+
 static void info_persistence(struct info *i)
 {
     const struct hub_persist *p = &i->hub->persist;
     bool loading = counter_get(&p->loading) != 0;
+    buf_printf(i->out, "loading:%d\r\nasync_loading:0\r\n", loading);
+    snapshot_lines(i);
     buf_printf(i->out,
-               "loading:%d\r\nasync_loading:0\r\ncurrent_cow_peak:0\r\ncurrent_cow_size:0\r\n"
-               "current_cow_size_age:0\r\ncurrent_fork_perc:0.00\r\n"
-               "current_save_keys_processed:0\r\ncurrent_save_keys_total:0\r\n"
-               "rdb_changes_since_last_save:%llu\r\nrdb_bgsave_in_progress:0\r\n"
-               "rdb_last_save_time:%lld\r\nrdb_last_bgsave_status:ok\r\n"
-               "rdb_last_bgsave_time_sec:-1\r\nrdb_current_bgsave_time_sec:-1\r\nrdb_saves:%llu\r\n"
-               "rdb_last_cow_size:0\r\nrdb_last_load_keys_expired:%llu\r\n"
-               "rdb_last_load_keys_loaded:%llu\r\n",
-               loading, (unsigned long long)(i->sum.dirty - counter_get(&p->dirty_saved)),
-               (long long)counter_get(&p->last_save_s), (unsigned long long)counter_get(&p->saves),
+               "rdb_last_load_keys_expired:%llu\r\nrdb_last_load_keys_loaded:%llu\r\n",
                (unsigned long long)counter_get(&p->keys_expired),
                (unsigned long long)counter_get(&p->keys_loaded));
     info_log(i);

@@ -56,6 +56,11 @@ void multi_judge(struct worker *w, struct op *op)
     const struct command *cmd = op->cmd;
     struct multi *m = op->conn->multi;
     if (cmd->handler == cmd_exec && !m->broken) {
+        if (unlikely(w->misconf) && m->writes) {
+            op->shard = OP_ERROR;
+            op->error = OP_MISCONF;
+            return;
+        }
         op->shard = OP_EXEC;
         op->mask = m->mask | (op->conn->watch ? op->conn->watch->mask : 0);
         if (m->whole) op->mask = w->hub->count == 32 ? UINT32_MAX : (1u << w->hub->count) - 1;

@@ -26,6 +26,12 @@ struct hub_persist {
     counter saves;
     counter save_failed;  /* 1: the last one */
     counter log_wanted;   /* 1: a rewrite of the append log is to begin as soon as one may */
+    counter bgsave_try_s; /* unix time, when one was begun last */
+    counter bgsave_start_us, bgsave_last_s, bgsave_peak, bgsave_bytes; /* mono; -1: never */
+    counter bgsave_scheduled; /* 1: as soon as nothing else is in the way; 2: … and its client has
+                               * been told that it has begun */
+    counter flushed;      /* 1: FLUSHALL has run since the last look */
+    counter bgsave_flush; /* 1: the snapshot that runs is the one after FLUSHALL */
     counter signal;       /* SIGTERM or SIGINT that worker 0 has not acted upon yet */
     claim_word still;     /* 1: somebody brings all to a standstill (still.c) */
 };
@@ -63,9 +69,16 @@ struct still {
     unsigned options;    /* the act's own */
     bool drain;          /* act only when every admitted command has been answered */
     bool exclusive;      /* act writes: readers must not be half done either */
+    bool patient;        /* not worth stopping anybody for: looks for a moment that comes by itself,
+                            and holds writes back for a little only if none does */
+    bool claimed;        /* still.c's */
+    /* All shards are held: may it act now? NULL: it may. */
+    bool (*may)(struct worker *w, struct still *s);
+    /* The server stops before it has acted. NULL: nothing to do then. */
+    void (*dropped)(struct worker *w, struct still *s);
     bool keep;           /* set by act: what was stopped stays so (the server stops) */
     uint8_t phase;       /* still.c's */
-    int64_t since_us;
+    int64_t since_us, wait_us;
 };
 /* Thread: the connection's worker. */
 void still_start(struct worker *w, struct conn *c, const struct still *what);

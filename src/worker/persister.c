@@ -11,6 +11,7 @@
  * Thread: P, but for persister_wake_shared and hub_persister_stop_shared (any). */
 #include "internal.h"
 #include "journal_log.h"
+#include "snapshot.h"
 #include "splitring/io/os.h"
 
 void persister_init(struct persister *p, struct hub *hub)
@@ -32,7 +33,8 @@ bool persister_step(struct persister *p, instant_us now_us, int64_t mono_us)
 {
     p->now_us = now_us;
     p->mono_us = mono_us;
-    return journal_step(p->hub, now_us, mono_us);
+    bool more = journal_step(p->hub, now_us, mono_us);
+    return dumper_step(p) || more;
 }
 
 int64_t persister_next_us(const struct persister *p)
@@ -59,6 +61,7 @@ void hub_persister_run(struct hub *hub)
         if (!more && !progress_get_shared(&p->stop)) os_bell_wait(p->bell, persister_next_us(p));
         sleep_over(&p->sleeping);
     }
+    dumper_stop(p);
     journal_end(hub);
 }
 

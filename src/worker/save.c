@@ -14,6 +14,8 @@
 #include "functions.h"
 #include "local.h"
 #include "local_debug.h"
+#include "save.h"
+#include "snapshot.h"
 #include "splitring/io/log.h"
 #include "splitring/io/os.h"
 #include "splitring/persist/rdb_file.h"
@@ -50,21 +52,26 @@ static void put_key(void *ctx, const struct entry *e)
     (void)rdb_out_key(s->out, &s->ks, e);
 }
 
+/* False: the database is empty, and the dump does not speak of it. */
+static bool put_db(struct hub *hub, struct rdb_out *out, uint32_t db)
+{
+    uint64_t keys = 0, expires = 0;
+    for (uint32_t i = 0; i < hub->count; i++) {
+        keys += shard_db_keys(hub->shards[i], (db_id)db);
+        expires += shard_db_expires(hub->shards[i], (db_id)db);
+    }
+    if (keys) rdb_out_db(out, db, keys, expires);
+    return keys != 0;
+}
+
 static void put_databases(struct worker *w, struct saving *s)
 {
     struct hub *hub = w->hub;
     s->ks = (struct ks){.shards = hub->shards, .shard_count = hub->count, .now = w->now,
                         .flags = KS_NO_TOUCH | KS_LOGICAL | KS_NO_STATS | KS_SILENT};
     for (uint32_t db = 0; db < hub->databases; db++) {
-        uint64_t keys = 0, expires = 0;
-        for (uint32_t i = 0; i < hub->count; i++) {
-            keys += shard_db_keys(hub->shards[i], (db_id)db);
-            expires += shard_db_expires(hub->shards[i], (db_id)db);
-        }
-        if (!keys) continue;
         s->ks.db = (db_id)db;
-        rdb_out_db(s->out, db, keys, expires);
-        ks_each(&s->ks, put_key, s);
+        if (put_db(hub, s->out, db)) ks_each(&s->ks, put_key, s);
     }
 }
 
@@ -73,6 +80,13 @@ static void put_functions(struct hub *hub, struct rdb_out *out)
     struct library_set *set = functions_take(hub);
     for (size_t i = 0; i < set->count; i++) rdb_out_function(out, set->items[i]->text);
     functions_drop(hub, set);
+}
+
+void save_put_head(struct worker *w, struct rdb_out *out, bool aof_base)
+{
+    put_aux(w, out, aof_base);
+    put_functions(w->hub, out);
+    for (uint32_t db = 0; db < w->hub->databases; db++) (void)put_db(w->hub, out, db);
 }
 
 static struct rdb_out *begin(const struct config *config, struct rdb_disk *disk)
@@ -87,15 +101,20 @@ static struct rdb_out *begin(const struct config *config, struct rdb_disk *disk)
     return rdb_out_new(&options);
 }
 
+void save_note_saved(struct hub *hub, uint64_t dirty, int64_t now_s)
+{
+    counter_set(&hub->persist.dirty_saved, dirty);
+    counter_set(&hub->persist.last_save_s, (uint64_t)now_s);
+    counter_set(&hub->persist.save_failed, 0);
+    counter_add_shared(&hub->persist.saves, 1);
+    log_line(LOG_LEVEL_NOTICE, "DB saved on disk");
+}
+
 static void note_saved(struct hub *hub)
 {
     uint64_t dirty = 0;
     for (uint32_t i = 0; i < hub->count; i++) dirty += counter_get(&hub->published[i].dirty);
-    counter_set(&hub->persist.dirty_saved, dirty);
-    counter_set(&hub->persist.last_save_s, (uint64_t)(os_unix_us() / 1000000));
-    counter_set(&hub->persist.save_failed, 0);
-    counter_add(&hub->persist.saves, 1);
-    log_line(LOG_LEVEL_NOTICE, "DB saved on disk");
+    save_note_saved(hub, dirty, os_unix_us() / 1000000);
 }
 
 static int save_file(struct worker *w, const char *aside, const char *name, bool aof_base)
@@ -137,21 +156,40 @@ int save_base(struct worker *w, const char *name)
     return save_file(w, aside, name, true);
 }
 
+bool save_may(struct worker *w)
+{
+    if (snapshot_purpose_shared(w->hub) != SNAPSHOT_SAVE) return true;
+    snapshot_give_up_held(w, SNAPSHOT_CANCELLED);
+    return false;
+}
+
 /* ---- commands ---- */
 
 static void act_save(struct worker *w, struct still *s, struct reply *reply)
 {
     (void)s;
-    if (save_in_place(w) == 0)
+    if (bgsave_in_the_way(w->hub))
+        reply_error(reply, ERR_BGSAVE_RUNNING);
+    else if (save_in_place(w) == 0)
         reply_ok(reply);
     else
         reply_error(reply, ERR_PLAIN_ERROR);
 }
 
+/* The snapshot after FLUSHALL is nobody's to know of. */
+static bool may_save(struct worker *w, struct still *s)
+{
+    (void)s;
+    return bgsave_in_the_way(w->hub) || snapshot_purpose_shared(w->hub) != SNAPSHOT_SAVE;
+}
+
 void cmd_save(struct call *c)
 {
-    struct still what = {.act = act_save};
-    still_start(c->worker, c->conn, &what);
+    struct still what = {.act = act_save, .may = may_save};
+    if (bgsave_in_the_way(c->worker->hub))
+        reply_error(&c->reply, ERR_BGSAVE_RUNNING);
+    else
+        still_start(c->worker, c->conn, &what);
 }
 
 void cmd_lastsave(struct call *c)
@@ -175,6 +213,12 @@ static void flush_all(struct worker *w)
     buf_deinit(&error);
 }
 
+static bool may_reload(struct worker *w, struct still *s)
+{
+    (void)s;
+    return save_may(w);
+}
+
 static void act_reload(struct worker *w, struct still *s, struct reply *reply)
 {
     if (!(s->options & RELOAD_NO_SAVE) && save_in_place(w) != 0) {
@@ -192,7 +236,7 @@ static void act_reload(struct worker *w, struct still *s, struct reply *reply)
 
 void debug_reload(struct call *c)
 {
-    struct still what = {.act = act_reload, .exclusive = true};
+    struct still what = {.act = act_reload, .exclusive = true, .may = may_reload};
     for (int i = 2; i < c->argc; i++) {
         if (call_is(c, i, "nosave")) {
             what.options |= RELOAD_NO_SAVE;

@@ -231,6 +231,8 @@ static bool may_call(const struct script_job *job, const struct command *cmd,
     else if (unlikely(counter_get(&job->worker->hub->log_failed)) && cmd->flags & CMD_WRITE)
         reply_errorf(reply, ERR_MISCONF_WRITE,
                      os_error_text(-(int)counter_get(&job->worker->hub->log_failed)));
+    else if (unlikely(job->worker->misconf) && cmd->flags & CMD_WRITE)
+        reply_error(reply, ERR_MISCONF_SNAPSHOT);
     else
         return true;
     return false;

@@ -12,6 +12,7 @@
 #include <signal.h>
 
 #include "conn.h"
+#include "save.h"
 #include "splitring/io/log.h"
 #include "splitring/io/notify.h"
 
@@ -47,12 +48,20 @@ static void act_shutdown(struct worker *w, struct still *s, struct reply *reply)
     stop(w->hub);
 }
 
+/* What P still puts in place would be older than what is saved now. */
+static bool may_shutdown(struct worker *w, struct still *s)
+{
+    (void)s;
+    return save_may(w);
+}
+
 /* True: it saves first and stops then. */
 static bool save_first(struct worker *w, struct conn *c, unsigned flags, unsigned options)
 {
     if (!wants_save(w, flags)) return false;
     if (flags & CONFIG_SHUTDOWN_FORCE) options |= OPTION_FORCE;
-    struct still what = {.act = act_shutdown, .options = options, .drain = true};
+    struct still what = {.act = act_shutdown, .options = options, .drain = true,
+                         .may = may_shutdown};
     still_start(w, c, &what);
     return true;
 }

@@ -24,6 +24,7 @@
 #include "observe.h"
 #include "pubsub.h"
 #include "script.h"
+#include "snapshot.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
 #include "splitring/io/os.h"
@@ -36,6 +37,7 @@
 #define MESSAGES_PER_LOOK 64u
 #define FLUSH_GATHER (16u * 1024u) /* unsent bytes that may wait for more of them */
 #define SPARE_CAP_MAX (32u * 1024u)
+#define SNAPSHOT_LOOK_US 1000 /* for room for its chunks */
 #define OUT_CAP_MIN (4u * 1024u)
 
 /* ---- buffers ---- */
@@ -376,6 +378,7 @@ static bool work(struct worker *w)
     if (unlikely(!list_empty(&w->possess))) more |= !txn_run_held(w);
     if (unlikely(!list_empty(&w->script_jobs))) more |= script_step(w);
     more |= timer_run(w);
+    if (unlikely(snapshot_due(w))) more |= snapshot_step(w);
     worker_unhold_all(w);
     pubsub_step(w);
     tracking_start(w);
@@ -396,11 +399,18 @@ static bool expiry_is_nearer(const struct worker *w)
     return counter_get(&pub->expiry_min) < w->expiry_seen;
 }
 
+/* The time to sleep was fixed before: a snapshot has begun since. */
+static bool cut_was_made(const struct worker *w)
+{
+    return unlikely(snapshot_due(w)) && !w->snapshot_seen;
+}
+
 /* After announcing: is there anything after all? */
 static bool must_not_sleep(struct worker *w)
 {
     if (w->hub->faults & FAULT_NO_WAKE_CHECK) return false;
     bool due = !inbox_empty(w) || batch_due(w) || expiry_is_nearer(w) || hold_due(w) ||
+               cut_was_made(w) ||
                (hub_stopping_shared(w->hub) && !w->stopping);
     worker_unhold_all(w);
     return due;
@@ -417,6 +427,9 @@ static int64_t sleep_us(struct worker *w, int64_t sleep_us_max)
     if (soon && (until < 0 || until > DEFER_US)) until = DEFER_US;
     int64_t wait = hold_next_us(w);
     if (unlikely(wait >= 0) && (until < 0 || until > wait)) until = wait;
+    w->snapshot_seen = snapshot_due(w);
+    if (unlikely(w->snapshot_seen) && (until < 0 || until > SNAPSHOT_LOOK_US))
+        until = SNAPSHOT_LOOK_US;
     if (unlikely(tracking_claimed(w)) && (until < 0 || until > 1000)) until = 1000;
     if (sleep_us_max >= 0 && (until < 0 || until > sleep_us_max)) until = sleep_us_max;
     return until;
@@ -438,6 +451,8 @@ bool worker_step(struct worker *w, instant_us unix_us, int64_t mono_us, int64_t 
     w->now_us = unix_us;
     w->now = unix_us / 1000;
     w->mono_us = mono_us;
+    w->misconf = unlikely(counter_get(&w->hub->persist.save_failed)) &&
+                 w->config->stop_writes_on_bgsave_error && w->config->save.count;
     if (work(w)) sleep_us_max = 0;
     if (hub_stopping_shared(w->hub) && worker_stop_step(w)) return false;
     struct io_wait wait = {.timeout_us = sleep_us_max == 0 ? 0 : sleep_us(w, sleep_us_max)};

@@ -1,5 +1,6 @@
 /* Everything stands still while one act runs: SAVE, SHUTDOWN with its save, DEBUG RELOAD.
  *
+ *   (a patient one: tries the act for a while without any of the following)
  *   one at a time (hub.persist.still)
  *   every worker holds back writes, or all commands      fanout
  *   (SHUTDOWN: what was admitted before is answered)     fanout, again and again
@@ -25,8 +26,15 @@
 
 #define DRAIN_US_MAX 10000000 /* then what is still unanswered is not waited for */
 #define UNTIL_TOLD INT64_MAX
+/* Of a patient act: so long it looks without stopping anybody; so long writes are then held back at
+ * first, twice as long the next time, and at most. */
+#define LOOK_US 20000
+#define PATIENCE_US 5000
+#define PATIENCE_US_MAX 80000
 
-enum { PHASE_WAIT, PHASE_STOPPING, PHASE_DRAIN, PHASE_DRAINING, PHASE_ACT, PHASE_GOING_ON };
+enum {
+    PHASE_WAIT, PHASE_LOOK, PHASE_STOPPING, PHASE_DRAIN, PHASE_DRAINING, PHASE_ACT, PHASE_GOING_ON
+};
 
 void still_start(struct worker *w, struct conn *c, const struct still *what)
 {
@@ -35,6 +43,7 @@ void still_start(struct worker *w, struct conn *c, const struct still *what)
     s->home = w;
     s->conn = c;
     s->phase = PHASE_WAIT;
+    s->wait_us = PATIENCE_US;
     list_push_back(&w->stills, &s->link);
     if (!c) return;
     c->flags |= CONN_WAITING;
@@ -116,8 +125,8 @@ static void over(struct worker *w, struct still *s)
 {
     struct conn *c = s->conn;
     list_remove(&s->link);
+    if (s->claimed) (void)claim_try_shared(&w->hub->persist.still, 1, 0);
     mem_free(s);
-    (void)claim_try_shared(&w->hub->persist.still, 1, 0);
     if (c) conn_resume(c);
 }
 
@@ -126,6 +135,19 @@ static void gone_on(struct worker *w, struct fanout *f, struct conn *c, struct r
     (void)c;
     (void)reply;
     over(w, f->arg);
+}
+
+/* It was not quiet for long enough: everything goes on, and it looks again. */
+static void looks_again(struct worker *w, struct fanout *f, struct conn *c, struct reply *reply)
+{
+    struct still *s = f->arg;
+    (void)c;
+    (void)reply;
+    s->claimed = false;
+    (void)claim_try_shared(&w->hub->persist.still, 1, 0);
+    if (s->wait_us < PATIENCE_US_MAX) s->wait_us *= 2;
+    s->since_us = w->mono_us;
+    s->phase = PHASE_LOOK;
 }
 
 /* Would the act see, or break, half a transaction? */
@@ -156,17 +178,34 @@ static void run_act(struct worker *w, struct still *s)
         if (s->keep) c->flags |= CONN_CLOSE_AFTER;
     }
     buf_deinit(&out);
-    if (s->keep)
+    if (s->keep || !s->claimed)
         over(w, s);
     else
         ask(w, s, PHASE_GOING_ON, go_on_part, gone_on);
 }
 
-static void try_act(struct worker *w, struct still *s)
+/* True: it has acted, and s may be gone. */
+static bool try_act(struct worker *w, struct still *s)
 {
     uint32_t all = w->hub->count == 32 ? UINT32_MAX : (1u << w->hub->count) - 1;
-    if (worker_hold_all(w, all, true) && !half_done(w, s)) run_act(w, s);
+    bool now = worker_hold_all(w, all, true) && !half_done(w, s) && (!s->may || s->may(w, s));
+    if (now) run_act(w, s);
     worker_unhold_all(w);
+    return now;
+}
+
+/* Somebody else's SHUTDOWN was first. */
+static void drop(struct worker *w, struct still *s)
+{
+    if (s->dropped) s->dropped(w, s);
+    if (s->conn) s->conn->flags |= CONN_CLOSE_AFTER;
+    over(w, s);
+}
+
+static void claim_and_stop(struct worker *w, struct still *s)
+{
+    s->claimed = claim_try_shared(&w->hub->persist.still, 0, 1);
+    if (s->claimed) ask(w, s, PHASE_STOPPING, stop_part, stopped);
 }
 
 void still_step(struct worker *w)
@@ -174,18 +213,25 @@ void still_step(struct worker *w)
     struct still *s = CONTAINER_OF(w->stills.next, struct still, link);
     switch (s->phase) {
     case PHASE_WAIT:
-        if (hub_stopping_shared(w->hub)) { /* somebody else's SHUTDOWN was first */
-            if (s->conn) s->conn->flags |= CONN_CLOSE_AFTER;
-            struct conn *c = s->conn;
-            list_remove(&s->link);
-            mem_free(s);
-            if (c) conn_resume(c);
-        } else if (claim_try_shared(&w->hub->persist.still, 0, 1)) {
-            ask(w, s, PHASE_STOPPING, stop_part, stopped);
-        }
+        s->since_us = w->mono_us;
+        if (hub_stopping_shared(w->hub))
+            drop(w, s);
+        else if (s->patient)
+            s->phase = PHASE_LOOK;
+        else
+            claim_and_stop(w, s);
+        break;
+    case PHASE_LOOK:
+        if (hub_stopping_shared(w->hub))
+            drop(w, s);
+        else if (!try_act(w, s) && w->mono_us - s->since_us > LOOK_US)
+            claim_and_stop(w, s);
         break;
     case PHASE_DRAIN: ask(w, s, PHASE_DRAINING, drain_part, drained); break;
-    case PHASE_ACT: try_act(w, s); break;
+    case PHASE_ACT:
+        if (!try_act(w, s) && s->patient && w->mono_us - s->since_us > s->wait_us)
+            ask(w, s, PHASE_GOING_ON, go_on_part, looks_again);
+        break;
     default: break;
     }
 }

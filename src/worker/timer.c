@@ -13,6 +13,7 @@
 #include "fanout.h"
 #include "splitring/io/os.h"
 #include "latency.h"
+#include "save.h"
 #include "stats.h"
 #include "tracking.h"
 
@@ -100,6 +101,7 @@ static void tick(struct worker *w)
     w->cron_ticks++;
     w->sweep_credits = SWEEP_STEPS;
     w->balance_due = w->hub->count > 1;
+    save_points_tick(w);
     if (w->cron_ticks % 10 == 0) {
         bool was_idle = counter_get(&w->pub->commands) == w->last_commands;
         rates(w);
@@ -167,7 +169,7 @@ int64_t timer_next_us(struct worker *w)
 {
     uint64_t due = counter_get(&w->hub->shard_published[w->id].expiry_min);
     w->expiry_seen = due;
-    int64_t next = w->quiet ? INT64_MAX : w->next_cron_mono_us - w->mono_us;
+    int64_t next = w->quiet ? save_points_next_us(w) : w->next_cron_mono_us - w->mono_us;
     if (block_next(w) != EXPIRE_NONE) {
         int64_t left = block_next(w) * 1000 - w->now_us;
         if (left < next) next = left > 0 ? left : 1;

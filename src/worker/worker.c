@@ -13,6 +13,7 @@
 #include "meter.h"
 #include "pubsub.h"
 #include "script.h"
+#include "snapshot.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
 #include "splitring/io/net.h"
@@ -94,6 +95,7 @@ struct worker *worker_new(struct hub *hub, worker_id id, struct io *io)
     w->locks = hub->locks[id];
     w->holder = &hub->holders[id];
     w->pub = &hub->published[id];
+    w->snapshot_running = &hub->snapshots->shares[id].running;
     w->held = 1u << id; /* holder_init: HELD */
     w->config = mem_alloc(sizeof *w->config);
     config_clone(w->config, hub->config_start);

@@ -49,6 +49,7 @@ NEWER = {
        for field in ("arity", "arguments", "history")},
     **{(name, field): "8.2: KEEPREF, DELREF, ACKED" for name in ("xadd", "xtrim")
        for field in ("arguments", "history")},
+    ("bgsave", "arguments"): "Valkey 8.1: CANCEL", ("bgsave", "history"): "Valkey 8.1",
     ("quit", "doc_flags"): "7.2: deprecated", ("quit", "deprecated_since"): "7.2",
     ("quit", "replaced_by"): "7.2",
     ("wait", "flags"): "7.2: blocking", ("wait", "categories"): "7.2",

@@ -167,6 +167,8 @@ struct config {
     /* persistence and replication: partly not yet acted upon (see the directive table) */
     char *dbfilename;
     bool rdb_compression, rdb_checksum;
+    bool stop_writes_on_bgsave_error, rdb_save_incremental_fsync;
+    int64_t snapshot_memory_limit; /* bytes; 0: none */
     struct config_save save;
     bool appendonly;
     enum config_fsync appendfsync;

@@ -78,6 +78,7 @@ struct rdb_out_options {
     bool exact;       /* newer types where those of `version` would lose something */
     bool compress, checksum;
     bool idle, freq;  /* each key's idle time, or its frequency, is written */
+    bool piece;       /* no header and no end: a piece for rdb_out_raw of another writer */
 };
 
 struct rdb_out;
@@ -87,6 +88,13 @@ void rdb_out_free(struct rdb_out *out);
 void rdb_out_aux(struct rdb_out *out, const char *name, struct slice value);
 void rdb_out_function(struct rdb_out *out, struct slice code);
 void rdb_out_db(struct rdb_out *out, uint32_t db, uint64_t keys, uint64_t expires);
+/* Keys from here on are in it; nothing is said about how many. */
+void rdb_out_select(struct rdb_out *out, uint32_t db);
+/* What a writer of pieces made, which used types of that version. */
+void rdb_out_raw(struct rdb_out *out, struct slice piece, unsigned version);
+/* All that was put so far goes to the callback; 0 or what is wrong. */
+int rdb_out_flush(struct rdb_out *out) WARN_UNUSED;
+unsigned rdb_out_version(const struct rdb_out *out); /* of the newest type so far */
 /* e as it lies in the view; false: something failed before, nothing more is written. */
 bool rdb_out_key(struct rdb_out *out, const struct ks *ks, const struct entry *e);
 /* The same with an expiry and access times (-1: none is written) of the caller's. */
@@ -114,6 +122,7 @@ struct rdb_disk {
     const char *aside; /* its name until then */
     int fd;            /* < 0: not open */
     uint64_t written, begun; /* bytes; of these the kernel was told to write */
+    bool late;               /* it need not begin before the sync */
 };
 int rdb_disk_create(struct rdb_disk *d, const char *aside) WARN_UNUSED;
 /* rdb_out_options.write; ctx: struct rdb_disk *. */
