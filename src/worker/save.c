@@ -1,7 +1,7 @@
 /* SAVE, LASTSAVE, DEBUG RELOAD: a dump of all shards as they are while everything stands still.
  *
  * Who saves holds all shards from the first byte to the last, as Redis does in its one thread:
- * clients wait. (Saving beside running commands is the snapshot protocol's work, not this file's.)
+ * clients wait. (Saving beside running commands: snapshot.c.)
  * Thread: owner; the acts: holder of all shards. */
 #include "splitring/base/mem.h"
 #include "splitring/base/num.h"

@@ -454,12 +454,14 @@ class BigValues(Folder):
                     for _ in range(40):
                         i = rng.randrange(self.FIELDS)
                         client.pipeline([
-                            ("HSET", "hash", f"field:{i}", "new"), ("HDEL", "hash", f"field:{i + 1}"),
+                            ("HSET", "hash", f"field:{i}", "new"),
+                            ("HDEL", "hash", f"field:{i + 1}"),
                             ("SREM", "set", f"member:{i}"), ("SADD", "set", f"new:{i}"),
                             ("ZADD", "zset", 0, f"member:{i}"), ("ZREM", "zset", f"member:{i + 1}"),
                             ("LPUSH", "list", "new"), ("RPOP", "list"),
                             ("SETRANGE", "string", i * 10, "new"),
-                            ("XADD", "stream", "*", "new", 1), ("XTRIM", "stream", "MAXLEN", 2000),
+                            ("XADD", "stream", "*", "new", 1),
+                            ("XTRIM", "stream", "MAXLEN", 2000),
                             ("SET", f"string:{i % 1000}", "new")])
                     self.assertEqual(self.saved(client)["rdb_last_bgsave_status"], "ok")
                     server.kill()
