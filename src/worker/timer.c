@@ -180,7 +180,8 @@ int64_t timer_next_us(struct worker *w)
         if (left < next) next = left > 0 ? left : 1;
     }
     if (due < (uint64_t)EXPIRE_NONE && w->active_expire) {
-        int64_t left = ((int64_t)due - w->now + 1) * 1000;
+        int64_t left_ms = (int64_t)due - w->now + 1; /* a key may expire at the end of time */
+        int64_t left = left_ms < INT64_MAX / 4000 ? left_ms * 1000 : INT64_MAX / 4;
         if (left < TICK_US) left = TICK_US; /* what is due now had its share of this tick */
         if (left < next) next = left;
         if (w->quiet && w->next_cron_mono_us < w->mono_us + left)
