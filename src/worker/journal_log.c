@@ -29,6 +29,8 @@
 #include "splitring/io/os.h"
 
 #define OUT_MAX ((size_t)1 << 20)  /* written at once, about */
+#define GATHER_PART 6              /* of the time of a sync is waited for company … */
+#define GATHER_US_MAX 500          /* … but not longer */
 #define OUT_KEEP ((size_t)2 << 20) /* of its room */
 #define DOZE_US 5000               /* under everysec and no: workers need not wake P */
 #define DOZE_LOOKS 3u
@@ -103,6 +105,7 @@ static size_t plain_run(const struct effects *e, size_t i)
 
 static void put_effects(struct journal_log *l, const struct effects *e, instant_us now_us)
 {
+    l->group += e->count;
     put_stamp(l, now_us);
     for (size_t i = 0; i < e->count;) {
         const struct effect_end *end = &e->ends[i];
@@ -218,6 +221,31 @@ static void sync_here(struct hub *hub, struct journal_log *l, int64_t mono_us)
         set_durable(hub, l->written);
 }
 
+/* Under always a sync serves all who wait, and lasts longer than anything else here. Those whom the
+ * last one has answered are about to write again: a sync that begins without them makes two groups
+ * that take turns, each waiting for the other's. So it waits for about as many records as there
+ * were, but only for a small part of the time that a sync takes. */
+static bool gathers(struct journal_log *l, int64_t mono_us)
+{
+    if (l->synced_just_now) { /* those who came during the sync, and those who will come again */
+        l->expected = l->last_group + l->group;
+        l->expected -= l->expected / 8;
+        l->synced_just_now = false;
+    }
+    return l->group && l->group < l->expected && mono_us < l->gather_until_us;
+}
+
+static void sync_group(struct hub *hub, struct journal_log *l, int64_t mono_us)
+{
+    int64_t begun_us = os_mono_us();
+    sync_here(hub, l, mono_us);
+    int64_t now_us = os_mono_us(), most_us = (now_us - begun_us) / GATHER_PART;
+    l->last_group = l->group;
+    l->synced_just_now = true;
+    l->gather_until_us = now_us + (most_us < GATHER_US_MAX ? most_us : GATHER_US_MAX);
+    l->group = 0;
+}
+
 static void sync_if_due(struct hub *hub, struct journal_log *l, int64_t mono_us)
 {
     int rc;
@@ -233,7 +261,7 @@ static void sync_if_due(struct hub *hub, struct journal_log *l, int64_t mono_us)
         if (lazy(l))
             set_durable(hub, l->written);
         else
-            sync_here(hub, l, mono_us);
+            sync_group(hub, l, mono_us);
         return;
     }
     if (counter_get(&l->fsync) == CONFIG_FSYNC_NO || lazy(l) || l->broken) return;
@@ -400,6 +428,7 @@ bool journal_step(struct hub *hub, instant_us now_us, int64_t mono_us)
     enum merged any = MERGED_NONE;
     if (!l->sealed || mono_us >= l->retry_us) {
         if (!l->sealed) any = merge(hub, l, now_us, mono_us);
+        if (is_always(l) && gathers(l, mono_us)) return false;
         if (l->fd >= 0) (void)write_out(hub, l, mono_us);
     }
     sync_if_due(hub, l, mono_us);
@@ -423,6 +452,10 @@ int64_t journal_next_us(const struct hub *hub, int64_t mono_us)
     if (counter_get(&hub->journal->dozing)) return DOZE_US;
     bool behind = l->written > counter_get(&hub->journal->durable) &&
                   counter_get(&l->fsync) == CONFIG_FSYNC_EVERYSEC;
+    if (l->group && is_always(l)) { /* those who are still expected */
+        int64_t left = l->gather_until_us - mono_us;
+        return left > 0 ? left : 1;
+    }
     bool again = l->sealed || l->broken || counter_get(&hub->persist.log_wanted);
     int64_t next = again ? SECOND_US / 10 : -1;
     if (l->idle_looks == DOZE_LOOKS) next = 20 * DOZE_US; /* what a worker gave when P dozed */

@@ -55,6 +55,10 @@ struct journal_log {
     db_id db;
     int64_t stamp_s, told_error_us, retry_us, synced_us, next_rewrite_us;
     unsigned idle_looks;
+    /* groups, under always */
+    uint64_t group, last_group, expected; /* records not yet synced; of the last sync; worth one */
+    int64_t gather_until_us;
+    bool synced_just_now;
 };
 
 /* The bounded step of P; true: there is more. When it looks again by itself: µs, or -1. */
