@@ -57,6 +57,9 @@ class Faults(unittest.TestCase):
         aside.write_text(what)
         os.replace(aside, self.switch)
 
+    def log(self):
+        return b"".join(path.read_bytes() for path in self.folder.rglob("*.incr.aof"))
+
     def refused(self, client):
         reply = client.call("SET", "probe", 1)
         return isinstance(reply, support.Error) and reply.code == "MISCONF"
@@ -73,6 +76,7 @@ class Faults(unittest.TestCase):
     def full_and_free_again(self, what):
         with self.start("everysec") as server, server.client() as c:
             c.ok("SET", "before", 1)
+            until(lambda: b"before" in self.log())
             self.fail(what)
             c.ok("SET", "during", 1)  # it is not known yet
             until(lambda: self.refused(c))
