@@ -123,6 +123,7 @@ static int prepare_and_serve(struct config *config, const struct config_notes *n
     if (unknown.len)
         log_line(LOG_LEVEL_WARNING, "Variables of the environment that name no directive:%.*s",
                  (int)unknown.len, unknown.ptr);
+    if (!config_given(notes, "maxmemory")) server_limit_memory(config);
     return server_run(config);
 }
 

@@ -29,6 +29,9 @@ struct listeners {
     enum listen_kind kinds[2 * BINDS_MAX + 1];
     unsigned count;
 };
+/* Of a pod's memory: the rest is for what is not counted, such as the gaps between blocks, pages of
+ * files, the kernel's socket buffers. */
+#define POD_SHARE 75
 
 struct start {
     struct hub *hub;
@@ -179,6 +182,27 @@ static void tell_ready(struct hub *hub, const struct config *config, uint32_t wo
     notify_tell("READY=1\nSTATUS=Ready to accept connections\n");
 }
 
+/* What there is for this process: the machine's memory, or its cgroup's where that has a limit. */
+static uint64_t server_memory(bool *limited)
+{
+    uint64_t machine = os_memory_total(), limit = os_cgroup_memory_max("", "");
+    bool pod = limit && limit < machine;
+    if (limited) *limited = pod;
+    return pod ? limit : machine;
+}
+
+void server_limit_memory(struct config *config)
+{
+    bool limited;
+    uint64_t memory = server_memory(&limited);
+    if (!limited) return;
+    config->maxmemory = -POD_SHARE;
+    log_line(LOG_LEVEL_NOTICE,
+             "maxmemory is %d%% of this cgroup's %llu bytes, because no setting says otherwise "
+             "(`maxmemory 0`: no limit). At the limit maxmemory-policy decides.",
+             POD_SHARE, (unsigned long long)memory);
+}
+
 int server_run(const struct config *config)
 {
     struct listeners listeners;
@@ -201,6 +225,7 @@ int server_run(const struct config *config)
                                   .seed = os_entropy64(),
                                   .lending = config->shard_lending,
                                   .start_ms = os_unix_us() / 1000,
+                                  .memory_total = server_memory(NULL),
                                   .tick_scale = os_tick_scale()};
     struct hub *hub = signal_hub = hub_new(&options);
     struct admin *admin = NULL;

@@ -204,10 +204,13 @@ void directive_write(const struct config *cfg, const struct directive *d, struct
             if (i) buf_append_char(out, ' ');
             line_append_quoted(out, slice_str(cfg->bind.words[i]));
         }
-    } else if (d->type == DIRECTIVE_MEMORY && d->width) {
+    } else if (d->width && (d->type == DIRECTIVE_MEMORY || d->type == DIRECTIVE_SHARE)) {
         int64_t bytes;
         memcpy(&bytes, field_of_const(cfg, d), sizeof bytes);
-        write_bytes(bytes, out);
+        if (bytes < 0)
+            buf_append_slice(out, buf_slice(&text)); /* a percentage */
+        else
+            write_bytes(bytes, out);
     } else {
         buf_append_slice(out, buf_slice(&text));
     }

@@ -13,6 +13,7 @@ enum directive_type {
     DIRECTIVE_INT,
     DIRECTIVE_MEMORY,  /* bytes: 100, 1k, 1kb, 1gb */
     DIRECTIVE_PERCENT, /* bytes or "5%", kept as -5 */
+    DIRECTIVE_SHARE,   /* the same, but mistakes are told as if there were bytes only */
     DIRECTIVE_OCTAL,
     DIRECTIVE_AUTO, /* "auto", kept as 0, or a number */
     DIRECTIVE_ENUM,

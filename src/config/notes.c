@@ -25,6 +25,15 @@ void note_add(struct config_notes *notes, enum note_kind kind, const char *where
     };
 }
 
+bool config_given(const struct config_notes *notes, const char *name)
+{
+    for (size_t i = 0; i < notes->count; i++) {
+        const struct directive *d = notes->notes[i].directive;
+        if (d && strcmp(d->name, name) == 0) return true;
+    }
+    return false;
+}
+
 void config_notes_deinit(struct config_notes *notes)
 {
     for (size_t i = 0; i < notes->count; i++) {

@@ -79,17 +79,19 @@ static bool read_number(const struct directive *d, struct slice text, int64_t *o
     switch (d->type) {
     case DIRECTIVE_MEMORY:
         return parse_memory(text, out) || wrong(why, "argument must be a memory value");
+    case DIRECTIVE_SHARE:
     case DIRECTIVE_PERCENT:
         if (text.len > 1 && text.ptr[text.len - 1] == '%') {
             struct slice digits = slice_of(text.ptr, text.len - 1);
-            if (num_parse_i64(digits, out) && *out >= 0) {
-                *out = -*out;
-                return true;
-            }
+            bool good = num_parse_i64(digits, out) && *out >= 0;
+            *out = -*out;
+            if (good && (d->type == DIRECTIVE_PERCENT || *out >= d->min)) return true;
         } else if (parse_memory(text, out)) {
             return true;
         }
-        return wrong(why, "argument must be a memory or percent value");
+        return wrong(why, d->type == DIRECTIVE_SHARE
+                              ? "argument must be a memory value"
+                              : "argument must be a memory or percent value");
     case DIRECTIVE_OCTAL:
         return parse_octal(text, out) ||
                wrong(why, "argument couldn't be parsed as an octal number");
@@ -108,6 +110,7 @@ static bool parse_number(const struct directive *d, struct slice text, int64_t *
 {
     if (!read_number(d, text, out, why)) return false;
     if (d->type == DIRECTIVE_AUTO && slice_is_word(text, "auto")) return true;
+    if (d->type == DIRECTIVE_SHARE && *out < 0) return true;
     if (d->type == DIRECTIVE_PERCENT && *out < 0) {
         if (*out >= d->min) return true;
         buf_printf(why, "percentage argument must be less or equal to %lld", (long long)-d->min);
@@ -126,7 +129,7 @@ static bool parse_number(const struct directive *d, struct slice text, int64_t *
 static void format_number(const struct directive *d, int64_t number, struct buf *out)
 {
     if (d->type == DIRECTIVE_OCTAL) buf_printf(out, "%llo", (unsigned long long)number);
-    else if (d->type == DIRECTIVE_PERCENT && number < 0)
+    else if ((d->type == DIRECTIVE_PERCENT || d->type == DIRECTIVE_SHARE) && number < 0)
         buf_printf(out, "%lld%%", (long long)-number);
     else if (d->type == DIRECTIVE_AUTO && number == 0) buf_append_slice(out, SLICE("auto"));
     else buf_printf(out, "%lld", (long long)number);
@@ -474,6 +477,7 @@ void value_format(const struct directive *d, const void *field, size_t width, st
     case DIRECTIVE_INT:
     case DIRECTIVE_MEMORY:
     case DIRECTIVE_PERCENT:
+    case DIRECTIVE_SHARE:
     case DIRECTIVE_OCTAL:
     case DIRECTIVE_AUTO: format_number(d, load_number(field, width), out); return;
     case DIRECTIVE_ENUM:

@@ -129,6 +129,15 @@ void *table_find(const struct table *t, uint64_t hash, struct slice key)
     return slot ? slot_entry(*slot) : NULL;
 }
 
+uint64_t *table_slot_of(const struct table *t, uint64_t hash, const void *entry)
+{
+    uint64_t tag_slot;
+    for (uint64_t *slot = seek(t, hash, &tag_slot); *slot > tag_slot; slot++) {
+        if (slot_entry(*slot) == entry) return slot;
+    }
+    return NULL;
+}
+
 void *table_slot_entry(const uint64_t *slot) { return slot_entry(*slot); }
 
 unsigned table_slot_bits(const uint64_t *slot) { return (unsigned)(*slot & SLOT_BITS); }

@@ -15,12 +15,35 @@
 #define BLOB_SLICE (2u * 1024u * 1024u) /* pages given back per step */
 #define BLOB_SLICE_COST 256u            /* what that is worth in entries */
 
+/* A table's entries are not walked for this: they are taken to be as large as the shard's
+ * others. */
+static size_t worth_of(const struct shard *shard, const struct doomed *d)
+{
+    if (d->kind == DOOMED_BLOB) return mem_usable(d->what);
+    if (d->kind == DOOMED_OBJECT) {
+        const struct object *object = d->what;
+        return object->ops->bytes(object);
+    }
+    size_t data = slab_bytes_used(shard->slab) + shard->big_bytes, live = 0;
+    data -= data > shard->doomed_worth ? shard->doomed_worth : data;
+    for (uint32_t i = 0; i < shard->dbs_used; i++) live += shard_db_keys(shard, (db_id)i);
+    return d->bytes + (size_t)((double)data * (double)d->left / (double)(live + d->left + 1));
+}
+
+static size_t worth_left(const struct doomed *d)
+{
+    if (d->kind == DOOMED_BLOB || d->left >= d->all) return d->worth;
+    return (size_t)((double)d->worth * (double)d->left / (double)d->all);
+}
+
 void shard_doom(struct shard *shard, enum doomed_kind kind, void *what, size_t left)
 {
     struct doomed *d = slab_alloc(shard->slab, sizeof(*d));
-    *d = (struct doomed){.what = what, .left = left, .kind = kind};
+    *d = (struct doomed){.what = what, .left = left, .all = left, .kind = kind};
     if (kind == DOOMED_TABLE) d->bytes = table_bytes(what);
+    d->worth = worth_of(shard, d);
     shard->doomed_bytes += d->bytes;
+    shard->doomed_worth += d->worth;
     if (shard->doomed_last) shard->doomed_last->next = d;
     else shard->doomed_first = d;
     shard->doomed_last = d;
@@ -51,6 +74,7 @@ static bool table_step(struct shard *shard, struct doomed *d, size_t budget, siz
     struct drain drain = {.shard = shard};
     bool more = table_drain(d->what, budget, drain_entry, &drain);
     finished(shard, drain.count);
+    d->left -= drain.count < d->left ? drain.count : d->left;
     *done = drain.count + 1;
     if (more) return false;
     table_free(d->what);
@@ -81,7 +105,9 @@ static bool blob_step(struct shard *shard, struct doomed *d, size_t budget, size
 static bool object_step(struct shard *shard, struct doomed *d, size_t budget, size_t *done)
 {
     struct object *object = d->what;
-    if (!object->ops->free_step(shard, object, budget, done)) return false;
+    bool all = object->ops->free_step(shard, object, budget, done);
+    d->left -= *done < d->left ? *done : d->left;
+    if (!all) return false;
     *done += 1;
     finished(shard, 1);
     return true;
@@ -102,10 +128,14 @@ size_t shard_free_step(struct shard *shard, size_t budget)
     size_t total = 0;
     while (shard->doomed_first && total < budget) {
         struct doomed *d = shard->doomed_first;
-        size_t done = 0;
+        size_t done = 0, worth = worth_left(d);
         bool all = doomed_step(shard, d, budget == SIZE_MAX ? SIZE_MAX : budget - total, &done);
         total += done;
-        if (!all) continue;
+        shard->doomed_worth -= worth;
+        if (!all) {
+            shard->doomed_worth += worth_left(d);
+            continue;
+        }
         shard->doomed_bytes -= d->bytes;
         shard->doomed_first = d->next;
         if (!d->next) shard->doomed_last = NULL;

@@ -170,6 +170,7 @@ const struct shard_stats *shard_stats_of(struct shard *shard)
     }
     bytes += snapshot_own_bytes(shard);
     shard->stats.bytes = bytes;
+    shard->stats.unlinked = shard->doomed_worth < bytes ? shard->doomed_worth : bytes;
     return &shard->stats;
 }
 

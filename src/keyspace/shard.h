@@ -21,9 +21,26 @@ enum doomed_kind { DOOMED_TABLE, DOOMED_BLOB, DOOMED_OBJECT };
 struct doomed {
     struct doomed *next;
     void *what;
-    size_t left;  /* entries of a table, bytes of a blob */
+    size_t left;  /* entries of a table, bytes of a blob, elements of an object */
     size_t bytes; /* a table's own memory when it was put here */
+    size_t all;   /* `left` when it was put here */
+    size_t worth; /* memory that comes back when it is freed, about */
     enum doomed_kind kind;
+};
+
+/* The best candidates for eviction seen so far, worst first (evict.c). A candidate is known by its
+ * hash and by the address of its block, which may be gone: it is never looked at before the table
+ * has confirmed it. */
+#define EVICT_POOL 16u
+struct evict_pool {
+    unsigned count;
+    unsigned order;  /* evict_order_of() the policy that they were chosen for */
+    uint32_t next_db;
+    struct evict_candidate {
+        uint64_t score, hash;
+        struct entry *entry;
+        db_id db;
+    } at[EVICT_POOL];
 };
 
 struct shard {
@@ -60,6 +77,8 @@ struct shard {
     size_t big_bytes;   /* memory outside the slab: blobs, objects, long entries */
     struct doomed *doomed_first, *doomed_last;
     size_t doomed_bytes; /* of the tables among them */
+    size_t doomed_worth; /* what will come back of all of them, about */
+    struct evict_pool candidates;
     struct rng rng;      /* LFU's dice */
     struct shard_stats stats;
     void *tx;

@@ -256,10 +256,21 @@ static void part_unlink(struct worker *w, struct batch_part *part)
     counter_sub(&w->hub->active[part->shard].count, 1);
 }
 
+static void refuse(struct worker *w, const struct exec *x, enum error_id error)
+{
+    struct reply reply = {.out = x->out, .proto = x->proto};
+    reply_error(&reply, error);
+    stats_note_refusal(w, x->cmd, x->out);
+}
+
 static void run_execute(struct worker *w, struct batch *b, struct batch_run *run)
 {
     for (unsigned n = run->first; n < (unsigned)run->first + run->count; n++) {
         b->cmds[n].out = &run->reply;
+        if (unlikely(w->budget.limit) && !budget_admits_exec_slow(w, &b->cmds[n], run->shard)) {
+            refuse(w, &b->cmds[n], ERR_OOM);
+            continue;
+        }
         exec_one(w, &b->cmds[n], run->shard);
     }
     counter_add(run->shard == w->id ? &w->pub->ran_local : &w->pub->ran_borrowed, run->count);
@@ -315,9 +326,8 @@ static void run_cancelled(void *ctx, struct lock_request *request)
     counter_next_shared(&b->refs);
     part_of(b, run->shard)->queued = false;
     for (unsigned n = run->first; n < (unsigned)run->first + run->count; n++) {
-        struct reply reply = {.out = &run->reply, .proto = b->cmds[n].proto};
-        reply_error(&reply, ERR_BUSY);
-        stats_note_refusal(w, b->cmds[n].cmd, &run->reply);
+        b->cmds[n].out = &run->reply;
+        refuse(w, &b->cmds[n], ERR_BUSY);
     }
     mem_free(request->nodes);
     if (!run_finish(w, b, j)) batch_advance(w, b);

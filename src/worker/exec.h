@@ -15,6 +15,7 @@ struct exec {
     uint8_t proto;
     uint8_t ks_flags;
     bool is_part; /* of a multi-shard command: its coordinator counts the call */
+    bool oom;        /* memory is out: its script may run, but not call what grows first */
     bool large_request; /* its bytes may be as many as commandlog-request-larger-than */
     /* Client-side caching (tracking.h). A script's calls inherit all four from its own exec. */
     bool track;      /* what it reads is remembered for its client */

@@ -67,6 +67,7 @@ void group_exec_of(const struct worker *w, const struct op *op, struct exec *x)
         .client = op->conn,
         .large_request = op->large,
         .keys_limited = op->keys_limited,
+        .oom = op->oom,
     };
     if (unlikely(c->track)) tracking_exec_slow(c, x);
     /* CLIENT PAUSE: nothing changes, so what has expired stays, unseen. */
@@ -447,6 +448,7 @@ static bool run_exec(struct worker *w, struct group *g, struct op *op)
     size_t before = c->out.len;
     if ((op->mask & w->held) != op->mask || !multi_is_free(w, c)) return false;
     struct exec x;
+    c->multi->oom = op->oom;
     group_exec_of(w, op, &x);
     meter_chain_on(w);
     enum multi_outcome outcome = multi_run(w, c, op->cmd, &c->out);
@@ -465,19 +467,25 @@ static bool run_exec(struct worker *w, struct group *g, struct op *op)
     return true;
 }
 
+/* Receivers of pushes do not keep up: what tells them more waits. */
+static bool crowded(struct worker *w, struct op *op)
+{
+    struct conn *c = op->conn;
+    bool tells = op->shard >= 0 && (op->cmd->flags & (CMD_PUBSUB | CMD_WRITE) || w->monitor_mask);
+    if (!tells) return false;
+    hold_back(w, op);
+    c->flags |= CONN_READY;
+    list_push_back(&w->stalled, &c->ready_link);
+    return true;
+}
+
 static void run_op(struct worker *w, struct group *g, unsigned i)
 {
     struct op *op = &g->ops[i];
     struct conn *c = op->conn;
     if (unlikely(blocked(w, c))) return;
     if (unlikely(w->pause.until) && paused(w, op)) return;
-    if (unlikely(w->push_crowded) && op->shard >= 0 &&
-        (op->cmd->flags & (CMD_PUBSUB | CMD_WRITE) || w->monitor_mask)) {
-        hold_back(w, op);
-        c->flags |= CONN_READY;
-        list_push_back(&w->stalled, &c->ready_link);
-        return;
-    }
+    if (unlikely(w->push_crowded) && crowded(w, op)) return;
     if (unlikely(w->journal_crowded) && op->shard != OP_QUEUE && may_replicate(w, op)) {
         w->journal_crowded = journal_crowded(w);
         hold_back(w, op);
@@ -492,7 +500,11 @@ static void run_op(struct worker *w, struct group *g, unsigned i)
     if (!c->out.ptr) worker_take_buf(w, &c->out);
     size_t out_before = c->out.len;
     uint32_t flags_before = c->flags;
-    if (op->shard == OP_LOCAL) {
+    if (unlikely(w->budget.limit) && !budget_admits_slow(w, op)) {
+        op->error = OP_OOM;
+        local_refuse(w, op);
+        meter_chain_on(w);
+    } else if (op->shard == OP_LOCAL) {
         struct exec x;
         group_exec_of(w, op, &x);
         c->last_cmd = op->cmd;
@@ -562,6 +574,7 @@ bool group_run_all(struct worker *w, unsigned groups_max)
         if (!g->count) continue;
         hold_shards(w, g, true);
         if (g->count > 1 && w->held) prefetch(w, g);
+        if (unlikely(w->budget.limit)) budget_begin_slow(w);
         meter_chain_on(w);
         for (unsigned i = 0; i < g->count; i++) run_op(w, g, i);
         meter_chain_off(w);

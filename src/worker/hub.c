@@ -117,6 +117,7 @@ struct hub *hub_new(const struct hub_options *options)
     hub->seed = options->seed;
     hub->start_ms = options->start_ms;
     hub->tick_scale = options->tick_scale;
+    hub->memory_total = options->memory_total;
     hub->pause = options->pause ? options->pause : pause_default;
     hub->databases = (uint32_t)options->config->databases;
     counter_set(&hub->persist.last_save_s, (uint64_t)(options->start_ms / 1000));

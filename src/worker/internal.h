@@ -21,6 +21,7 @@
  *   tracking.c, tracking_home.c: client-side caching; changes.c: who hears of changed keys
  *   observe*.c  what onlookers are told (the admin port)
  *   acl.c     who a connection is and what it may do; acl_log.c: who was refused
+ *   budget.c  maxmemory: who may grow, and who makes room
  *   stats.c   published sums and gauges: what INFO reads
  *   persister.c the thread that writes files
  *   snapshot.c, dumper.c dumps beside running commands: the workers' side, and its
@@ -32,6 +33,7 @@
 #ifndef SPLITRING_SRC_WORKER_INTERNAL_H
 #define SPLITRING_SRC_WORKER_INTERNAL_H
 
+#include "budget.h"
 #include "keyed.h"
 #include "persist.h"
 #include "persister.h"
@@ -77,8 +79,9 @@ struct shard_active {
 
 /* What a holder of the shard publishes for any reader. */
 struct shard_published {
-    _Alignas(CACHE_LINE) counter bytes, hits, misses, expired, expired_fields, lazyfreed,
-        lazyfree_pending;
+    _Alignas(CACHE_LINE) counter bytes, unlinked, keys_all, expires_all;
+    counter evict_score, evict_order; /* the best candidate, by which policy (budget.c) */
+    counter hits, misses, expired, expired_fields, evicted, lazyfreed, lazyfree_pending;
     counter lock_waits, lock_active; /* gauges, once a second (stats.c), and for INFO */
     counter watched_keys, blocking_keys, nokey_keys; /* likewise */
     counter *expiry_avg;     /* by db; unix ms, 0: no TTL; likewise */
@@ -114,6 +117,8 @@ struct worker_published {
     counter *hists[3]; /* by enum meter_kind, by command id: pointers to struct hist; 0: none yet */
     counter ops_per_s, in_per_s, out_per_s; /* of the last second */
     counter cpu_user_us, cpu_system_us, sweep_us;
+    counter evict_over_us; /* time with more in use than maxmemory, as this worker saw it */
+    counter evict_over_since_us; /* … still is; 0: not now */
     counter peak_bytes; /* highest used memory that this worker has seen */
     counter errors[ERROR_CODES]; /* by first word: stats_error_code() */
 };
@@ -164,6 +169,7 @@ struct hub {
     uint64_t seed;
     instant_ms start_ms;
     uint64_t tick_scale; /* os_tick_scale() */
+    uint64_t memory_total; /* what percentages of memory are of; 0: not known */
     void (*pause)(unsigned spins);
     shard_id *shard_of_slot;
     struct shard **shards;
@@ -261,6 +267,7 @@ struct op {
     int argc;
     int16_t shard;       /* >= 0: all keys live there; else enum op_kind */
     uint8_t error;       /* OP_ERROR: enum op_error */
+    bool oom;            /* memory is out (budget.c): for scripts, which may run nevertheless */
     bool large;          /* its bytes may be as many as commandlog-request-larger-than */
     bool from_held;      /* arguments lie in the parser, not in the input window */
     bool keys_limited;   /* its user may not read every key (SORT) */
@@ -277,8 +284,7 @@ enum op_kind {
 };
 enum op_error {
     OP_UNKNOWN, OP_UNKNOWN_SUB, OP_ARITY, OP_NOAUTH, OP_SUBSCRIBED, OP_NO_MULTI, OP_WATCH_IN_MULTI,
-    OP_MONITORS, OP_LOADING, OP_BUSY, OP_NOPERM, OP_LOG_FAILED,
-    OP_MISCONF
+    OP_MONITORS, OP_LOADING, OP_BUSY, OP_NOPERM, OP_LOG_FAILED, OP_OOM, OP_MISCONF
 };
 
 struct group {
@@ -393,6 +399,7 @@ struct worker {
     bool snapshot_seen;    /* … when the time to sleep was fixed */
     uint64_t snapshot_commands; /* how many there were when its last slice began */
     struct loader *loader; /* NULL: this worker's part is loaded */
+    struct budget budget;
     struct list stills;    /* struct still: commands for which everything must stand still */
     struct {
         instant_ms until;

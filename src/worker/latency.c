@@ -20,7 +20,8 @@ void latency_free(struct latency *latency) { mem_free(latency); }
 
 const char *latency_event_name(enum latency_event event)
 {
-    static const char *const names[] = {"command", "fast-command", "expire-cycle"};
+    static const char *const names[] = {"command", "fast-command", "expire-cycle",
+                                        "eviction-cycle"};
     static_assert(ARRAY_COUNT(names) == LATENCY_EVENTS, "a name for each");
     return names[event];
 }

@@ -12,6 +12,7 @@ enum latency_event {
     LATENCY_COMMAND,      /* a command not marked fast */
     LATENCY_FAST_COMMAND,
     LATENCY_EXPIRE_CYCLE, /* removing what has expired */
+    LATENCY_EVICTION_CYCLE, /* making room */
     LATENCY_EVENTS
 };
 

@@ -126,6 +126,9 @@ void local_refuse(struct worker *w, const struct op *op)
     case OP_SUBSCRIBED: reply_errorf(&reply, ERR_SUBSCRIBED_CONTEXT, op->cmd->name); break;
     case OP_NO_MULTI: reply_error(&reply, ERR_NO_MULTI); break;
     case OP_BUSY: local_reply_busy(op->conn, op->shard == OP_EXEC, &reply); break;
+    case OP_OOM:
+        refuse_with(op->conn, op->shard == OP_EXEC, ERR_OOM, &reply);
+        break;
     case OP_WATCH_IN_MULTI: reply_error(&reply, ERR_WATCH_INSIDE_MULTI); break;
     case OP_MONITORS: reply_error(&reply, ERR_REPLICA_KEYSPACE); break;
     case OP_MISCONF:

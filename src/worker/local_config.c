@@ -31,9 +31,15 @@
 
 static void reply_pair(void *ctx, struct slice name, struct slice value)
 {
-    struct reply *reply = ctx;
+    struct call *c = ctx;
+    struct reply *reply = &c->reply;
     reply_bulk_slice(reply, name);
-    reply_bulk_slice(reply, value);
+    /* A share of the memory: who asks expects a number, as Redis gives one. */
+    if (value.len && value.ptr[value.len - 1] == '%' && slice_is_word(name, "maxmemory"))
+        reply_bulk_int(reply, (int64_t)budget_limit(c->conn->worker->hub,
+                                                     c->conn->worker->config));
+    else
+        reply_bulk_slice(reply, value);
 }
 
 void cmd_config_get(struct call *c)
@@ -41,7 +47,7 @@ void cmd_config_get(struct call *c)
     const struct config *config = c->conn->worker->config;
     size_t patterns = (size_t)c->argc - 2;
     reply_map(&c->reply, config_get(config, c->argv + 2, patterns, NULL, NULL));
-    config_get(config, c->argv + 2, patterns, reply_pair, &c->reply);
+    config_get(config, c->argv + 2, patterns, reply_pair, c);
 }
 
 /* ---- SET ---- */
@@ -195,6 +201,7 @@ static void set_part(struct worker *w, struct fanout *f)
         shard_set_policy(w->shard, is_lfu(next), (uint32_t)next->lfu_log_factor,
                          (uint32_t)next->lfu_decay_time_min);
         events_config(w);
+        worker_touched(w, w->id, DBS_ALL); /* candidates are published by the new policy */
         w->quiet = false; /* idle clients may have a timeout now */
         w->quiet_ticks = 0;
     }
@@ -214,6 +221,20 @@ static void log_without_effect(const struct set_request *r)
     }
 }
 
+/* Redis' warning, word for word. */
+static void warn_of_eviction(const struct worker *w, const struct set_request *r)
+{
+    uint64_t used = budget_used(w->hub), limit = w->budget.limit;
+    bool asked = false;
+    for (size_t i = 0; i < r->count; i += 2) asked |= slice_is_word(r->argv[i], "maxmemory");
+    if (asked && limit && used > limit)
+        log_line(LOG_LEVEL_WARNING,
+                 "WARNING: the new maxmemory value set via CONFIG SET (%llu) is smaller than the "
+                 "current memory usage (%llu). This will result in key eviction and/or the "
+                 "inability to accept new write commands depending on the maxmemory-policy.",
+                 (unsigned long long)limit, (unsigned long long)used);
+}
+
 static void set_done(struct worker *w, struct fanout *f, struct conn *c, struct reply *reply)
 {
     (void)c;
@@ -221,6 +242,7 @@ static void set_done(struct worker *w, struct fanout *f, struct conn *c, struct 
     if (f->number[w->id]) {
         log_without_effect(f->arg);
         journal_config_changed(w);
+        warn_of_eviction(w, f->arg);
     }
     if (!reply) return;
     if (f->number[w->id])

@@ -167,17 +167,17 @@ static void info_memory(struct info *i)
                (unsigned long long)rss, (unsigned long long)rss);
     sized(i, "total_system_memory", os_memory_total());
     info_scripts(i->w->hub, i->out);
-    sized(i, "maxmemory", (uint64_t)i->w->config->maxmemory);
+    sized(i, "maxmemory", budget_limit(i->hub, i->w->config));
     struct slice policy = SLICE("maxmemory-policy");
     config_get(i->w->config, &policy, 1, policy_line, i);
     allocator(i, rss);
     buf_printf(i->out,
-               "mem_not_counted_for_evict:0\r\nmem_replication_backlog:0\r\n"
+               "mem_not_counted_for_evict:%llu\r\nmem_replication_backlog:0\r\n"
                "mem_total_replication_buffers:0\r\nmem_clients_slaves:0\r\n"
                "mem_clients_normal:%llu\r\nmem_cluster_links:0\r\nmem_aof_buffer:0\r\n"
                "mem_allocator:%s\r\nactive_defrag_running:0\r\nlazyfree_pending_objects:%llu\r\n"
                "lazyfreed_objects:%llu\r\n",
-               (unsigned long long)m->clients, mem_allocator(),
+               (unsigned long long)m->not_counted, (unsigned long long)m->clients, mem_allocator(),
                (unsigned long long)i->shards.lazyfree_pending,
                (unsigned long long)i->shards.lazyfreed);
 }
@@ -417,7 +417,7 @@ static void add_up(struct info *i)
         const struct shard_published *s = &i->hub->shard_published[n];
         add_worker(i, &i->hub->published[n]);
         ADD(i->shards, s, hits), ADD(i->shards, s, misses), ADD(i->shards, s, expired);
-        ADD(i->shards, s, expired_fields);
+        ADD(i->shards, s, expired_fields), ADD(i->shards, s, evicted);
         ADD(i->shards, s, lazyfreed), ADD(i->shards, s, lazyfree_pending);
         for (unsigned kind = 0; kind < 3; kind++) ADD(i->shards, s, topics[kind]);
         ADD(i->shards, s, tracking_keys), ADD(i->shards, s, tracking_items);

@@ -29,6 +29,21 @@ static void traffic(struct info *i)
                (double)get(&p->out_per_s) / 1024, get(&p->rejected));
 }
 
+/* How long more was in use than maxmemory: workers see it one by one; the one that saw most
+ * tells. */
+static unsigned long long exceeded_us(const struct info *i, bool with_past)
+{
+    unsigned long long most = 0;
+    for (unsigned n = 0; n < i->hub->count; n++) {
+        const struct worker_published *p = &i->hub->published[n];
+        uint64_t since = counter_get(&p->evict_over_since_us), us = 0;
+        if (since && (uint64_t)i->w->mono_us > since) us = (uint64_t)i->w->mono_us - since;
+        if (with_past) us += counter_get(&p->evict_over_us);
+        if (us > most) most = us;
+    }
+    return most;
+}
+
 void info_stats(struct info *i)
 {
     const struct worker_published *p = &i->sum;
@@ -36,10 +51,13 @@ void info_stats(struct info *i)
     buf_printf(i->out,
                "expired_subkeys:%llu\r\nexpired_keys:%llu\r\nexpired_stale_perc:0.00\r\n"
                "expired_time_cap_reached_count:0\r\nexpire_cycle_cpu_milliseconds:%llu\r\n"
-               "evicted_keys:0\r\nevicted_clients:%llu\r\ntotal_eviction_exceeded_time:0\r\n"
-               "current_eviction_exceeded_time:0\r\nkeyspace_hits:%llu\r\nkeyspace_misses:%llu\r\n",
+               "evicted_keys:%llu\r\nevicted_clients:%llu\r\n"
+               "total_eviction_exceeded_time:%llu\r\n"
+               "current_eviction_exceeded_time:%llu\r\nkeyspace_hits:%llu\r\n"
+               "keyspace_misses:%llu\r\n",
                get(&i->shards.expired_fields), get(&i->shards.expired),
-               get(&p->sweep_us) / 1000, get(&p->evicted_clients),
+               get(&p->sweep_us) / 1000, get(&i->shards.evicted), get(&p->evicted_clients),
+               exceeded_us(i, true) / 1000, exceeded_us(i, false) / 1000,
                get(&i->shards.hits), get(&i->shards.misses));
     buf_printf(i->out, "pubsub_channels:%llu\r\npubsub_patterns:%llu\r\n"
                        "pubsubshard_channels:%llu\r\n",

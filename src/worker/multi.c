@@ -83,6 +83,8 @@ void multi_judge(struct worker *w, struct op *op)
         m->writes |= cmd->flags & CMD_WRITE ||
                      (cmd->flags & CMD_SCRIPT && !(cmd->flags & CMD_READONLY));
         m->replicates |= group_may_replicate(cmd) || (script_may(op) && script_may_write(w, op));
+        m->grows |= script_may(op) ? script_may_not_without_memory(w, op)
+                                   : (cmd->flags & CMD_DENYOOM) != 0;
         m->mask |= op->mask;
         op->shard = OP_QUEUE;
         op->mask = 0;
@@ -190,6 +192,7 @@ static void exec_of(struct worker *w, struct conn *c, const struct queued *q, st
     *x = (struct exec){.cmd = q->cmd, .argv = q->argv, .argc = q->argc, .db = c->db,
                        .proto = c->proto, .now = w->now, .out = out, .client = c,
                        .client_id = c->id, .own_out = &c->multi->own,
+                       .oom = c->multi->oom,
                        .large_request = c->multi->bytes >= w->meter.request_limit,
                        .keys_limited = unlikely(!(c->flags & CONN_FREE)) &&
                                        acl_keys_limited(c, q->cmd, q->argv, q->argc),
@@ -280,7 +283,7 @@ static void append_own(struct multi *m, struct buf *out)
 static bool run_script(struct worker *w, struct conn *c, const struct queued *q, struct buf *out)
 {
     struct exec x;
-    struct script_call call = {.mask = w->held, .conn = c, .may_wait = true,
+    struct script_call call = {.mask = w->held, .conn = c, .may_wait = true, .oom = c->multi->oom,
                                .since = &c->multi->pushed, .stated = &c->multi->stated};
     exec_of(w, c, q, out, &x);
     x.script = &call;

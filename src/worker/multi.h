@@ -23,6 +23,8 @@ struct multi {
     bool broken;    /* a command was refused: EXEC will abort */
     bool whole;     /* a command wants every key of every shard */
     bool writes;
+    bool grows;     /* a command is refused while memory is out */
+    bool oom;       /* memory was out when EXEC began (its scripts ask) */
     bool replicates; /* a command writes, or may speak to replicas (CLIENT PAUSE … WRITE) */
     struct buf *slots; /* replies by command, while some of them are made later */
     size_t next;    /* the next command that is made later */

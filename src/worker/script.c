@@ -64,7 +64,8 @@ struct script_job {
     uint32_t mask;            /* shards it may touch */
     db_id db;
     uint8_t ks_flags;
-    bool may_wait, may_borrow, read_only, is_function, wrote, killed;
+    bool called_write;        /* a command that writes, whether or not it changed anything */
+    bool oom, may_wait, may_borrow, read_only, is_function, wrote, killed;
     instant_ms now;           /* one time for all of it */
     int64_t start_us, slice_end_us, ran_us;
     unsigned unheard;         /* how often this slice was told to pause when it had stuck */
@@ -85,16 +86,25 @@ static uint32_t all_shards(const struct hub *hub)
 
 /* ---- routing ---- */
 
+static const struct script *script_named(struct worker *w, const struct op *op)
+{
+    if (op->cmd->handler == cmd_evalsha || op->cmd->handler == cmd_evalsha_ro)
+        return script_of_sha(w, op->argv[1]);
+    if (op->cmd->handler == cmd_eval || op->cmd->handler == cmd_eval_ro)
+        return script_of_op(w, op);
+    return functions_of_name(w, op->argv[1]);
+}
+
+bool script_may_not_without_memory(struct worker *w, const struct op *op)
+{
+    const struct script *script = script_named(w, op);
+    return script && !(script->flags & (SCRIPT_COMPAT | SCRIPT_ALLOW_OOM | SCRIPT_NO_WRITES));
+}
+
 bool script_may_write(struct worker *w, const struct op *op)
 {
-    const struct script *script = NULL;
     if (op->cmd->flags & CMD_READONLY) return false;
-    if (op->cmd->handler == cmd_evalsha)
-        script = script_of_sha(w, op->argv[1]);
-    else if (op->cmd->handler == cmd_eval)
-        script = script_of_op(w, op);
-    else
-        script = functions_of_name(w, op->argv[1]);
+    const struct script *script = script_named(w, op);
     return !script || !(script->flags & SCRIPT_NO_WRITES);
 }
 
@@ -145,7 +155,7 @@ bool script_run_op(struct worker *w, struct op *op, struct exec *x)
 {
     if (!unlocked(w, op->mask) && !(w->hub->faults & FAULT_SCRIPT_UNLOCKED)) return false;
     struct script_call sc = {.mask = op->mask, .conn = op->conn, .may_wait = true,
-                             .may_borrow = true};
+                             .may_borrow = true, .oom = op->oom};
     x->script = &sc;
     exec_many(w, x);
     if (unlikely(sc.wide)) {
@@ -226,6 +236,8 @@ static bool may_call(const struct script_job *job, const struct command *cmd,
         reply_error(reply, ERR_SCRIPT_NOT_ALLOWED);
     else if (limited && acl_refuses_script(job->conn, cmd, argv, argc, reply))
         return false;
+    else if (job->oom && !job->called_write && cmd->flags & CMD_DENYOOM)
+        reply_error(reply, ERR_OOM);
     else if (job->read_only && group_may_replicate(cmd))
         reply_error(reply, ERR_SCRIPT_READ_ONLY);
     else if (unlikely(counter_get(&job->worker->hub->log_failed)) && cmd->flags & CMD_WRITE)
@@ -262,7 +274,10 @@ static bool host_call(void *ctx, const struct slice *argv, int argc, uint8_t pro
     struct reply reply = {.out = out, .proto = proto};
     bool sub_missing;
     const struct command *cmd = command_find(argv, argc, &sub_missing);
-    if (!may_call(job, cmd, argv, argc, &reply)) return true;
+    if (!may_call(job, cmd, argv, argc, &reply)) {
+        stats_note_refusal(w, cmd, out);
+        return true;
+    }
     struct exec x = {.cmd = cmd, .argv = argv, .argc = argc, .db = job->db, .proto = proto,
                      .ks_flags = job->ks_flags, .now = job->now, .out = out, .in_script = true};
     if (job->conn) x.client_id = job->conn->id;
@@ -278,6 +293,7 @@ static bool host_call(void *ctx, const struct slice *argv, int argc, uint8_t pro
         return true;
     }
     bool writes = cmd->flags & CMD_WRITE;
+    job->called_write |= writes;
     if (reach == REACH_OUTSIDE ||
         (writes && job->mask != all_shards(w->hub) && !script_undo_note(&job->undo, w, &x))) {
         /* Now: it may be forgotten once it has stopped. */
@@ -476,6 +492,7 @@ void script_invoke(struct call *c, struct script *script, int first, int key_cou
     job->script = script;
     job->mask = sc->mask;
     job->may_wait = sc->may_wait;
+    job->oom = sc->oom && !(script->flags & SCRIPT_ALLOW_OOM);
     job->may_borrow = sc->may_borrow;
     job->db = c->ks.db;
     job->ks_flags = c->ks.flags & KS_NO_TOUCH;
@@ -496,7 +513,7 @@ void script_invoke(struct call *c, struct script *script, int first, int key_cou
 /* All its shards are locked, and held just now. */
 bool script_run_held(struct worker *w, struct txn *t)
 {
-    struct script_call sc = {.mask = w->held, .conn = t->conn, .may_wait = true};
+    struct script_call sc = {.mask = w->held, .conn = t->conn, .may_wait = true, .oom = t->x.oom};
     t->x.script = &sc;
     exec_many(w, &t->x);
     t->x.script = NULL;

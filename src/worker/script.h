@@ -19,6 +19,7 @@ struct script_call {
     const struct push_mark *since; /* where its pushes begin: with EXEC's; NULL: with the script */
     struct push_mark begun;        /* … if it is not EXEC's */
     const size_t *stated;          /* EXEC: where its effects begin; NULL: with the script */
+    bool oom;        /* memory is out: nothing that grows may be its first write */
     bool may_borrow; /* more shards may be held, as long as nobody has locks there */
     bool may_wait;   /* it may pause, or be undone and asked for again */
     bool wide;       /* out: it needs all shards, and has done nothing */
@@ -42,6 +43,8 @@ static inline bool script_may(const struct op *op)
 }
 /* op runs a script that has not promised to read only. */
 bool script_may_write(struct worker *w, const struct op *op);
+/* op runs a script that may not begin while memory is out (its first line says so). */
+bool script_may_not_without_memory(struct worker *w, const struct op *op);
 /* All shards of the op are held. False: it has to wait for locks, or for more shards. */
 bool script_run_op(struct worker *w, struct op *op, struct exec *x);
 

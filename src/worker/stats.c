@@ -84,23 +84,25 @@ static uint64_t startup_bytes(const struct hub *hub)
            SLOT_COUNT * sizeof(shard_id);
 }
 
-/* Without the peak. */
-static void measure(const struct hub *hub, struct stats_memory *out)
+void stats_memory_now(const struct hub *hub, struct stats_memory *out)
 {
     *out = (struct stats_memory){.startup = startup_bytes(hub)};
     for (unsigned i = 0; i < hub->count; i++) {
         const struct worker_published *p = &hub->published[i];
         out->shards += counter_get(&hub->shard_published[i].bytes);
+        out->not_counted += counter_get(&hub->shard_published[i].unlinked);
+        out->scripts += counter_get(&p->vm_bytes);
         out->tracking += counter_get(&hub->shard_published[i].tracking_bytes);
         out->clients += counter_get(&p->clients) * sizeof(struct conn) +
                         counter_get(&p->clients_in_bytes) + counter_get(&p->clients_out_bytes);
     }
-    out->used = out->peak = out->startup + out->shards + out->clients + out->tracking;
+    out->used = out->peak =
+        out->startup + out->shards + out->clients + out->tracking + out->scripts;
 }
 
 void stats_memory(const struct hub *hub, struct stats_memory *out)
 {
-    measure(hub, out);
+    stats_memory_now(hub, out);
     for (unsigned i = 0; i < hub->count; i++) {
         uint64_t seen = counter_get(&hub->published[i].peak_bytes);
         if (seen > out->peak) out->peak = seen;
@@ -143,7 +145,7 @@ static void tell_cpu_time(struct worker *w)
 void stats_tick(struct worker *w)
 {
     struct stats_memory memory;
-    measure(w->hub, &memory);
+    stats_memory_now(w->hub, &memory);
     if (memory.used > counter_get(&w->pub->peak_bytes))
         counter_set(&w->pub->peak_bytes, memory.used);
     tell_cpu_time(w);

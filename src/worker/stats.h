@@ -29,9 +29,13 @@ struct stats_memory {
     uint64_t shards;  /* keys, values, tables */
     uint64_t clients; /* connections and their buffers */
     uint64_t tracking; /* keys that clients cache (tracking.c) */
+    uint64_t scripts; /* VMs and the texts of scripts and functions */
+    uint64_t not_counted; /* for maxmemory: waits to be freed */
     uint64_t used;    /* all of it */
     uint64_t peak;    /* highest `used` seen */
 };
 void stats_memory(const struct hub *hub, struct stats_memory *out);
+/* Without the peak. */
+void stats_memory_now(const struct hub *hub, struct stats_memory *out);
 
 #endif

@@ -141,12 +141,26 @@ bool worker_hold_all(struct worker *w, uint32_t mask, bool may_send)
     return true;
 }
 
+/* What others have to know who look for a shard that can give memory back. */
+static void publish_candidates(struct worker *w, struct shard *shard, struct shard_published *pub)
+{
+    static const struct evict_policy all = {.volatile_only = false}, some = {.volatile_only = true};
+    counter_set(&pub->keys_all, shard_evict_eligible(shard, &all));
+    counter_set(&pub->expires_all, shard_evict_eligible(shard, &some));
+    if (likely(!w->budget.limit)) return;
+    counter_set(&pub->evict_score, shard_evict_score(shard, &w->budget.policy));
+    counter_set(&pub->evict_order, evict_order_of(&w->budget.policy));
+}
+
 void worker_publish_shard(struct worker *w, shard_id s)
 {
     struct shard *shard = w->hub->shards[s];
     struct shard_published *pub = &w->hub->shard_published[s];
     const struct shard_stats *stats = shard_stats_of(shard);
     counter_set(&pub->bytes, stats->bytes);
+    counter_set(&pub->unlinked, stats->unlinked);
+    counter_set(&pub->evicted, stats->evicted);
+    publish_candidates(w, shard, pub);
     counter_set(&pub->hits, stats->hits);
     counter_set(&pub->misses, stats->misses);
     counter_set(&pub->expired, stats->expired);
@@ -430,6 +444,7 @@ static int64_t sleep_us(struct worker *w, int64_t sleep_us_max)
     w->snapshot_seen = snapshot_due(w);
     if (unlikely(w->snapshot_seen) && (until < 0 || until > SNAPSHOT_LOOK_US))
         until = SNAPSHOT_LOOK_US;
+    if (unlikely(w->budget.again) && (until < 0 || until > 1000)) until = 1000;
     if (unlikely(tracking_claimed(w)) && (until < 0 || until > 1000)) until = 1000;
     if (sleep_us_max >= 0 && (until < 0 || until > sleep_us_max)) until = sleep_us_max;
     return until;

@@ -161,6 +161,7 @@ bool timer_run(struct worker *w)
     away_tick(w);
     bool more = sweep(w);
     more |= free_some(w);
+    if (unlikely(w->budget.limit)) more |= budget_step_slow(w);
     more |= tracking_step(w);
     return more;
 }

@@ -35,6 +35,7 @@ struct expire_sink worker_expire_sink(struct hub *hub)
 {
     return (struct expire_sink){.expired = journal_expired,
                                 .field_expired = journal_field_expired,
+                                .evicted = journal_expired,
                                 .locked = sink_locked, .ctx = hub};
 }
 
@@ -62,6 +63,7 @@ void worker_config_changed(struct worker *w)
 {
     const struct config *c = w->config;
     meter_config(w);
+    budget_config(w);
     w->env = (struct env){
         .proto_max_bulk_len = c->proto_max_bulk_len,
         .databases = (uint32_t)c->databases,

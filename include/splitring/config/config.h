@@ -123,7 +123,7 @@ struct config {
 
     /* keyspace and memory */
     int databases;
-    int64_t maxmemory;           /* bytes; 0: no limit */
+    int64_t maxmemory;           /* bytes; 0: no limit; < 0: -percent of the memory there is */
     enum config_policy maxmemory_policy;
     int maxmemory_samples, maxmemory_eviction_tenacity;
     int lfu_log_factor, lfu_decay_time_min;
@@ -241,6 +241,8 @@ void config_report(const struct config_notes *notes, struct buf *out);
 /* Few lines for the log: which directives were accepted without effect, and why. */
 void config_log_notes(const struct config *cfg, const struct config_notes *notes,
                       void (*line)(void *ctx, const char *text), void *ctx);
+/* The directive was given, by this name or an alias. */
+bool config_given(const struct config_notes *notes, const char *name);
 void config_notes_deinit(struct config_notes *notes);
 
 /* ---- CONFIG ---- */

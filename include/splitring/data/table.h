@@ -74,6 +74,9 @@ uint64_t table_mark(struct table *table, uint64_t cursor, unsigned mask, unsigne
  * its size; NULL: it is empty. */
 void *table_random(const struct table *table, uint64_t random);
 
+/* The slot that leads to this very block, which is not looked at (it may be gone); NULL: none. */
+uint64_t *table_slot_of(const struct table *table, uint64_t hash, const void *entry);
+
 /* Expiry support: every segment keeps the lowest expiry the caller has told it since the segment's
  * last sweep. table_note_expiry() is called whenever an entry gets a TTL. */
 void table_note_expiry(struct table *table, uint64_t hash, int64_t expire_ms);

@@ -88,6 +88,7 @@ void shard_set_timeless(struct shard *shard, bool timeless);
 struct shard_stats {
     uint64_t hits, misses, expired, expired_fields, evicted, expired_stale_perc;
     uint64_t bytes;         /* entries, values, tables */
+    uint64_t unlinked;      /* of them: what is only waiting to be freed (about) */
     uint64_t lazyfreed, lazyfree_pending;
 };
 const struct shard_stats *shard_stats_of(struct shard *shard);
@@ -102,6 +103,9 @@ struct expire_sink { /* told of every key the sweep deletes, before it goes (eff
     void (*field_expired)(void *ctx, struct shard *shard, db_id db, struct slice key,
                           struct slice field);
     bool (*locked)(void *ctx, struct shard *shard, db_id db, struct slice key, uint64_t hash);
+    /* A key goes for want of memory, before it goes (effect DEL; events and counters come from the
+     * keyspace). NULL: ignored. */
+    void (*evicted)(void *ctx, struct shard *shard, db_id db, struct slice key);
     void *ctx;
 };
 /* Deletes expired keys; returns work done (0: nothing due). */

@@ -23,6 +23,7 @@ struct hub_options {
     uint64_t seed;            /* hash seed and generators */
     bool lending;             /* shard-lending */
     instant_ms start_ms;      /* uptime */
+    uint64_t memory_total;    /* what `maxmemory 60%` is a share of; 0: not known */
     uint64_t tick_scale;      /* os_tick_scale(); 0: commands are timed by os_mono_ns() */
     /* An owner waits for a borrower; NULL: the CPU's pause, after a while a yield. */
     void (*pause)(unsigned spins);
