@@ -104,6 +104,13 @@ static void config_file_make_absolute(struct config *config)
     buf_deinit(&path);
 }
 
+static int start_log(const struct config *c)
+{
+    log_set_format((enum log_format)c->log_format, (enum log_time)c->log_time);
+    if (c->syslog_enabled) log_open_syslog(c->syslog_ident, c->syslog_facility);
+    return log_open(c->logfile, (enum log_level)c->loglevel);
+}
+
 /* unknown: variables that look as if they were meant for us. */
 static int prepare_and_serve(struct config *config, const struct config_notes *notes,
                              struct slice unknown)
@@ -113,7 +120,7 @@ static int prepare_and_serve(struct config *config, const struct config_notes *n
     int rc = os_chdir(config->dir); /* first: relative names are names in it */
     if (rc != 0)
         fprintf(stderr, "Can't chdir to '%s': %s\n", config->dir, strerror(-rc));
-    else if ((rc = log_open(config->logfile, (enum log_level)config->loglevel)) != 0)
+    else if ((rc = start_log(config)) != 0)
         fprintf(stderr, "Can't open the log file %s: %s\n", config->logfile, strerror(-rc));
     if (rc != 0) return 1;
     os_cwd(cwd, sizeof cwd);

@@ -154,6 +154,7 @@ const char *config_usage(void)
            "  --connection-placement packed|spread   few busy workers, or connections in turn\n"
            "  --cpu-pinning yes|no                   each worker stays on its CPU\n"
            "  --admin-port N                         HTTP: a live page, /metrics, /readyz, /livez\n"
+           "  --hot-keys yes|no                      one command in 64 tells which keys are hot\n"
            "  --admin-bind ADDRESS ...               where; default 127.0.0.1\n"
            "\n"
            "Instead of running:\n"

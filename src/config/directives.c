@@ -29,6 +29,12 @@ static const struct directive_word loglevels[] = {{"debug", CONFIG_LOG_DEBUG},
                                                   {"warning", CONFIG_LOG_WARNING},
                                                   {"nothing", CONFIG_LOG_NOTHING},
                                                   {0}};
+static const struct directive_word log_formats[] = {{"legacy", 0}, {"logfmt", 1}, {"json", 2}, {0}};
+static const struct directive_word log_times[] = {
+    {"legacy", 0}, {"iso8601", 1}, {"milliseconds", 2}, {0}};
+static const struct directive_word facilities[] = {
+    {"user", 8}, {"local0", 0}, {"local1", 1}, {"local2", 2}, {"local3", 3}, {"local4", 4},
+    {"local5", 5}, {"local6", 6}, {"local7", 7}, {0}};
 static const struct directive_word fsyncs[] = {{"everysec", CONFIG_FSYNC_EVERYSEC},
                                                {"always", CONFIG_FSYNC_ALWAYS},
                                                {"no", CONFIG_FSYNC_NO},
@@ -220,6 +226,11 @@ const struct directive directives_honoured[] = {
     ROW(STRING, "pidfile", NULL, IMMUTABLE, pidfile, ""),
     ROW(STRING, "logfile", NULL, IMMUTABLE, logfile, ""),
     ROW(ENUM, "loglevel", NULL, MUTABLE, loglevel, "notice", WORDS(loglevels)),
+    ROW(ENUM, "log-format", NULL, MUTABLE, log_format, "legacy", WORDS(log_formats)),
+    ROW(ENUM, "log-timestamp-format", NULL, MUTABLE, log_time, "legacy", WORDS(log_times)),
+    ROW(BOOL, "syslog-enabled", NULL, IMMUTABLE, syslog_enabled, "no"),
+    ROW(STRING, "syslog-ident", NULL, IMMUTABLE, syslog_ident, "redis"),
+    ROW(ENUM, "syslog-facility", NULL, IMMUTABLE, syslog_facility, "local0", WORDS(facilities)),
     ROW(STRING, "dir", NULL, PROTECTED, dir, "."),
     ROW(FLAGS, "shutdown-on-sigterm", NULL, MULTI, shutdown_on_sigterm, "default",
         WORDS(shutdowns)),
@@ -251,6 +262,7 @@ const struct directive directives_honoured[] = {
         LIMITS(0, INT64_MAX)),
     ROW(INT, "latency-monitor-threshold", NULL, MUTABLE, latency_monitor_threshold_ms, "0",
         LIMITS(0, INT64_MAX)),
+    ROW(BOOL, "hot-keys", NULL, MUTABLE, hot_keys, "yes"),
     ROW(BOOL, "latency-tracking", NULL, MUTABLE, latency_tracking, "yes"),
     ROW(PERCENTILES, "latency-tracking-info-percentiles", NULL, MULTI, latency_percentiles,
         "50 99 99.9"),

@@ -12,9 +12,6 @@
 
 static const struct directive_word adjustments[] = {
     {"no", 0}, {"yes", 1}, {"relative", 1}, {"absolute", 2}, {0}};
-static const struct directive_word facilities[] = {
-    {"user", 8}, {"local0", 0}, {"local1", 1}, {"local2", 2}, {"local3", 3}, {"local4", 4},
-    {"local5", 5}, {"local6", 6}, {"local7", 7}, {0}};
 static const struct directive_word diskless_loads[] = {
     {"disabled", 0}, {"on-empty-db", 1}, {"swapdb", 2}, {"flush-before-load", 3}, {0}};
 static const struct directive_word sanitizers[] = {{"no", 0}, {"yes", 1}, {"clients", 2}, {0}};
@@ -24,9 +21,6 @@ static const struct directive_word endpoints[] = {
 static const struct directive_word panics[] = {
     {"ignore", 0}, {"panic", 1}, {"panic-on-replicas", 2}, {0}};
 static const struct directive_word tls_users[] = {{"CN", 0}, {"URI", 1}, {"off", 2}, {0}};
-static const struct directive_word log_formats[] = {{"legacy", 0}, {"logfmt", 1}, {"json", 2}, {0}};
-static const struct directive_word log_times[] = {
-    {"legacy", 0}, {"iso8601", 1}, {"milliseconds", 2}, {0}};
 static const struct directive_word rdb_checks[] = {{"strict", 0}, {"relaxed", 1}, {0}};
 static const struct directive_word node_saves[] = {{"sync", 0}, {"best-effort", 1}, {0}};
 
@@ -38,7 +32,6 @@ static const char defrag[] = "has no meaning here: the allocator is not jemalloc
 static const char no_fork[] = "has no meaning here: Splitring never forks";
 static const char kernel[] = "is left to the system: set it for the service";
 static const char crash[] = "has no meaning here: crashes are left to the system's core dumps";
-static const char syslog[] = "is not supported: the log goes to `logfile` or standard output";
 static const char debugging[] = "is an aid for Redis' own tests";
 static const char deprecated[] = "is deprecated in Redis too";
 static const char persistence[] = "persistence is not available yet" NOT_YET;
@@ -96,11 +89,6 @@ const struct directive directives_plain[] = {
          IMMUTABLE, ""),
     TEXT(BOOL, crash, "crash-log-enabled", NULL, MUTABLE, "yes"),
     TEXT(BOOL, crash, "crash-memcheck-enabled", NULL, MUTABLE, "yes"),
-    TEXT(BOOL, syslog, "syslog-enabled", NULL, IMMUTABLE, "no"),
-    TEXT(STRING, syslog, "syslog-ident", NULL, IMMUTABLE, "redis"),
-    TEXT(ENUM, syslog, "syslog-facility", NULL, IMMUTABLE, "local0", WORDS(facilities)),
-    TEXT(ENUM, valkey, "log-format", NULL, MUTABLE, "legacy", WORDS(log_formats)),
-    TEXT(ENUM, valkey, "log-timestamp-format", NULL, MUTABLE, "legacy", WORDS(log_times)),
     TEXT(BOOL, valkey, "hide-user-data-from-log", NULL, MUTABLE, "no"),
     TEXT(BOOL, valkey, "extended-redis-compatibility", NULL, MUTABLE, "no"),
     TEXT(BOOL, valkey, "import-mode", NULL, MUTABLE, "no"),

@@ -27,6 +27,7 @@
 #include "pubsub.h"
 #include "multi.h"
 #include "splitring/base/mem.h"
+#include "splitring/io/log.h"
 #include "splitring/io/net.h"
 #include "splitring/io/tls.h"
 #include "tracking.h"
@@ -63,6 +64,8 @@ struct conn *conn_new(struct worker *w, int fd, bool unix_socket, struct tls *tl
     list_push_back(&w->conns, &c->link);
     w->conn_count++;
     counter_set(&w->pub->clients, w->conn_count);
+    if (unlikely(log_wants(LOG_LEVEL_VERBOSE)))
+        log_line(LOG_LEVEL_VERBOSE, "Accepted %s", conn_peer(c));
     return c;
 }
 
@@ -245,6 +248,9 @@ void conn_on_closed(struct conn *c, int error)
     if (c->flags & CONN_CLOSING) return;
     /* Half-closed: what was sent still runs and is answered, as in Redis' event order. */
     c->flags |= CONN_PEER_CLOSED;
+    if (unlikely(log_wants(LOG_LEVEL_VERBOSE)))
+        log_line(LOG_LEVEL_VERBOSE, "Client closed connection id=%llu addr=%s",
+                 (unsigned long long)c->id, conn_peer(c));
     bool busy = c->in.len || c->data || c->out.len ||
                 c->flags & (CONN_WAITING | CONN_HAS_INPUT | CONN_READY);
     if (error || !busy || c->flags & CONN_BLOCKED) conn_close(c);

@@ -22,6 +22,7 @@
  *   observe*.c  what onlookers are told (the admin port)
  *   acl.c     who a connection is and what it may do; acl_log.c: who was refused
  *   budget.c  maxmemory: who may grow, and who makes room
+ *   hotkeys.c, bigkeys.c: which keys cost most
  *   stats.c   published sums and gauges: what INFO reads
  *   persister.c the thread that writes files
  *   snapshot.c, dumper.c dumps beside running commands: the workers' side, and its
@@ -68,6 +69,8 @@ struct txn;
 struct fanout;
 struct commandlog;
 struct latency;
+struct hotkeys;
+struct bigkeys;
 
 /* ---- shared by all workers ---- */
 
@@ -371,14 +374,18 @@ struct worker {
         uint64_t pass;        /* … when this pass' events came */
         uint64_t look_ns;     /* a command that takes longer is looked at (meter.c) */
         size_t reply_limit, request_limit; /* …, or whose reply or bytes are as many */
-        uint64_t sample;      /* which command is staged next */
+        unsigned sample;      /* commands until the next one that is sampled, */
+        unsigned sample_rest; /* then as many until the next stretch of METER_SAMPLE begins */
+        uint32_t sample_dice;
         bool local;           /* a handler of the connection runs */
         struct fanout *fanout; /* … and has started this */
         struct buf heads;     /* of arguments that the handler may take (meter.c) */
-        bool tracking;
+        bool tracking, hot;
     } meter;
     struct commandlog *commandlog;
     struct latency *latency;
+    struct hotkeys *hotkeys;
+    struct bigkeys *bigkeys; /* NULL: nobody has asked for any */
     struct list monitors;  /* conn.monitor_link: those who watch here */
     unsigned monitors_joining; /* MONITOR not yet answered */
     uint32_t monitor_mask; /* workers with such connections */

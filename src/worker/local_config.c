@@ -159,6 +159,7 @@ static void apply_to_process(const struct set_request *r, const struct config *a
             log_line(LOG_LEVEL_WARNING, "Can't chdir to '%s': %s", r->dir, os_error_text(rc));
     }
     log_set_level((enum log_level)after->loglevel);
+    log_set_format((enum log_format)after->log_format, (enum log_time)after->log_time);
 }
 
 /* Worker 0 accepts, and sees all changes in their order. */

@@ -18,7 +18,7 @@
  * message to another shard until it runs there (mailbox, locks), and then it runs. Only the last is
  * its "execution time", as in Redis; the others tell whether it was slow by itself or behind
  * something. Commands that go to other workers are all staged; of those that run where they came
- * from one in METER_SAMPLE, counted that many times.
+ * from one in METER_SAMPLE, counted that many times. The same samples tell which keys are hot.
  *
  * Histograms are published as pointers: made by their worker with the first call, never moved,
  * freed with the hub.
@@ -28,6 +28,7 @@
 #include "commandlog.h"
 #include "conn.h"
 #include "fanout.h"
+#include "hotkeys.h"
 #include "latency.h"
 #include "splitring/base/mem.h"
 
@@ -119,11 +120,13 @@ static void stage_record(struct worker *w, const struct command *cmd, enum meter
     counter_add(&h->sum, ns * times);
 }
 
-static void stages_record(struct worker *w, const struct exec *x, const struct meter_stages *s)
+/* sampled: it stands for METER_SAMPLE others. */
+static void stages_record(struct worker *w, const struct exec *x, const struct meter_stages *s,
+                          bool sampled)
 {
     bool moved = x->begun != 0;
     uint64_t times = moved ? 1 : METER_SAMPLE;
-    if (!s->known || (!moved && w->meter.sample % METER_SAMPLE)) return;
+    if (!s->known || (!moved && !sampled)) return;
     stage_record(w, x->cmd, METER_QUEUED, s->queued, times);
     stage_record(w, x->cmd, METER_WAITED, s->waited, times);
 }
@@ -137,22 +140,41 @@ static void judge(struct worker *w, const struct exec *x, const struct log_draft
     commandlog_note(w, x, draft, ns, stages, reply_len);
 }
 
+/* The next sample lies somewhere in the next stretch of METER_SAMPLE commands: exactly one in each,
+ * and no pattern of commands can lie beside all of them. */
+static void next_sample(struct worker *w)
+{
+    w->meter.sample_dice = w->meter.sample_dice * 1664525u + 1013904223u;
+    unsigned place = w->meter.sample_dice >> 26; /* 0..63 */
+    static_assert(METER_SAMPLE == 64, "six bits");
+    w->meter.sample = w->meter.sample_rest + 1 + place;
+    w->meter.sample_rest = METER_SAMPLE - 1 - place;
+}
+
 void meter_look(struct worker *w, const struct exec *x, uint64_t start, uint64_t ns,
                 size_t reply_len, bool counted)
 {
     struct meter_stages stages = {0};
+    bool sampled = w->meter.sample == 0;
+    if (sampled) next_sample(w);
     if (counted) stages = stages_of(w, x, start); /* else it had been blocked meanwhile */
-    if (w->meter.tracking) stages_record(w, x, &stages);
+    if (w->meter.tracking) stages_record(w, x, &stages, sampled);
     if (!x->in_script) judge(w, x, NULL, ns, &stages, reply_len);
+    if (sampled && w->meter.hot) hotkeys_sample(w, x);
+    if (unlikely(hotkeys_session_active(w))) hotkeys_count(w, x, ns, reply_len);
 }
 
 void meter_parts_ended(struct worker *w, const struct exec *x, uint64_t ns, size_t reply_len)
 {
     uint64_t lasted = meter_ns(w, x->begun, meter_ticks(w));
     struct meter_stages stages = {x->queued_ns, lasted > ns ? lasted - ns : 0, true};
+    bool sampled = --w->meter.sample == 0;
+    if (sampled) next_sample(w);
     meter_record(w, x->cmd, ns);
-    if (w->meter.tracking) stages_record(w, x, &stages);
+    if (w->meter.tracking) stages_record(w, x, &stages, sampled);
     judge(w, x, NULL, ns, &stages, reply_len);
+    if (sampled && w->meter.hot) hotkeys_sample(w, x);
+    if (unlikely(hotkeys_session_active(w))) hotkeys_count(w, x, ns, reply_len);
 }
 
 void meter_script_ended(struct worker *w, const struct exec *x, uint64_t ns, size_t reply_len)
@@ -210,13 +232,18 @@ void meter_config(struct worker *w)
         c->log_reply_larger_than < 0 ? SIZE_MAX : (size_t)c->log_reply_larger_than;
     w->meter.request_limit =
         c->log_request_larger_than < 0 ? SIZE_MAX : (size_t)c->log_request_larger_than;
+    if (hotkeys_session_active(w)) w->meter.look_ns = 0;
     w->meter.tracking = c->latency_tracking;
+    w->meter.hot = c->hot_keys;
 }
 
 void meter_init(struct worker *w)
 {
     w->commandlog = commandlog_new();
     w->latency = latency_new();
+    w->hotkeys = hotkeys_new();
+    w->meter.sample_dice = (uint32_t)w->id;
+    next_sample(w);
     w->meter.scale = w->hub->tick_scale;
     w->meter.pass = meter_ticks(w);
 }
@@ -225,5 +252,7 @@ void meter_deinit(struct worker *w)
 {
     commandlog_free(w->commandlog);
     latency_free(w->latency);
+    hotkeys_free(w->hotkeys);
+    mem_free(w->bigkeys);
     buf_deinit(&w->meter.heads);
 }

@@ -11,7 +11,7 @@
 #include "splitring/base/hist.h"
 #include "splitring/io/os.h"
 
-#define METER_SAMPLE 64u /* of commands that did not wait anywhere, one in so many is staged */
+#define METER_SAMPLE 64u /* one command in so many is staged, and gives its keys (hotkeys.h) */
 
 /* How the time of a command was spent before it ran, in ns. */
 struct meter_stages {
@@ -96,8 +96,8 @@ static inline void meter_end(struct worker *w, const struct exec *x, uint64_t st
     }
     meter_record(w, x->cmd, ns);
     size_t reply_len = x->out->len - out_before;
-    bool look = ns >= w->meter.look_ns || reply_len >= w->meter.reply_limit || x->large_request ||
-                x->begun || ++w->meter.sample % METER_SAMPLE == 0;
+    bool look = --w->meter.sample == 0 || ns >= w->meter.look_ns ||
+                reply_len >= w->meter.reply_limit || x->large_request || x->begun;
     if (unlikely(look)) meter_look(w, x, start, ns, reply_len, counted);
 }
 

@@ -14,6 +14,7 @@
 #include "commandlog.h"
 #include "conn.h"
 #include "fanout.h"
+#include "hotkeys.h"
 #include "observe.h"
 #include "splitring/base/mem.h"
 #include "splitring/base/num.h"
@@ -155,6 +156,10 @@ static void tell(struct worker *w, struct fanout *f)
     buf_append_char(out, '{');
     tell_slow(w, out);
     tell_clients(w, out);
+    hotkeys_tell(w, out);
+    bigkeys_tell(w, out);
+    w->quiet = false; /* big keys are looked for by its ticks */
+    w->quiet_ticks = 0;
     json_end(out, '}');
 }
 

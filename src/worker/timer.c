@@ -11,6 +11,7 @@
 #include "block.h"
 #include "conn.h"
 #include "fanout.h"
+#include "hotkeys.h"
 #include "splitring/io/os.h"
 #include "latency.h"
 #include "save.h"
@@ -102,6 +103,7 @@ static void tick(struct worker *w)
     w->sweep_credits = SWEEP_STEPS;
     w->balance_due = w->hub->count > 1;
     save_points_tick(w);
+    bigkeys_step(w);
     if (w->cron_ticks % 10 == 0) {
         bool was_idle = counter_get(&w->pub->commands) == w->last_commands;
         rates(w);

@@ -101,8 +101,8 @@ struct worker *worker_new(struct hub *hub, worker_id id, struct io *io)
     w->held = 1u << id; /* holder_init: HELD */
     w->config = mem_alloc(sizeof *w->config);
     config_clone(w->config, hub->config_start);
-    worker_config_changed(w);
     meter_init(w);
+    worker_config_changed(w);
     rng_seed(&w->rng, hub->seed + id * 0x9E3779B97F4A7C15u);
     lists_init(w);
     w->expire_sink = worker_expire_sink(hub);

@@ -416,6 +416,8 @@ int file_rename(const char *from, const char *to)
 void file_remove(const char *path) { (void)path; }
 
 void log_set_level(enum log_level level) { (void)level; }
+void log_set_format(enum log_format format, enum log_time time) { (void)format, (void)time; }
+bool log_wants(enum log_level level) { return level > LOG_LEVEL_WARNING; }
 void log_line(enum log_level level, const char *fmt, ...)
 {
     (void)level;

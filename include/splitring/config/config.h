@@ -146,6 +146,10 @@ struct config {
     enum config_supervised supervised;
     char *pidfile, *logfile;     /* logfile "": standard output */
     enum config_loglevel loglevel;
+    int log_format, log_time;    /* legacy, logfmt, json; legacy, iso8601, milliseconds */
+    bool syslog_enabled;
+    char *syslog_ident;
+    int syslog_facility;         /* 0 to 7: local0 to local7; 8: user */
     char *dir;                   /* as given; main replaces it by the absolute working directory */
     char *proc_title_template;
     unsigned shutdown_on_sigterm, shutdown_on_sigint; /* enum config_shutdown */
@@ -162,6 +166,7 @@ struct config {
     int64_t log_request_max_len, log_reply_max_len;
     int64_t latency_monitor_threshold_ms; /* 0: off */
     bool latency_tracking;
+    bool hot_keys;                      /* samples say which keys are hot */
     struct config_percentiles latency_percentiles;
 
     /* persistence and replication: partly not yet acted upon (see the directive table) */
