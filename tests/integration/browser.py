@@ -127,11 +127,15 @@ class Browser:
 
     def until(self, expression, seconds=30):
         deadline = time.monotonic() + seconds
-        while not (value := self.value(expression)):
+        while True:
+            try:
+                if value := self.value(expression):
+                    return value
+            except RuntimeError:
+                pass  # the page is not there yet
             if time.monotonic() > deadline:
                 raise AssertionError(f"never true: {expression}")
             time.sleep(0.1)
-        return value
 
     def screenshot(self, path):
         data = self.command("Page.captureScreenshot", format="png", captureBeyondViewport=True)

@@ -196,7 +196,7 @@ class RedisCli(support.ServerTest):
         done = subprocess.run(["redis-cli", "-p", str(self.server.port), *args], timeout=120,
                               capture_output=True, text=True)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        return done.stdout
+        return done.stdout.replace("'", '"').replace('""', '"')  # 7.0 quotes, and quotes again
 
     def setUp(self):
         super().setUp()
@@ -221,10 +221,10 @@ class RedisCli(support.ServerTest):
                      'Biggest   zset found "thezset" has 100 members',
                      'Biggest string found "k299" has 299 bytes',
                      'Biggest stream found "thestream" has 1 entries'):
-            self.assertIn(line, text.replace("'", '"'))
+            self.assertIn(line, text)
 
     def test_memkeys(self):
-        text = self.cli("--memkeys").replace("'", '"')
+        text = self.cli("--memkeys")
         self.assertIn("Sampled 305 keys in the keyspace!", text)
         size = self.c.ok("MEMORY", "USAGE", "thelist", "SAMPLES", 0)
         self.assertRegex(text, rf'Biggest   list found "thelist" has {size} bytes')
@@ -232,7 +232,7 @@ class RedisCli(support.ServerTest):
     def test_hotkeys(self):
         for _ in range(200):
             self.c.pipeline([("GET", "k7")] * 50)
-        text = self.cli("--hotkeys").replace("'", '"')
+        text = self.cli("--hotkeys")
         first = [line for line in text.splitlines() if line.startswith("hot key found")][0]
         self.assertIn('"k7"', first)
         self.c.ok("CONFIG", "SET", "maxmemory-policy", "noeviction")

@@ -70,11 +70,9 @@ class Lines(unittest.TestCase):
         with server.client() as c:
             c.ok("CONFIG", "SET", "loglevel", "verbose")
             self.assertIsInstance(c.call("CONFIG", "SET", "dir", "/no\"such\n{}"), support.Error)
-            for name in ("io-threads", "lua-time-limit"):
-                c.call("CONFIG", "SET", name, "4")
             c.ok("CONFIG", "SET", "log-format", "logfmt")
             c.ok("CONFIG", "SET", "log-timestamp-format", "milliseconds")
-            c.ok("CONFIG", "SET", "io-threads-do-reads", "no")
+            c.ok("CONFIG", "SET", "activerehashing", "no")
         with server.client() as c:
             c.ok("PING")
         self.wait_for("level=info")
