@@ -76,7 +76,8 @@ static void slot_take(struct hot_slot *slot, struct slice key, db_id db, uint64_
     memcpy(slot->key, key.ptr, key.len < HOT_KEY_LEN_MAX ? key.len : HOT_KEY_LEN_MAX);
 }
 
-static void hot_table_add(struct hot_table *t, struct slice key, db_id db, uint64_t hash, uint64_t weight)
+static void hot_table_add(struct hot_table *t, struct slice key, db_id db, uint64_t hash,
+                          uint64_t weight)
 {
     struct hot_slot *least = NULL;
     hash += db * 0x9e3779b97f4a7c15u;
@@ -248,7 +249,8 @@ void hotkeys_session_start(struct worker *w, const struct hot_session *s)
     h->session.known = h->session.active = true;
     h->skip = s->sample;
     for (unsigned m = 0; m < HOT_METRICS; m++)
-        if (s->wants[m] && !hot_table_ready(&h->tables[m], SESSION_SLOTS)) h->session.active = false;
+        if (s->wants[m] && !hot_table_ready(&h->tables[m], SESSION_SLOTS))
+            h->session.active = false;
     totals(w, &h->session);
     meter_config(w);
 }
