@@ -1,6 +1,6 @@
 /* Big keys: while somebody looks at the page, each worker walks over its own shard, STEP_US of
- * every tenth of a second, and remembers the largest values of each type. A walk that has been round
- * shows what it found until the next one has; the first shows what it has so far.
+ * every tenth of a second, and remembers the largest values of each type. A walk that has been
+ * round shows what it found until the next one has; the first shows what it has so far.
  *
  * A walk costs nothing while nobody looks, and at most half a percent of a worker while somebody
  * does. Why not note sizes where values grow? Every write would pay for what is asked once a month.

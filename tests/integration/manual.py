@@ -51,7 +51,7 @@ class Manual(unittest.TestCase):
         """Every directive that it names is one."""
         names = {name.replace("\\-", "-").lstrip("-") for name in re.findall(
             r"\\-\\-[a-z]+(?:\\-[a-z]+)*", PAGE.read_text())}
-        names -= {"check-config", "healthcheck", "version", "help"}
+        names -= {"check-config", "healthcheck", "livecheck", "version", "help"}
         with support.server() as server, server.client() as c:
             for name in names:
                 self.assertEqual(len(c.ok("CONFIG", "GET", name)), 2, name)
