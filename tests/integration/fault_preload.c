@@ -7,7 +7,7 @@
  *
  * A short write puts half of the bytes there and then fails, as a disk does that gets full.
  * Thread: any. */
-#define _GNU_SOURCE
+#undef _FILE_OFFSET_BITS /* else pwrite is pwrite64 by another name */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
