@@ -63,7 +63,7 @@ MATRIX = {
     "tsan": [(4, "io_uring"), (2, "epoll")],  # files that ask for it
 }
 
-SETTING_VARIABLES = ("SPLITRING_THREADS", "SPLITRING_IO_ENGINE")  # unset: the server's defaults
+SETTING_VARIABLES = ("TEST_THREADS", "TEST_IO_ENGINE")  # unset: the server's defaults
 
 JOB_SECONDS = 240       # a python test file's limit
 MESON_SECONDS_MIN = 90  # meson's own default, 30 s, is short where another job shares the machine
@@ -211,8 +211,8 @@ def python_job(variant, suite, path, setting, alone):
     name = path.name
     if setting:
         workers, engine = setting
-        env["SPLITRING_THREADS"] = str(workers)
-        env["SPLITRING_IO_ENGINE"] = engine
+        env["TEST_THREADS"] = str(workers)
+        env["TEST_IO_ENGINE"] = engine
         name += f"[{workers},{engine}]"
     command = without_aslr(variant) + [PYTHON, "-W", "ignore::ResourceWarning",
                                        "-m", "unittest", "-v", path.stem]

@@ -186,6 +186,8 @@ class Profile(unittest.TestCase):
                         client.ok("SET", f"k{n}", "v" * n)
                     client.ok("EVAL", "return redis.call('GET', 'k7')", 0)
                     client.ok("SET", "last", "1")
+                    client.ok("CONFIG", "SET", "appendonly", "yes")
+                    client.ok("SET", "last", "1")
                     client.ok("SAVE")
                 process.send_signal(signal.SIGTERM)
                 self.assertEqual(process.wait(support.STOP_SECONDS), 0)
@@ -301,8 +303,6 @@ class Manifests(unittest.TestCase):
         folders = [DEPLOY / "kustomize" / "base", *(DEPLOY / "kustomize" / "overlays").iterdir()]
         self.assertGreater(len(folders), 3)
         for folder in folders:
-            if folder.name == "durable":  # until there is an append log
-                continue
             with self.subTest(folder.name):
                 done = run("kubectl", "kustomize", folder)
                 self.assertEqual(done.returncode, 0, done.stdout)

@@ -136,5 +136,5 @@ class Latency(support.ServerTest):
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("SPLITRING_THREADS", "2")
+    os.environ.setdefault("TEST_THREADS", "2")
     unittest.main()

@@ -235,5 +235,5 @@ class Limits(Setting, unittest.TestCase):
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("SPLITRING_THREADS", "2")
+    os.environ.setdefault("TEST_THREADS", "2")
     unittest.main()

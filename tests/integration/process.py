@@ -239,12 +239,12 @@ class Threads(ProcessTest):
     def test_affinity(self):
         """Who may use one CPU only starts one worker, on that CPU."""
         cpu = max(os.sched_getaffinity(0))
-        before = os.environ.pop("SPLITRING_THREADS", None)
+        before = os.environ.pop("TEST_THREADS", None)
         server = support.Server(["taskset", "-c", str(cpu), support.program(), "--bind", HOST],
                                 "one-cpu")
         self.addCleanup(server.stop, None)
         if before:
-            os.environ["SPLITRING_THREADS"] = before
+            os.environ["TEST_THREADS"] = before
         self.assertEqual(list(tasks(server.pid).values()), [str(cpu)])
 
     def test_refused_numbers(self):

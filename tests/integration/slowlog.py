@@ -318,5 +318,5 @@ class Stages(Setting, unittest.TestCase):
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("SPLITRING_THREADS", "2")
+    os.environ.setdefault("TEST_THREADS", "2")
     unittest.main()

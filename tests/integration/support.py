@@ -8,8 +8,8 @@
             with self.server.client(resp=3) as c:
                 self.assertEqual(c.call("SET", "k", "v"), support.OK)
 
-The server under test is $SPLITRING (default: build/splitring), with $SPLITRING_THREADS workers and
-the I/O engine $SPLITRING_IO_ENGINE where these are set. Any program that speaks like Redis will
+The server under test is $SPLITRING (default: build/splitring), with $TEST_THREADS workers and
+the I/O engine $TEST_IO_ENGINE where these are set. Any program that speaks like Redis will
 do; `oracle()` starts Debian's redis-server the same way. What servers print goes to
 $SPLITRING_LOG_DIR if that is set (tools/test looks through it for sanitizer reports), else to a
 folder that is removed.
@@ -285,7 +285,7 @@ def own_address():
 
 
 def surroundings():
-    """The environment without what steers the tests: SPLITRING_THREADS is a directive, too."""
+    """The environment without what steers the tests: SPLITRING_<NAME> is a directive."""
     return {name: value for name, value in os.environ.items() if not name.startswith("SPLITRING_")}
 
 
@@ -404,17 +404,17 @@ def program():
 
 def threads():
     """Workers of the server under test; None: its own choice."""
-    value = os.environ.get("SPLITRING_THREADS")
+    value = os.environ.get("TEST_THREADS")
     return int(value) if value else None
 
 
 def server(*options, **more):
     """Starts the server under test. Options come last, so they win."""
     command = [program(), "--bind", HOST, "--save", "", "--connection-placement", "spread"]
-    if os.environ.get("SPLITRING_THREADS"):
-        command += ["--threads", os.environ["SPLITRING_THREADS"]]
-    if os.environ.get("SPLITRING_IO_ENGINE"):
-        command += ["--io-engine", os.environ["SPLITRING_IO_ENGINE"]]
+    if os.environ.get("TEST_THREADS"):
+        command += ["--threads", os.environ["TEST_THREADS"]]
+    if os.environ.get("TEST_IO_ENGINE"):
+        command += ["--io-engine", os.environ["TEST_IO_ENGINE"]]
     return Server(command + list(options), "splitring", **more)
 
 
