@@ -1,4 +1,4 @@
-/* Faults of the disk, for tests: preloaded into the server, it makes writes and syncs of one kind of
+/* Faults of the disk, for tests: preloaded into the server, it makes writes and syncs of a kind of
  * file fail.
  *
  *   FAULT_FILE   part of the path of the files concerned (".incr.aof")
