@@ -344,6 +344,7 @@ bool push_deliver(struct worker *w)
     struct pushes *p = w->pushes;
     if (w->hub->count > 1) look(w);
     if (likely(p->first == p->end)) return false;
+    if (journal_on(w->hub)) journal_saw_all(w); /* what is told may be about a write of others */
     uint64_t last = p->pending[p->end - 1]->ticket, below = IDLE;
     if (w->hub->count > 1) {
         uint32_t faults = w->hub->faults;

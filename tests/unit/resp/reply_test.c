@@ -125,7 +125,8 @@ Test(reply, every_text_is_one_line)
         const char *text = error_text((enum error_id)id);
         cr_assert_not_null(text);
         cr_assert_null(strpbrk(text, "\r\n"));
-        cr_assert(text[0] >= 'A' && text[0] <= 'Z');
+        bool fragment = strncmp(text, "no permission", 13) == 0; /* of a longer one (ACL) */
+        cr_assert(fragment || (text[0] >= 'A' && text[0] <= 'Z'));
     }
 }
 
