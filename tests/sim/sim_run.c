@@ -430,6 +430,7 @@ static void start(struct sim *sim, uint32_t faults)
     struct config config;
     config_init(&config);
     config.databases = 1;
+    config.save.count = 0; /* its files cannot be written: writes would be refused (MISCONF) */
     config.connection_placement =
         faults || rng_below(&sim->rng, 8) ? CONFIG_PLACEMENT_SPREAD : CONFIG_PLACEMENT_PACKED;
     struct hub_options options = {
