@@ -5,7 +5,9 @@ A *job* is one test program in one setting, e.g. `release/unit/mailbox`, `tsan/s
 
   meson       every test() of meson.build; its suite decides the variants (SUITES below)
   python      tests/integration/*.py and tests/compat/*.py, each file that holds tests, run for
-              every number of workers and I/O engine. A line `# matrix: WORD…` in a file narrows it:
+              every number of workers, on both I/O engines. A line `# matrix: WORD…` in a
+              file says otherwise:
+              engines  every number of workers on every engine
               once     once per variant, with the server's defaults
               release  not against the sanitizer build
              tsan     also against the ThreadSanitizer build
@@ -57,9 +59,11 @@ QUICK = ("unit", "sim", "integration", "check", "tools")
 PYTHON_SUITES = ("integration", "compat")
 WORKERS = (1, 2, 4)
 ENGINES = ("io_uring", "epoll")
+ALL = [(w, e) for w in WORKERS for e in ENGINES]
 MATRIX = {
-    "release": [(w, e) for w in WORKERS for e in ENGINES],
-    "asan": [(2, e) for e in ENGINES],
+    # Every number of workers, both engines; all six where a file asks for `engines`.
+    "release": [(1, "epoll"), (2, "io_uring"), (4, "epoll")],
+    "asan": [(2, "epoll"), (4, "io_uring")],
     "tsan": [(4, "io_uring"), (2, "epoll")],  # files that ask for it
 }
 
@@ -174,7 +178,7 @@ def matrix_words(source):
     words = set()
     for line in re.findall(r"^#\s*matrix:(.*)$", source, re.M):
         words |= set(re.split(r"[\s,]+", line.strip()))
-    unknown = words - {"once", "release", "alone", "tsan", ""}
+    unknown = words - {"once", "release", "engines", "alone", "tsan", ""}
     if unknown:
         raise ValueError(f"unknown matrix words: {' '.join(sorted(unknown))}")
     return words - {""}
@@ -228,8 +232,10 @@ def python_jobs(variant, quick, refused):
         if variant == "tsan" and "tsan" not in words:
             continue
         settings = [None] if "once" in words else MATRIX[variant]
+        if variant == "release" and "engines" in words:
+            settings = ALL
         if quick and settings != [None]:
-            settings = settings[2:3]  # two workers on the first engine
+            settings = [(2, "io_uring")]
         for setting in settings:
             if setting and setting[1] in refused:
                 skipped += 1

@@ -4,6 +4,7 @@ Every test ends with the same questions (`fine`): the server lives, PING and INF
 is bounded, memory and the delay of other clients, is measured in the release build only: a
 sanitizer's server has its own memory and speed.
 """
+# matrix: engines
 
 import resource
 import socket

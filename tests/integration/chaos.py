@@ -5,6 +5,7 @@ The server must answer every connection that stays, in order and in well-formed 
 the end, and have nothing left of those that went: no blocked client, no subscription, no watched
 key. Run under the sanitizers, this looks for what no single command shows.
 """
+# matrix: engines
 
 import random
 import sys

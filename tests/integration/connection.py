@@ -3,6 +3,7 @@
 Where Debian's redis-server 7.0 knows the same, the replies must be the same bytes. What came later
 (CLIENT SETINFO, NO-TOUCH, ID as a filter of KILL …) is held against its documentation.
 """
+# matrix: engines
 
 import re
 import shlex

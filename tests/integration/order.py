@@ -9,6 +9,7 @@ What is shown, for each number of workers, with borrowed shards and with message
 
 The checks count what they saw; a run whose readers saw nothing in between would show nothing.
 """
+# matrix: engines
 
 import sys
 import unittest

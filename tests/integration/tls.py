@@ -3,6 +3,7 @@ bad clients can do, and that a TLS connection is a connection like any other (pu
 moving to another worker). Redis' tools are among the clients; where texts matter, Debian's
 redis-server is asked as well.
 """
+# matrix: engines
 
 import re
 import socket
