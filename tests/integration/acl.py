@@ -5,7 +5,6 @@ makes of them, on several workers: every way in which a command can reach a key,
 another command is judged, and every connection hears of a change. The classes at the end are named
 after the ways round ACLs that Redis and its kin once had.
 """
-# matrix: all
 
 import hashlib
 import sys
