@@ -33,6 +33,7 @@ struct journal_log {
     counter stamps, lazy_in_rewrite; /* aof-timestamp-enabled, no-appendfsync-on-rewrite */
     counter rewrite_percentage, rewrite_min_size;
     counter base;     /* enum journal_base: worker → P */
+    counter begins;   /* the log begins with the running rewrite; its worker */
     claim_word rewriting; /* 1: from its start until P is done with it */
     counter enabled;  /* 1: the log is on; 2: it will be when its base is written */
     counter size, base_size, rewrites, rewrite_failed, failures, last_s, start_ms;

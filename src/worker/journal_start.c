@@ -1,18 +1,17 @@
 /* Switching the log on and off, rewriting it, and what CONFIG SET changes of it.
  *
- * A rewrite is a cut: while everything stands still the last ticket of what the base holds is the
- * last one that goes into the old file. The worker that brought about the standstill writes the
- * base; P changes the files (journal_files.c).
+ * A rewrite is a snapshot (snapshot.h): at its cut the last ticket of what the base holds is the last
+ * one that goes into the old file. P writes the base beside the log, then changes the files
+ * (journal_files.c).
  * Thread: as each function says. */
 #include "journal_start.h"
 
 #include "conn.h"
 #include "push.h"
+#include "snapshot.h"
 #include "splitring/base/mem.h"
 #include "splitring/io/log.h"
 #include "splitring/io/os.h"
-
-enum { OPTION_BEGIN = 1 };
 
 void journal_configure(struct hub *hub, const struct config *config)
 {
@@ -44,12 +43,11 @@ int journal_start(struct hub *hub)
 
 /* ---- acts: all shards are held ---- */
 
-static void act_rewrite(struct worker *w, struct still *s, struct reply *reply)
+/* The cut of the snapshot that becomes the base. */
+static void at_cut(struct worker *w, void *ctx)
 {
-    struct journal_log *l = w->hub->journal->log;
-    bool begin = s->options & OPTION_BEGIN;
-    char aside[64];
-    (void)reply;
+    struct journal_log *l = ctx;
+    bool begin = counter_get(&l->begins) != 0;
     if (begin) {
         counter_set(&l->enabled, 2);
         journal_switch(w->hub, true);
@@ -57,11 +55,15 @@ static void act_rewrite(struct worker *w, struct still *s, struct reply *reply)
     (void)journal_mark(w, begin ? JOURNAL_BEGIN : JOURNAL_CUT);
     journal_publish(w);
     counter_set(&l->start_ms, (uint64_t)(os_unix_us() / 1000));
-    counter_set(&l->base, JOURNAL_BASE_WRITING);
-    journal_files_aside(aside);
-    int rc = save_base(w, aside);
+    counter_set_release(&l->base, JOURNAL_BASE_WRITING);
+}
+
+/* The base is written, or there is none. P goes on with it in its next step. Thread: P; without a
+ * cut, a worker. */
+static void base_done(void *ctx, int rc)
+{
+    struct journal_log *l = ctx;
     counter_set_release(&l->base, rc == 0 ? JOURNAL_BASE_WRITTEN : JOURNAL_BASE_FAILED);
-    persister_wake_shared(&w->hub->persister);
 }
 
 static void act_stop(struct worker *w, struct still *s, struct reply *reply)
@@ -86,10 +88,17 @@ bool journal_rewriting(const struct hub *hub)
 bool journal_rewrite(struct worker *w, bool begin)
 {
     struct journal_log *l = w->hub->journal->log;
-    struct still what = {.act = act_rewrite, .options = begin ? OPTION_BEGIN : 0};
+    char aside[64];
+    journal_files_aside(aside);
+    struct snapshot_request request = {.purpose = SNAPSHOT_REWRITE, .path = aside,
+                                       .at_cut = at_cut, .done = base_done, .ctx = l};
     if (!claim_try_shared(&l->rewriting, 0, 1)) return false;
+    counter_set(&l->begins, begin);
+    if (snapshot_start(w, &request) < 0) { /* BGSAVE runs */
+        (void)claim_try_shared(&l->rewriting, 1, 0);
+        return false;
+    }
     counter_set(&w->hub->persist.log_wanted, 0);
-    still_start(w, NULL, &what);
     return true;
 }
 

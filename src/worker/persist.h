@@ -54,8 +54,6 @@ bool load_in_place(struct worker *w, bool merge);
 
 /* All shards are held: writes dbfilename; logs, counts. 0 or a negative errno. */
 int save_in_place(struct worker *w);
-/* The same as the base of an append log, under another name; counts nothing. */
-int save_base(struct worker *w, const char *name);
 
 /* ---- everything stands still (still.c) ---- */
 

@@ -117,7 +117,7 @@ static void note_saved(struct hub *hub)
     save_note_saved(hub, dirty, os_unix_us() / 1000000);
 }
 
-static int save_file(struct worker *w, const char *aside, const char *name, bool aof_base)
+static int save_file(struct worker *w, const char *aside, const char *name)
 {
     const struct config *config = w->config;
     struct rdb_disk disk;
@@ -129,7 +129,7 @@ static int save_file(struct worker *w, const char *aside, const char *name, bool
         return rc;
     }
     struct saving s = {.out = begin(config, &disk)};
-    put_aux(w, s.out, aof_base);
+    put_aux(w, s.out, false);
     put_functions(w->hub, s.out);
     put_databases(w, &s);
     rc = rdb_disk_finish(&disk, s.out, name);
@@ -144,16 +144,9 @@ int save_in_place(struct worker *w)
 {
     char aside[64];
     snprintf(aside, sizeof aside, "temp-%ld.rdb", os_pid());
-    int rc = save_file(w, aside, w->config->dbfilename, false);
+    int rc = save_file(w, aside, w->config->dbfilename);
     if (rc == 0) note_saved(w->hub);
     return rc;
-}
-
-int save_base(struct worker *w, const char *name)
-{
-    char aside[80];
-    snprintf(aside, sizeof aside, "%s.part", name);
-    return save_file(w, aside, name, true);
 }
 
 bool save_may(struct worker *w)

@@ -435,7 +435,7 @@ int snapshot_start(struct worker *w, const struct snapshot_request *r)
     counter_set(&s->end, SNAPSHOT_GOES_ON);
     counter_set(&s->purpose, r->purpose);
     bool save = r->purpose == SNAPSHOT_SAVE;
-    snprintf(aside, sizeof aside, save ? "temp-bgsave-%ld.rdb" : "temp-rewriteaof-bg-%ld.aof",
+    snprintf(aside, sizeof aside, save ? "temp-bgsave-%ld.rdb" : "temp-rewriteaof-%ld.aof",
              os_pid());
     s->request = *r;
     s->path = path_in(config->dir, r->path);

@@ -384,6 +384,35 @@ class Switching(Log):
             self.same_in_redis(contents(c))
         self.assertEqual([p.name for p in self.folder.iterdir()], ["appendonlydir"])
 
+    def test_writers_go_on(self):
+        """The base is written beside commands; a snapshot waits for it, and it for a snapshot."""
+        with self.start() as server, server.client() as c:
+            c.ok("DEBUG", "POPULATE", 300000)
+            c.ok("BGREWRITEAOF")
+            meanwhile, refused = 0, None
+            while info(c)["aof_rewrite_in_progress"] == "1":
+                meanwhile = c.ok("INCR", "meanwhile")
+                if refused is None:
+                    refused = c.call("BGSAVE"), info(c)["aof_rewrite_in_progress"] == "1"
+            self.assertGreater(meanwhile, 1)
+            if refused[1]:
+                error = b"ERR Another child process is active (AOF?)"
+                self.assertTrue(refused[0].startswith(error))
+            until(lambda: info(c)["rdb_bgsave_in_progress"] == "0")
+            c.ok("BGSAVE")
+            told = c.ok("BGREWRITEAOF")
+            until(lambda: info(c)["aof_rewrites"] == "2")
+            self.assertIn(told, (b"Background append only file rewriting scheduled",
+                                 b"Background append only file rewriting started"))
+            c.ok("INCR", "meanwhile")
+            self.written(c)
+            digest = c.ok("DEBUG", "DIGEST")
+            server.kill()
+        with self.start() as server, server.client() as c:
+            self.assertEqual(c.ok("DEBUG", "DIGEST"), digest)
+            self.assertEqual(int(c.ok("GET", "meanwhile")), meanwhile + 1)
+        self.check_files()
+
     def test_automatic_rewrite(self):
         with self.start("--auto-aof-rewrite-min-size", "100kb") as server, server.client() as c:
             for turn in range(10):
