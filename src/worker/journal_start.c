@@ -1,7 +1,7 @@
 /* Switching the log on and off, rewriting it, and what CONFIG SET changes of it.
  *
- * A rewrite is a snapshot (snapshot.h): at its cut the last ticket of what the base holds is the last
- * one that goes into the old file. P writes the base beside the log, then changes the files
+ * A rewrite is a snapshot (snapshot.h): at its cut the last ticket of what the base holds is the
+ * last one that goes into the old file. P writes the base beside the log, then changes the files
  * (journal_files.c).
  * Thread: as each function says. */
 #include "journal_start.h"
