@@ -37,7 +37,7 @@ struct stream *stream_new(struct shard *shard)
 {
     struct stream *s = shard_alloc(shard, sizeof(*s));
     if (!s) return NULL;
-    *s = (struct stream){.object = {&stream_object_ops}};
+    *s = (struct stream){.object = {.ops = &stream_object_ops}};
     blocks_init(&s->nodes);
     return s;
 }

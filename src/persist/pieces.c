@@ -34,7 +34,7 @@ void put_pieces_head(struct rdb_writer *w, enum value_type type, uint64_t count,
             rdb_put_u64(w, (uint64_t)lowest);
         }
         break;
-    default: check(!"a type that is told whole");
+    default: check(false); /* a type that is told whole */
     }
     rdb_put_len(w, count);
 }
@@ -74,6 +74,6 @@ void put_piece(struct rdb_writer *w, enum value_type type, instant_ms lowest,
         rdb_put_text(w, part->text);
         rdb_put_u64(w, bits);
         break;
-    default: check(!"a type that is told whole");
+    default: check(false); /* a type that is told whole */
     }
 }

@@ -150,16 +150,14 @@ static void totals(const struct hub *hub, struct buf *out)
 static void memory(const struct hub *hub, struct buf *out)
 {
     struct stats_memory m;
-    uint64_t scripts = 0;
     stats_memory(hub, &m);
-    for (unsigned n = 0; n < hub->count; n++) scripts += counter_get(&hub->published[n].vm_bytes);
     json_name(out, "memory");
     buf_append_char(out, '{');
     json_number(out, "data", m.shards);
     json_number(out, "clients", m.clients);
     json_number(out, "tracking", m.tracking);
     json_number(out, "startup", m.startup);
-    json_number(out, "scripts", scripts);
+    json_number(out, "scripts", m.scripts);
     json_number(out, "used", m.used);
     json_number(out, "peak", m.peak);
     json_number(out, "resident", os_rss_bytes());

@@ -231,9 +231,11 @@ static void memory(const struct hub *hub, struct buf *out)
                "splitring_memory_bytes{kind=\"data\"} %llu\n"
                "splitring_memory_bytes{kind=\"clients\"} %llu\n"
                "splitring_memory_bytes{kind=\"tracking\"} %llu\n"
+               "splitring_memory_bytes{kind=\"scripts\"} %llu\n"
                "splitring_memory_bytes{kind=\"startup\"} %llu\n",
                (unsigned long long)m.shards, (unsigned long long)m.clients,
-               (unsigned long long)m.tracking, (unsigned long long)m.startup);
+               (unsigned long long)m.tracking, (unsigned long long)m.scripts,
+               (unsigned long long)m.startup);
     plain(out, "memory_used_bytes", "gauge", "The sum of splitring_memory_bytes.", (double)m.used);
     plain(out, "memory_peak_bytes", "gauge", "Its highest value.", (double)m.peak);
     plain(out, "memory_resident_bytes", "gauge", "Of the process.", (double)os_rss_bytes());

@@ -62,8 +62,8 @@ class Logs(unittest.TestCase):
         return server
 
     def end(self, server, make, rewrite):
-        """Stops it. Everything that is in its log then, as it reads it itself: what a group has read
-        (entries-read), and when, is not always what it was, with redis-server either."""
+        """Stops it. Everything that is in its log then, as it reads it itself: what a group has
+        read (entries-read), and when, is not always what it was, with redis-server either."""
         if rewrite:
             with server.client() as client:
                 client.ok("BGREWRITEAOF")

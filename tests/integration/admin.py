@@ -145,7 +145,7 @@ class Admin(unittest.TestCase):
                          after["totals"]["commands"])
         memory = after["memory"]
         self.assertEqual(memory["used"], sum(memory[k] for k in (
-            "data", "clients", "tracking", "startup")))
+            "data", "clients", "tracking", "startup", "scripts")))
         slow = [x["args"] for told in after["told"] for x in told["slow"]]
         self.assertIn(["SET", 'a"\\\x00\x1f\ufffd\xe9</script>\ufffd\ufffd\ufffd',
                        "v" * 128 + "... (372 more bytes)"], slow)
