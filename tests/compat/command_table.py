@@ -25,6 +25,8 @@ ADDED = {
     "xdelex": "8.2", "xackdel": "8.2", "waitaof": "7.2",
     **{name: "Valkey 8.1" for name in ("commandlog", "commandlog|get", "commandlog|help",
                                        "commandlog|len", "commandlog|reset")},
+    **{name: "8.6" for name in ("hotkeys", "hotkeys|get", "hotkeys|help", "hotkeys|reset",
+                                "hotkeys|start", "hotkeys|stop")},
     "script|show": "Valkey 8.0", "latency|stages": "ours", "slowlog|stages": "ours",
 }
 # Fields of known commands that were changed since.
