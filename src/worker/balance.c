@@ -114,6 +114,7 @@ bool conn_migrate(struct conn *c, worker_id to)
                     CONN_MIGRATING;
     /* Others count on its being here. */
     if (conn_subscribed(c) || c->track || c->flags & CONN_MONITOR) return false;
+    if (unlikely(io_handshaking(&c->sock))) return false; /* soon it is over */
     if (c->flags & busy || c->in.len || c->out.len || c->data || parse_held(&c->parser))
         return false;
     c->flags |= CONN_MIGRATING;
