@@ -41,6 +41,7 @@ void waiting_init(struct waiting *waiting)
     keyed_init(&waiting->keys);
     list_init(&waiting->ready);
     list_init(&waiting->aside);
+    waiting->nokey = 0;
 }
 
 void waiting_deinit(struct waiting *waiting) { keyed_deinit(&waiting->keys); }
