@@ -136,7 +136,10 @@ static uint64_t eligible(const struct worker *w, shard_id s)
 {
     const struct shard_published *pub = &w->hub->shard_published[s];
     if (worker_holds(w, s)) return shard_evict_eligible(w->hub->shards[s], &w->budget.policy);
-    return counter_get(w->budget.policy.volatile_only ? &pub->expires_all : &pub->keys_all);
+    counter *by_db = w->budget.policy.volatile_only ? pub->expires : pub->keys;
+    uint64_t sum = 0;
+    for (uint32_t db = 0; db < w->hub->databases; db++) sum += counter_get(&by_db[db]);
+    return sum;
 }
 
 static uint64_t score(const struct worker *w, shard_id s)

@@ -82,7 +82,7 @@ struct shard_active {
 
 /* What a holder of the shard publishes for any reader. */
 struct shard_published {
-    _Alignas(CACHE_LINE) counter bytes, unlinked, keys_all, expires_all;
+    _Alignas(CACHE_LINE) counter bytes, unlinked;
     counter evict_score, evict_order; /* the best candidate, by which policy (budget.c) */
     counter hits, misses, expired, expired_fields, evicted, lazyfreed, lazyfree_pending;
     counter lock_waits, lock_active; /* gauges, once a second (stats.c), and for INFO */

@@ -142,12 +142,8 @@ bool worker_hold_all(struct worker *w, uint32_t mask, bool may_send)
 }
 
 /* What others have to know who look for a shard that can give memory back. */
-static void publish_candidates(struct worker *w, struct shard *shard, struct shard_published *pub)
+static void publish_candidate(struct worker *w, struct shard *shard, struct shard_published *pub)
 {
-    static const struct evict_policy all = {.volatile_only = false}, some = {.volatile_only = true};
-    counter_set(&pub->keys_all, shard_evict_eligible(shard, &all));
-    counter_set(&pub->expires_all, shard_evict_eligible(shard, &some));
-    if (likely(!w->budget.limit)) return;
     counter_set(&pub->evict_score, shard_evict_score(shard, &w->budget.policy));
     counter_set(&pub->evict_order, evict_order_of(&w->budget.policy));
 }
@@ -160,7 +156,7 @@ void worker_publish_shard(struct worker *w, shard_id s)
     counter_set(&pub->bytes, stats->bytes);
     counter_set(&pub->unlinked, stats->unlinked);
     counter_set(&pub->evicted, stats->evicted);
-    publish_candidates(w, shard, pub);
+    if (unlikely(w->budget.limit)) publish_candidate(w, shard, pub);
     counter_set(&pub->hits, stats->hits);
     counter_set(&pub->misses, stats->misses);
     counter_set(&pub->expired, stats->expired);
