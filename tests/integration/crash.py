@@ -109,6 +109,9 @@ class Crash:
         finally:
             shutil.rmtree(copy, ignore_errors=True)
 
+    def kill(self, server):
+        server.kill()
+
     def round(self, rng):
         """Problems found."""
         server = self.start()
@@ -119,7 +122,7 @@ class Crash:
             writer.start()
         time.sleep(rng.uniform(0.1, 1.5) if self.fsync == "always" else rng.uniform(2.5, 4))
         killed = time.monotonic()
-        server.kill()
+        self.kill(server)
         for writer in writers:
             writer.join()
         self.first = max([self.first] + [w.next for w in writers])
