@@ -5,6 +5,8 @@
  * Thread: any (pure). */
 #include "splitring/base/sha256.h"
 
+#include "sha.h"
+
 static const uint32_t constants[64] = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
     0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
@@ -18,15 +20,10 @@ static const uint32_t constants[64] = {
 
 static uint32_t rotate(uint32_t x, unsigned n) { return x >> n | x << (32 - n); }
 
-static uint32_t load_be32(const uint8_t *p)
-{
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
-static void add_block(uint32_t state[8], const uint8_t block[64])
+static void add_block(uint32_t *state, const uint8_t *block)
 {
     uint32_t w[64], v[8];
-    for (unsigned t = 0; t < 16; t++) w[t] = load_be32(block + 4 * t);
+    for (unsigned t = 0; t < 16; t++) w[t] = sha_load_be32(block + 4 * t);
     for (unsigned t = 16; t < 64; t++) {
         uint32_t s0 = rotate(w[t - 15], 7) ^ rotate(w[t - 15], 18) ^ w[t - 15] >> 3;
         uint32_t s1 = rotate(w[t - 2], 17) ^ rotate(w[t - 2], 19) ^ w[t - 2] >> 10;
@@ -50,19 +47,7 @@ void sha256(struct slice text, uint8_t out[SHA256_LEN])
 {
     uint32_t state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                          0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
-    uint8_t last[128] = {0};
-    const uint8_t *bytes = (const uint8_t *)text.ptr;
-    size_t left = text.len;
-    for (; left >= 64; left -= 64, bytes += 64) add_block(state, bytes);
-    if (left) memcpy(last, bytes, left);
-    last[left] = 0x80;
-    size_t padded = left < 56 ? 64 : 128;
-    uint64_t bits = (uint64_t)text.len * 8;
-    for (unsigned i = 0; i < 8; i++) last[padded - 1 - i] = (uint8_t)(bits >> (8 * i));
-    add_block(state, last);
-    if (padded == 128) add_block(state, last + 64);
-    for (unsigned i = 0; i < SHA256_LEN; i++)
-        out[i] = (uint8_t)(state[i / 4] >> (24 - 8 * (i % 4)));
+    sha_digest(text, state, add_block, out, SHA256_LEN);
 }
 
 bool sha256_same(const uint8_t a[SHA256_LEN], const uint8_t b[SHA256_LEN])

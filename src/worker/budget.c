@@ -222,7 +222,7 @@ static void look_elsewhere(struct worker *w)
  * unless the excess is too large to wait: then one of the next best. */
 static enum evicted evict_one(struct worker *w, uint64_t excess, uint64_t slack)
 {
-    uint32_t untried = w->hub->count == 32 ? UINT32_MAX : (1u << w->hub->count) - 1;
+    uint32_t untried = hub_all_shards(w->hub);
     bool others = false;
     if (w->hub->count > 1) look_elsewhere(w);
     for (unsigned tries = 0;; tries++) {

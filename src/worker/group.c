@@ -147,7 +147,7 @@ static void op_route(struct worker *w, struct op *op)
         break;
     }
     case ROUTE_ALL:
-        op->mask = w->hub->count == 32 ? UINT32_MAX : (1u << w->hub->count) - 1;
+        op->mask = hub_all_shards(w->hub);
         op->shard = w->hub->count == 1 ? 0 : OP_ALL;
         break;
     }

@@ -7,7 +7,7 @@
  * of WINDOW_MS each, so what is told is about the last ten to twenty seconds.
  *
  * The hot path pays nothing: the draw is the one that stages already need (meter.h). A sample costs
- * a scan of 64 hashes, about 100 ns, so 2 ns a command.
+ * a scan of 64 hashes, shared by METER_SAMPLE commands.
  *
  * HOTKEYS START makes a session: tables of its own, weighted by execution time and by bytes, to
  * which every command (or one in SAMPLE) is given with all its keys. For its time meter.look_ns is

@@ -233,6 +233,11 @@ static inline counter *hub_push_late(struct hub *hub, worker_id from, worker_id 
 }
 static inline shard_id hub_shard_of(const struct hub *hub, struct slice key);
 
+static inline uint32_t hub_all_shards(const struct hub *hub)
+{
+    return hub->count == 32 ? UINT32_MAX : (1u << hub->count) - 1;
+}
+
 /* ---- messages ---- */
 
 enum message_kind {

@@ -403,7 +403,6 @@ static void rewrite_if_large(struct hub *hub, struct journal_log *l, int64_t mon
     log_line(LOG_LEVEL_NOTICE, "Starting automatic rewriting of AOF on %llu%% growth",
              (unsigned long long)growth);
     counter_set(&hub->persist.log_wanted, 1);
-    (void)hub;
 }
 
 /* Worker 0 begins it. */

@@ -9,7 +9,6 @@
 #include "conn.h"
 #include "push.h"
 #include "snapshot.h"
-#include "splitring/base/mem.h"
 #include "splitring/io/log.h"
 #include "splitring/io/os.h"
 

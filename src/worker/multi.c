@@ -63,7 +63,7 @@ void multi_judge(struct worker *w, struct op *op)
         }
         op->shard = OP_EXEC;
         op->mask = m->mask | (op->conn->watch ? op->conn->watch->mask : 0);
-        if (m->whole) op->mask = w->hub->count == 32 ? UINT32_MAX : (1u << w->hub->count) - 1;
+        if (m->whole) op->mask = hub_all_shards(w->hub);
         return;
     }
     if (cmd->handler == cmd_exec || cmd->handler == cmd_discard || cmd->handler == cmd_multi ||
@@ -366,7 +366,6 @@ enum multi_outcome multi_run(struct worker *w, struct conn *c, const struct comm
 enum multi_outcome multi_go_on(struct worker *w, struct conn *c, struct buf *out)
 {
     c->multi->script = NULL;
-    c->multi->pushed = push_mark(w);
     return run_rest(w, c, out);
 }
 

@@ -27,62 +27,22 @@
  * Thread: owner. */
 #include "script.h"
 
-#include "acl.h"
 #include "block.h"
 #include "conn.h"
 #include "exec.h"
 #include "functions.h"
-#include "group.h"
 #include "journal.h"
-#include "local.h"
 #include "meter.h"
 #include "monitor.h"
 #include "multi.h"
-#include "push.h"
-#include "tracking.h"
-#include "script_undo.h"
+#include "script_job.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
-#include "splitring/cmd/route.h"
-#include "splitring/io/log.h"
 #include "splitring/io/os.h"
 #include "stats.h"
 #include "txn.h"
 
 #define SLICE_US 2000     /* of its first run, and of each pass afterwards */
-
-#define STUCK_US 5000000
-#define STUCK_PULSES 100u /* so that a worker that was descheduled is not taken for stuck */
-
-struct script_job {
-    struct list link;         /* worker.script_jobs: it has paused */
-    struct worker *worker;
-    struct conn *conn;
-    struct script *script;
-    struct script_run *run;   /* it has paused */
-    struct txn *txn;          /* …: whose locks keep its shards */
-    uint32_t mask;            /* shards it may touch */
-    db_id db;
-    uint8_t ks_flags;
-    bool called_write;        /* a command that writes, whether or not it changed anything */
-    bool oom, may_wait, may_borrow, read_only, is_function, wrote, killed;
-    instant_ms now;           /* one time for all of it */
-    int64_t start_us, slice_end_us, ran_us;
-    unsigned unheard;         /* how often this slice was told to pause when it had stuck */
-    struct script_undo undo;
-    struct push_mark pushed;  /* where this slice's began */
-    size_t stated;            /* …, its effects */
-    struct effects unstated;  /* those of earlier slices */
-    uint32_t ready_turns;     /* of keys that earlier slices have made ready: the last one's */
-    struct buf untold;        /* what it has to tell from earlier slices */
-    struct buf described;     /* of a function: its name and command, for FUNCTION STATS */
-    uint32_t untold_mask;
-};
-
-static uint32_t all_shards(const struct hub *hub)
-{
-    return hub->count == 32 ? UINT32_MAX : (1u << hub->count) - 1;
-}
 
 /* ---- routing ---- */
 
@@ -113,7 +73,7 @@ void script_judge_slow(struct worker *w, struct op *op)
     if (w->hub->count == 1 || !w->vm) return;
     const struct script *script = script_of_op(w, op);
     if (!script || !(script->host_state & SCRIPT_STATE_WIDE)) return;
-    op->mask = all_shards(w->hub);
+    op->mask = hub_all_shards(w->hub);
     op->shard = OP_ALL;
 }
 
@@ -160,7 +120,7 @@ bool script_run_op(struct worker *w, struct op *op, struct exec *x)
     exec_many(w, x);
     if (unlikely(sc.wide)) {
         uncount(w, x);
-        op->mask = all_shards(w->hub);
+        op->mask = hub_all_shards(w->hub);
         op->shard = OP_ALL;
         return false;
     }
@@ -171,188 +131,6 @@ bool script_run_op(struct worker *w, struct op *op, struct exec *x)
     }
     return true;
 }
-
-/* ---- what a script asks for ---- */
-
-enum reach { REACH_HERE, REACH_ONE, REACH_MANY, REACH_OUTSIDE };
-
-/* A shard that nobody has locks in, and that somebody holds for some microseconds at most, can
- * simply be had as well. Waiting for it is bounded: of two scripts that want each other's shard,
- * one gives up, is undone, and waits its turn. */
-static bool reach_out(struct script_job *job, uint32_t mask)
-{
-    struct worker *w = job->worker;
-    if (!job->may_borrow || !w->hub->lending || !worker_lend_dice(w)) return false;
-    for (uint32_t more = mask & ~job->mask; more; more &= more - 1) {
-        shard_id s = (shard_id)__builtin_ctz(more);
-        unsigned spins = 0;
-        while (!worker_hold_try(w, s) && spins < w->hold_spins)
-            spins = worker_wait_free(w, s, spins);
-        if (!worker_holds(w, s) || locks_active(w->hub->locks[s])) return false;
-        job->mask |= 1u << s;
-    }
-    return true;
-}
-
-/* Which shards the command needs; *shard: the one, for REACH_ONE. */
-static enum reach reach_of(struct script_job *job, const struct exec *x, shard_id *shard)
-{
-    const struct hub *hub = job->worker->hub;
-    uint32_t mask = 0;
-    switch (command_route(x->cmd, x->argv, x->argc)) {
-    case ROUTE_HERE: return REACH_HERE;
-    case ROUTE_ALL: mask = all_shards(hub); break;
-    case ROUTE_CHANNEL: mask = 1u << hub_shard_of(hub, x->argv[1]); break;
-    case ROUTE_SHARD: {
-        int s = cmd_scan_shard(x->argv, x->argc, hub->count);
-        mask = 1u << (s < 0 ? __builtin_ctz(job->mask) : s);
-        break;
-    }
-    case ROUTE_KEYS: {
-        struct key_ref local[64];
-        struct key_ref *refs = x->argc <= 64 ? local : mem_alloc((size_t)x->argc * sizeof *refs);
-        int count = command_keys(x->cmd, x->argv, x->argc, refs);
-        for (int i = 0; i < count; i++) mask |= 1u << hub_shard_of(hub, x->argv[refs[i].pos]);
-        if (refs != local) mem_free(refs);
-        if (count <= 0) mask = job->mask & -job->mask; /* malformed: the handler says why */
-        break;
-    }
-    }
-    if (unlikely(mask & ~job->mask) && !reach_out(job, mask)) return REACH_OUTSIDE;
-    *shard = (shard_id)__builtin_ctz(mask);
-    return mask & (mask - 1) ? REACH_MANY : REACH_ONE;
-}
-
-/* Refusals of Redis' scriptCall, before anything is looked at. False: the reply is written. */
-static bool may_call(const struct script_job *job, const struct command *cmd,
-                     const struct slice *argv, int argc, struct reply *reply)
-{
-    bool limited = job->conn && unlikely(!(job->conn->flags & CONN_FREE));
-    if (!cmd)
-        reply_error(reply, ERR_SCRIPT_UNKNOWN_COMMAND);
-    else if (!command_arity_ok(cmd, argc))
-        reply_error(reply, ERR_SCRIPT_WRONG_ARITY);
-    else if (cmd->flags & CMD_NOSCRIPT)
-        reply_error(reply, ERR_SCRIPT_NOT_ALLOWED);
-    else if (limited && acl_refuses_script(job->conn, cmd, argv, argc, reply))
-        return false;
-    else if (job->oom && !job->called_write && cmd->flags & CMD_DENYOOM)
-        reply_error(reply, ERR_OOM);
-    else if (job->read_only && group_may_replicate(cmd))
-        reply_error(reply, ERR_SCRIPT_READ_ONLY);
-    else if (unlikely(counter_get(&job->worker->hub->log_failed)) && cmd->flags & CMD_WRITE)
-        reply_errorf(reply, ERR_MISCONF_WRITE,
-                     os_error_text(-(int)counter_get(&job->worker->hub->log_failed)));
-    else if (unlikely(job->worker->misconf) && cmd->flags & CMD_WRITE)
-        reply_error(reply, ERR_MISCONF_SNAPSHOT);
-    else
-        return true;
-    return false;
-}
-
-static void call_here(struct script_job *job, struct exec *x, struct reply *reply)
-{
-    struct conn *c = job->conn;
-    db_id clients = c->db;
-    if (!local_in_scripts(x->cmd)) {
-        reply_error(reply, ERR_SCRIPT_NOT_ALLOWED);
-        return;
-    }
-    x->client = c;
-    c->db = job->db; /* SELECT: the script's own database, not its client's */
-    exec_local(job->worker, c, x);
-    job->db = c->db;
-    c->db = clients;
-}
-
-/* redis.call: the command runs on the shards at hand. False: it needs others. */
-static bool host_call(void *ctx, const struct slice *argv, int argc, uint8_t proto,
-                      struct buf *out)
-{
-    struct script_job *job = ctx;
-    struct worker *w = job->worker;
-    struct reply reply = {.out = out, .proto = proto};
-    bool sub_missing;
-    const struct command *cmd = command_find(argv, argc, &sub_missing);
-    if (!may_call(job, cmd, argv, argc, &reply)) {
-        stats_note_refusal(w, cmd, out);
-        return true;
-    }
-    struct exec x = {.cmd = cmd, .argv = argv, .argc = argc, .db = job->db, .proto = proto,
-                     .ks_flags = job->ks_flags, .now = job->now, .out = out, .in_script = true};
-    if (job->conn) x.client_id = job->conn->id;
-    if (job->conn && unlikely(!(job->conn->flags & CONN_FREE)))
-        x.keys_limited = acl_keys_limited(job->conn, cmd, argv, argc);
-    if (job->conn && unlikely(job->conn->track)) tracking_exec_slow(job->conn, &x);
-    x.own = false; /* the script's reply is not there yet: they are pushed */
-    if (unlikely(w->monitor_mask)) monitor_show_lua(w, job->db, cmd, argv, argc);
-    shard_id shard = 0;
-    enum reach reach = reach_of(job, &x, &shard);
-    if (reach == REACH_HERE) {
-        call_here(job, &x, &reply);
-        return true;
-    }
-    bool writes = cmd->flags & CMD_WRITE;
-    job->called_write |= writes;
-    if (reach == REACH_OUTSIDE ||
-        (writes && job->mask != all_shards(w->hub) && !script_undo_note(&job->undo, w, &x))) {
-        /* Now: it may be forgotten once it has stopped. */
-        job->script->host_state |= SCRIPT_STATE_WIDE;
-        return false;
-    }
-    uint64_t dirty = counter_get(&w->pub->dirty);
-    if (reach == REACH_ONE)
-        exec_one(w, &x, shard);
-    else
-        exec_many(w, &x);
-    job->wrote |= writes && counter_get(&w->pub->dirty) != dirty;
-    return true;
-}
-
-/* Where Lua stands in a function of C that calls back (table.sort, string.gsub, load) it cannot
- * pause, and its worker serves nobody, not even SCRIPT KILL: so it does not go on for ever. What it
- * has written stays, as with any error of a script. */
-static enum script_pulse host_pulse(void *ctx)
-{
-    struct script_job *job = ctx;
-    struct worker *w = job->worker;
-    if (job->killed) return SCRIPT_KILL;
-    if (!job->may_wait) return SCRIPT_GO_ON;
-    if (unlikely(w->hub->preempt)) return rng_below(&w->rng, 4) ? SCRIPT_GO_ON : SCRIPT_PAUSE;
-    int64_t now_us = os_mono_us();
-    if (now_us < job->slice_end_us) return SCRIPT_GO_ON;
-    if (now_us - job->slice_end_us < STUCK_US || job->unheard++ < STUCK_PULSES) return SCRIPT_PAUSE;
-    log_line(LOG_LEVEL_WARNING, "A script was ended that ran for seconds inside a function of C");
-    return SCRIPT_KILL;
-}
-
-void script_log(enum script_log_level level, struct slice text)
-{
-    static const enum log_level levels[] = {
-        [SCRIPT_LOG_DEBUG] = LOG_LEVEL_DEBUG, [SCRIPT_LOG_VERBOSE] = LOG_LEVEL_VERBOSE,
-        [SCRIPT_LOG_NOTICE] = LOG_LEVEL_NOTICE, [SCRIPT_LOG_WARNING] = LOG_LEVEL_WARNING};
-    log_line(levels[level], "%.*s", (int)(text.len < 1024 ? text.len : 1024), text.ptr);
-}
-
-static void host_log(void *ctx, enum script_log_level level, struct slice text)
-{
-    (void)ctx;
-    script_log(level, text);
-}
-
-static int host_acl_check(void *ctx, const struct slice *argv, int argc)
-{
-    const struct script_job *job = ctx;
-    bool sub_missing;
-    int at;
-    const struct command *cmd = command_find(argv, argc, &sub_missing);
-    if (!cmd) return -1;
-    if (!job->conn || job->conn->flags & CONN_FREE) return 1;
-    return acl_judge(job->conn->user, cmd, argv, argc, &at) == ACL_ALLOWED;
-}
-
-static const struct script_host host = {
-    .call = host_call, .pulse = host_pulse, .log = host_log, .acl_check = host_acl_check};
 
 /* ---- a run ---- */
 
@@ -417,8 +195,8 @@ static bool run_slice(struct script_job *job, struct call *c, struct script_call
     journal_open(w);
     journal_put(w, &job->unstated);
     enum script_outcome outcome =
-        c ? script_start(w->vm, job->script, keys, key_count, args, arg_count, &host, job, reply,
-                         &job->run)
+        c ? script_start(w->vm, job->script, keys, key_count, args, arg_count,
+                         &script_job_host, job, reply, &job->run)
           : script_resume(job->run, reply);
     if (outcome == SCRIPT_STOPPED) {
         check(job->may_wait); /* who may not wait has all shards */
@@ -519,7 +297,7 @@ bool script_run_held(struct worker *w, struct txn *t)
     t->x.script = NULL;
     if (sc.wide) {
         uncount(w, &t->x);
-        txn_widen(t, all_shards(w->hub));
+        txn_widen(t, hub_all_shards(w->hub));
         return false;
     }
     if (!sc.paused) return true;
@@ -557,6 +335,7 @@ static void step_job(struct worker *w, struct script_job *job)
             locks_cancel_waiting(w->hub->locks[__builtin_ctz(m)], w);
     w->serve_later = t->is_exec;
     if (t->is_exec) { /* what the script states and the rest of EXEC are one */
+        t->conn->multi->pushed = push_mark(w);
         t->conn->multi->stated = journal_count(w);
         journal_open(w);
     }
@@ -571,7 +350,7 @@ static void step_job(struct worker *w, struct script_job *job)
         meter_script_ended(w, &t->x, (uint64_t)job->ran_us * 1000, out->len);
     job_free(job);
     if (sc.wide)
-        txn_widen(t, all_shards(w->hub));
+        txn_widen(t, hub_all_shards(w->hub));
     else if (t->is_exec)
         txn_exec_ran(w, t, multi_go_on(w, t->conn, &t->reply));
     else

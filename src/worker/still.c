@@ -187,7 +187,7 @@ static void run_act(struct worker *w, struct still *s)
 /* True: it has acted, and s may be gone. */
 static bool try_act(struct worker *w, struct still *s)
 {
-    uint32_t all = w->hub->count == 32 ? UINT32_MAX : (1u << w->hub->count) - 1;
+    uint32_t all = hub_all_shards(w->hub);
     bool now = worker_hold_all(w, all, true) && !half_done(w, s) && (!s->may || s->may(w, s));
     if (now) run_act(w, s);
     worker_unhold_all(w);

@@ -411,6 +411,27 @@ class Endless(unittest.TestCase):
         self.assertLessEqual(seen, {(None, None), (b"200", b"200")})
         client.ok("DEL", *keys)
 
+    def test_nobody_is_told_half_of_an_exec(self):
+        """Its first script pauses, publishes and ends; its second one pauses as well."""
+        subscriber, client = self.client(), self.client()
+        subscriber.ok("SUBSCRIBE", "c")
+        client.send("MULTI")
+        client.send("EVAL", "redis.call('PUBLISH', 'c', 'told') for i = 1, 2000000 do end", 1,
+                    self.keys[0])
+        client.send("EVAL", LOOP, 1, self.keys[0])
+        client.send("EXEC")
+        looker = self.client()
+        self.busy(looker, "GET", self.keys[0])
+        time.sleep(0.2)  # whatever is told too early has arrived by then
+        self.assertEqual(subscriber.call("PING"), [b"pong", b""])
+        self.kill(looker)
+        for expected in (support.OK, b"QUEUED", b"QUEUED"):
+            self.assertEqual(client.read(), expected)
+        none, killed = client.read()
+        self.assertIsNone(none)
+        self.assertIn(b"Script killed by user", killed)
+        self.assertEqual(subscriber.read(), [b"message", b"c", b"told"])
+
     def test_stops_while_a_script_runs(self):
         with support.server() as other:
             runner = other.client()
