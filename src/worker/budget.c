@@ -68,6 +68,7 @@ void budget_config(struct worker *w)
     const struct config *c = w->config;
     struct budget *b = &w->budget;
     b->limit = budget_limit(w->hub, c);
+    counter_set(&w->pub->memory_limit, b->limit);
     b->evicts = c->maxmemory_policy != CONFIG_POLICY_NOEVICTION;
     b->lease = 0;
     b->policy = (struct evict_policy){.lazy = c->lazyfree_eviction,

@@ -123,6 +123,7 @@ struct worker_published {
     counter evict_over_us; /* time with more in use than maxmemory, as this worker saw it */
     counter evict_over_since_us; /* … still is; 0: not now */
     counter peak_bytes; /* highest used memory that this worker has seen */
+    counter memory_limit; /* maxmemory in bytes, as it goes by it; 0: none */
     counter errors[ERROR_CODES]; /* by first word: stats_error_code() */
 };
 

@@ -215,6 +215,17 @@ bool journal_crowded(const struct worker *w)
     return counter_get(&lane->given_bytes) - counter_get(&lane->taken_bytes) > WAY_BYTES_MAX;
 }
 
+uint64_t journal_lag_bytes(const struct hub *hub)
+{
+    uint64_t sum = counter_get(&hub->journal->log->buffered);
+    for (worker_id w = 0; w < hub->count; w++) {
+        const struct journal_lane *lane = &hub->journal->lanes[w];
+        uint64_t taken = counter_get(&lane->taken_bytes), given = counter_get(&lane->given_bytes);
+        if (given > taken) sum += given - taken; /* they are read one after the other */
+    }
+    return sum;
+}
+
 void journal_saw_all(struct worker *w)
 {
     uint64_t ticket = counter_get_acquire_shared(&w->hub->journal->tickets);

@@ -89,6 +89,8 @@ void journal_turn_give(struct hub *hub);
 void journal_publish(struct worker *w);
 /* Too much is on its way to the disk: no more writes are started. */
 bool journal_crowded(const struct worker *w);
+/* Bytes of effects that are not in the log's file yet. Thread: any. */
+uint64_t journal_lag_bytes(const struct hub *hub);
 
 /* All shards are held; the log is cut, begins or ends here. The ticket of that. */
 uint64_t journal_mark(struct worker *w, enum journal_kind kind);

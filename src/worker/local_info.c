@@ -230,12 +230,13 @@ static void info_log(struct info *i)
     buf_printf(i->out,
                "aof_current_size:%llu\r\naof_base_size:%llu\r\naof_pending_rewrite:0\r\n"
                "aof_buffer_length:%llu\r\naof_pending_bio_fsync:%d\r\n"
-               "aof_delayed_fsync:%llu\r\n",
+               "aof_delayed_fsync:%llu\r\naof_lag_bytes:%llu\r\n",
                (unsigned long long)counter_get(&l->size),
                (unsigned long long)counter_get(&l->base_size),
                (unsigned long long)counter_get(&l->buffered),
                claim_get_shared(&l->sync.state) == SYNC_ASKED,
-               (unsigned long long)counter_get(&l->delayed_fsyncs));
+               (unsigned long long)counter_get(&l->delayed_fsyncs),
+               (unsigned long long)journal_lag_bytes(i->hub));
 }
 
 /* What a snapshot takes in memory stands where Redis tells what its fork copied. */

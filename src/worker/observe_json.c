@@ -161,7 +161,7 @@ static void memory(const struct hub *hub, struct buf *out)
     json_number(out, "used", m.used);
     json_number(out, "peak", m.peak);
     json_number(out, "resident", os_rss_bytes());
-    json_number(out, "limit", (uint64_t)hub->config_start->maxmemory);
+    json_number(out, "limit", counter_get(&hub->published[0].memory_limit));
     json_end(out, '}');
 }
 

@@ -7,6 +7,7 @@
  * Thread: an onlooker. */
 #include <stdio.h>
 
+#include "journal_log.h"
 #include "meter.h"
 #include "observe.h"
 #include "splitring/base/mem.h"
@@ -58,6 +59,10 @@ static const struct per_worker of_workers[] = {
     {"worker_messages_sent_total", "counter", "Messages to other workers.", W(messages_out), 1},
     {"worker_messages_received_total", "counter", "Messages from workers.", W(messages_in), 1},
     {"worker_mailbox_deepest", "gauge", "Most messages taken at once.", W(inbox_max), 1},
+    {"worker_evicted_clients_total", "counter", "Closed because of maxmemory-clients.",
+     W(evicted_clients), 1},
+    {"worker_output_limit_closes_total", "counter", "Closed because they did not read.",
+     W(output_kills), 1},
     {"worker_passes_total", "counter", "Turns of its loop.", W(passes), 1},
     {"worker_sleeps_total", "counter", "Times it had nothing to do.", W(sleeps), 1},
     {"worker_commands_borrowed_total", "counter", "Commands run on a borrowed shard.",
@@ -73,6 +78,7 @@ static const struct per_worker of_shards[] = {
     {"shard_keyspace_hits_total", "counter", "Keys looked up and found.", S(hits), 1},
     {"shard_keyspace_misses_total", "counter", "Keys looked up and not found.", S(misses), 1},
     {"shard_expired_keys_total", "counter", "Keys that have expired.", S(expired), 1},
+    {"shard_evicted_keys_total", "counter", "Keys removed because of maxmemory.", S(evicted), 1},
     {"shard_lock_waits_total", "counter", "Requests that waited for a key's lock.", S(lock_waits),
      1},
     {"shard_locks_active", "gauge", "Requests that hold or wait for locks.", S(lock_active), 1},
@@ -238,7 +244,24 @@ static void memory(const struct hub *hub, struct buf *out)
                (unsigned long long)m.startup);
     plain(out, "memory_used_bytes", "gauge", "The sum of splitring_memory_bytes.", (double)m.used);
     plain(out, "memory_peak_bytes", "gauge", "Its highest value.", (double)m.peak);
+    plain(out, "memory_limit_bytes", "gauge", "maxmemory; 0: none.",
+          (double)get(&hub->published[0].memory_limit));
     plain(out, "memory_resident_bytes", "gauge", "Of the process.", (double)os_rss_bytes());
+}
+
+static void persistence(const struct hub *hub, struct buf *out)
+{
+    const struct journal_log *l = hub->journal->log;
+    plain(out, "last_save_failed", "gauge", "1: the last dump could not be written.",
+          get(&hub->persist.save_failed) != 0);
+    plain(out, "log_enabled", "gauge", "1: there is an append log.", get(&l->enabled) != 0);
+    plain(out, "log_write_failed", "gauge", "1: it cannot be written, so writes are refused.",
+          get(&hub->log_failed) != 0);
+    plain(out, "log_lag_bytes", "gauge", "Of acknowledged or waiting writes, not yet in its file.",
+          (double)journal_lag_bytes(hub));
+    plain(out, "log_size_bytes", "gauge", "All of its files.", (double)get(&l->size));
+    plain(out, "log_delayed_fsyncs_total", "counter", "Writes that waited for a slow disk.",
+          (double)get(&l->delayed_fsyncs));
 }
 
 static void errors(const struct hub *hub, struct buf *out)
@@ -257,6 +280,7 @@ void observe_hub_metrics(const struct hub *hub, struct buf *out)
 {
     server(hub, out);
     memory(hub, out);
+    persistence(hub, out);
     each_database(hub, out);
     errors(hub, out);
     command_counters(hub, out);

@@ -5,6 +5,7 @@ container's first process, a root file system that cannot be written, a seccomp 
 # matrix: once release
 
 import ctypes
+import fnmatch
 import json
 import os
 import re
@@ -17,6 +18,7 @@ import tempfile
 import threading
 import time
 import unittest
+import urllib.request
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -25,7 +27,8 @@ import npm  # noqa: E402
 import process as process_tests  # noqa: E402
 import support  # noqa: E402
 
-DEPLOY = HERE.parent.parent / "tools" / "deploy"
+TOP = HERE.parent.parent
+DEPLOY = TOP / "tools" / "deploy"
 NOBODY = 65532  # the image's user
 root = unittest.skipUnless(os.geteuid() == 0, "needs root")
 
@@ -259,6 +262,116 @@ class ReadOnlyRoot(unittest.TestCase):
                 log = server.log()
                 self.assertIn("io_uring is refused here", log)
                 self.assertIn("DB saved on disk", log)
+
+
+def run_lines(dockerfile):
+    """The commands of all RUN lines, as words."""
+    text = dockerfile.read_text().replace("\\\n", " ")
+    for line in re.findall(r"(?m)^RUN (.*)$", text):
+        yield from (part.split() for part in line.split("&&"))
+
+
+class Image(unittest.TestCase):
+    """Nothing here runs docker; that every command of the file is one, with such arguments, is
+    seen without it."""
+
+    def test_commands(self):
+        commands = {words[0]: words[1:] for words in run_lines(DEPLOY / "Dockerfile")}
+        self.assertEqual(set(commands), {"tools/install", "tools/build", "tools/deploy/rootfs"})
+        for name in commands:
+            self.assertTrue(os.access(TOP / name, os.X_OK), name)
+        # Where there is no apt, tools/install only says what it would install.
+        with tempfile.TemporaryDirectory() as folder:
+            for tool in ("bash", "dirname", "env"):
+                os.symlink(shutil.which(tool), f"{folder}/{tool}")
+            for words, code in ((commands["tools/install"], 0), (["--build"], 2)):
+                done = run(TOP / "tools/install", *words, env={"PATH": folder})
+                self.assertEqual(done.returncode, code, done.stdout)
+        variant, *targets = commands["tools/build"]
+        built = re.search(rf"(?m)^{variant}\) dir=(\S+)", (TOP / "tools/build").read_text())
+        self.assertEqual(built.group(1), commands["tools/deploy/rootfs"][0])
+        known = run("ninja", "-C", Path(support.program()).parent, "-t", "targets", "all").stdout
+        for target in targets:
+            self.assertRegex(known, rf"(?m)^{target}: ")
+        shipped = re.search(r"for program in (.*); do", (DEPLOY / "rootfs").read_text()).group(1)
+        self.assertEqual(sorted(shipped.split()), sorted(targets))
+
+    def test_what_the_build_needs_is_sent(self):
+        """No file of the project is kept from the build by .dockerignore but CI's own."""
+        ignored = [line.strip("/") for line in (TOP / ".dockerignore").read_text().splitlines()
+                   if line and not line.startswith("#")]
+        self.assertIn("build*", ignored)
+        for path in run("git", "-C", TOP, "ls-files").stdout.splitlines():
+            name = Path(path)
+            for pattern in ignored:
+                deep = pattern.removeprefix("**/")
+                at = name.parts if deep != pattern else name.parts[:1]
+                hit = any(fnmatch.fnmatchcase(part, deep) for part in at)
+                self.assertFalse(hit and name.parts[0] != ".ci", (path, pattern))
+
+
+class Monitoring(unittest.TestCase):
+    """Rules and dashboard name only what a live server tells."""
+
+    @classmethod
+    def setUpClass(cls):
+        port = support.free_port()
+        with support.server("--admin-port", str(port)) as server, server.client() as client:
+            client.ok("SET", "k", "v")
+            client.call("NO")
+            with urllib.request.urlopen(f"http://{support.HOST}:{port}/metrics") as answer:
+                text = answer.read().decode()
+        cls.names = {re.split("[{ ]", line)[0] for line in text.splitlines() if line[0] != "#"}
+        cls.labels = {}
+        for name, labels in re.findall(r"(?m)^(splitring_\w+)\{(.*?)\} ", text):
+            cls.labels.setdefault(name, set()).update(re.findall(r"(\w+)=\"", labels))
+        cls.rules = (DEPLOY / "monitoring" / "alerts.yaml").read_text()
+        cls.board = json.loads((DEPLOY / "monitoring" / "dashboard.json").read_text())
+
+    def expressions(self):
+        for panel in self.board["panels"]:
+            for target in panel.get("targets", ()):
+                yield target["expr"]
+        for note in self.board["annotations"]["list"]:
+            yield note["expr"]
+
+    def assert_told(self, text):
+        used = set(re.findall(r"\bsplitring_\w+", text))
+        self.assertEqual(used - self.names, set())
+        return len(used)
+
+    def test_rules(self):
+        self.assertGreater(self.assert_told(self.rules), 8)
+        self.assertFalse({"splitring_no_such"} <= self.names)
+        # Every rule names a metric, not only the file.
+        for alert in re.split(r"- alert: ", self.rules)[1:]:
+            expression = alert[alert.index("expr:"):alert.index("labels:")]
+            self.assertRegex(expression, r"splitring_|\bup\{", alert[:40])
+
+    def test_dashboard(self):
+        expressions = list(self.expressions())
+        self.assertGreater(len(expressions), 30)
+        for expression in expressions:
+            self.assertEqual(self.assert_told(expression) > 0, True, expression)
+            for name, wanted in re.findall(r"by \(([\w, ]+)\) \(rate\((splitring_\w+)", expression):
+                self.assertLessEqual(set(name.replace(" ", "").split(",")),
+                                     self.labels[wanted], expression)
+        ids = [panel["id"] for panel in self.board["panels"]]
+        self.assertEqual(len(ids), len(set(ids)))
+
+    @unittest.skipUnless(shutil.which("promtool"), "promtool is not installed")
+    def test_promtool(self):
+        for what, file in (("rules", "alerts.yaml"), ("config", "scrape.yaml")):
+            done = run("promtool", "check", what, DEPLOY / "monitoring" / file)
+            self.assertEqual(done.returncode, 0, done.stdout)
+        # The dashboard's expressions, as rules; variables of Grafana have no meaning to promtool.
+        rules = [{"record": f"r:{n}", "expr": e.replace("$__rate_interval", "1m")}
+                 for n, e in enumerate(self.expressions())]
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+            json.dump({"groups": [{"name": "dashboard", "rules": rules}]}, file)
+            file.flush()
+            done = run("promtool", "check", "rules", file.name)
+        self.assertEqual(done.returncode, 0, done.stdout)
 
 
 class Manifests(unittest.TestCase):
