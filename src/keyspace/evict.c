@@ -158,7 +158,10 @@ static void sample_db(struct shard *shard, const struct evict_policy *policy, db
     for (size_t i = 0; i < s.found; i++) {
         struct slice key = entry_key(s.entries[i]);
         uint64_t hash = hash_key(key, shard->options.seed);
-        if (sink && sink->locked && sink->locked(sink->ctx, shard, id, key, hash)) continue;
+        if (sink && sink->locked && sink->locked(sink->ctx, shard, id, key, hash)) {
+            shard->candidates.met_lock = true;
+            continue;
+        }
         struct evict_candidate c = {.score = score_of(shard, policy, s.entries[i], now),
                                     .hash = hash,
                                     .entry = s.entries[i],
@@ -193,8 +196,11 @@ static bool confirm(struct shard *shard, const struct evict_policy *policy, inst
     p->slot = db->table ? table_slot_of(db->table, c.hash, c.entry) : NULL;
     p->entry = c.entry;
     bool may = p->slot && (!policy->volatile_only || entry_has_ttl(c.entry));
-    if (may && sink && sink->locked)
-        may = !sink->locked(sink->ctx, shard, c.db, entry_key(c.entry), c.hash);
+    if (may && sink && sink->locked &&
+        sink->locked(sink->ctx, shard, c.db, entry_key(c.entry), c.hash)) {
+        pool->met_lock = true;
+        may = false;
+    }
     uint64_t score = may ? score_of(shard, policy, c.entry, now) : 0;
     if (may && score >= c.score) return true;
     pool_drop(pool, pool->count - 1);
@@ -217,13 +223,14 @@ static enum evict_outcome evict_best(struct shard *shard, const struct evict_pol
         evict(&p, c.db, policy, sink);
         return EVICT_DONE;
     }
-    return EVICT_NOTHING;
+    return pool->met_lock ? EVICT_LOCKED : EVICT_NOTHING;
 }
 
 enum evict_outcome shard_evict(struct shard *shard, const struct evict_policy *policy,
                                uint64_t score_min, instant_ms now, const struct expire_sink *sink)
 {
     struct evict_pool *pool = pool_for(shard, policy);
+    pool->met_lock = false;
     if (policy->order != EVICT_RANDOM) {
         unsigned rounds = 0; /* a pool that is not full has seen little */
         do {
@@ -240,5 +247,5 @@ enum evict_outcome shard_evict(struct shard *shard, const struct evict_policy *p
         sample_db(shard, policy, id, now, sink);
         if (evict_best(shard, policy, 0, now, sink) == EVICT_DONE) return EVICT_DONE;
     }
-    return EVICT_NOTHING;
+    return pool->met_lock ? EVICT_LOCKED : EVICT_NOTHING;
 }

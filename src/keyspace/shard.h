@@ -36,6 +36,7 @@ struct evict_pool {
     unsigned count;
     unsigned order;  /* evict_order_of() the policy that they were chosen for */
     uint32_t next_db;
+    bool met_lock;   /* this call left a key alone because it was locked */
     struct evict_candidate {
         uint64_t score, hash;
         struct entry *entry;

@@ -244,7 +244,8 @@ static enum evicted evict_one(struct worker *w, uint64_t excess, uint64_t slack)
         enum evict_outcome outcome =
             shard_evict(w->hub->shards[s], &w->budget.policy, least, w->now, &w->expire_sink);
         if (outcome == EVICT_DONE) return EVICTED;
-        if (outcome == EVICT_NOTHING) untried &= ~(1u << s);
+        if (outcome == EVICT_NOTHING || outcome == EVICT_LOCKED) untried &= ~(1u << s);
+        others |= outcome == EVICT_LOCKED; /* who has the locks is about to run */
     }
 }
 

@@ -35,6 +35,7 @@ uint64_t shard_evict_score(struct shard *shard, const struct evict_policy *polic
 enum evict_outcome {
     EVICT_DONE,
     EVICT_WORSE,  /* the best one has a lower score (shard_evict_score() says which) */
+    EVICT_LOCKED, /* what was found is locked: it may go when that is over */
     EVICT_NOTHING /* nothing was found that may go */
 };
 enum evict_outcome shard_evict(struct shard *shard, const struct evict_policy *policy,
