@@ -28,7 +28,7 @@ static const char *const base_names[] = {
     "unpack", "xpcall", "_VERSION", NULL,
 };
 static const char *const string_names[] = {
-    "byte", "dump", "find", "format", "gmatch", "gsub", "len", "match", "rep", NULL,
+    "byte", "dump", "format", "len", "rep", NULL,
 };
 static const char *const table_names[] = {
     "concat", "foreach", "foreachi", "getn", "maxn", "remove", "sort", NULL,
@@ -150,8 +150,8 @@ static void alias(lua_State *L, int library, const char *name, const char *of)
 static void fill_changed(lua_State *L, int globals, int original)
 {
     int string = push_library(L, original, LUA_STRLIBNAME, string_names);
-    alias(L, string, "gfind", "gmatch");
     lib_string_fill(L, string, globals);
+    lib_pattern_fill(L, string);
     int table = push_library(L, original, LUA_TABLIBNAME, table_names);
     lib_table_fill(L, table);
     int math = push_library(L, original, LUA_MATHLIBNAME, math_names);

@@ -152,6 +152,7 @@ int sandbox_readonly(lua_State *L);
 
 void lib_base_fill(lua_State *L, int globals, int original); /* Lua's own, as Redis has them */
 void lib_string_fill(lua_State *L, int library, int globals);
+void lib_pattern_fill(lua_State *L, int library);
 /* getmetatable; at the top of the stack are the environment, what it shall say of that, and the
  * table of strings' functions: popped but the first. */
 void lib_metatable_fill(lua_State *L, int globals);

@@ -510,6 +510,18 @@ class GlobBlowUp(Classes):
             self.open.ok("FUNCTION", "LIST", "LIBRARYNAME", pattern)
 
 
+class LuaPatternBlowUp(Classes):
+    """string.find and its like, whose backtracking is exponential and could not be interrupted."""
+
+    def test_a_match_that_never_ends(self):
+        script = "return string.find(('a'):rep(60), ('a-'):rep(40) .. 'b')"
+        with self.server.client(timeout=SECONDS) as runner:
+            runner.send("EVAL", script, 0)
+            answer = runner.read()
+        self.assertIn(b"Script killed by user with SCRIPT KILL", answer)
+        self.assertEqual(self.open.call("EVAL", "return string.find('abc', 'b-c')", 0), 2)
+
+
 # ---- before AUTH ---------------------------------------------------------------------------------
 
 
