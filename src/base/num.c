@@ -17,13 +17,15 @@ bool num_parse_u64(struct slice s, uint64_t *out)
 {
     if (s.len == 0 || s.len > 20 || (s.ptr[0] == '0' && s.len > 1)) return false;
     uint64_t value = 0;
-    for (size_t i = 0; i < s.len; i++) {
-        if (!is_digit(s.ptr[i])) return false;
-        uint64_t digit = (uint64_t)(s.ptr[i] - '0');
-        if (i >= 19) {
-            /* Only the twentieth digit can overflow. */
-            if (value > UINT64_MAX / 10 || digit > UINT64_MAX - value * 10) return false;
-        }
+    size_t safe = s.len < 20 ? s.len : 19; /* only the twentieth digit can overflow */
+    for (size_t i = 0; i < safe; i++) {
+        unsigned digit = (unsigned)(unsigned char)s.ptr[i] - '0';
+        if (digit > 9) return false;
+        value = value * 10 + digit;
+    }
+    if (unlikely(s.len == 20)) {
+        unsigned digit = (unsigned)(unsigned char)s.ptr[19] - '0';
+        if (digit > 9 || value > UINT64_MAX / 10 || digit > UINT64_MAX - value * 10) return false;
         value = value * 10 + digit;
     }
     *out = value;
@@ -51,17 +53,17 @@ static const char digit_pairs[201] =
     "46474849505152535455565758596061626364656667686970717273747576777879808182838485868788899091"
     "9293949596979899";
 
+/* 1233 / 4096 is a little more than log10(2): the estimate is right, or one short. */
 static size_t decimal_len(uint64_t value)
 {
-    size_t len = 1;
-    for (;;) {
-        if (value < 10) return len;
-        if (value < 100) return len + 1;
-        if (value < 1000) return len + 2;
-        if (value < 10000) return len + 3;
-        value /= 10000;
-        len += 4;
-    }
+    static const uint64_t powers[] = {
+        1u, 10u, 100u, 1000u, 10000u, 100000u, 1000000u, 10000000u, 100000000u, 1000000000u,
+        10000000000u, 100000000000u, 1000000000000u, 10000000000000u, 100000000000000u,
+        1000000000000000u, 10000000000000000u, 100000000000000000u, 1000000000000000000u,
+        10000000000000000000u};
+    unsigned bits = 64u - (unsigned)__builtin_clzll(value | 1);
+    size_t len = bits * 1233u >> 12;
+    return len + (value >= powers[len]) + (value == 0);
 }
 
 size_t num_format_u64(char *out, uint64_t value)

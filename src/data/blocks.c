@@ -324,10 +324,19 @@ void blocks_at(const struct blocks *b, uint64_t index, struct blocks_cursor *c, 
     c->block = NULL;
     if (index >= b->count) return;
     void *at = b->root;
+    uint64_t total = b->count;
     for (unsigned level = 0; level < b->height; level++) {
         const uint64_t *weights = node_weights(at);
         unsigned i = 0;
-        while (index >= weights[i]) index -= weights[i++];
+        if (index < total / 2) {
+            while (index >= weights[i]) index -= weights[i++];
+        } else { /* from the nearer end: lists are popped there */
+            uint64_t from_end = total - index;
+            i = ((const struct blocks_node *)at)->count - 1u;
+            while (from_end > weights[i]) from_end -= weights[i--];
+            index = weights[i] - from_end;
+        }
+        total = weights[i];
         c->path[level] = at;
         c->index[level] = (uint8_t)i;
         at = node_children(at)[i];

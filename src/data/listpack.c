@@ -242,7 +242,7 @@ static void code_number(struct coded *c, int64_t number)
 static void code_text(struct coded *c, struct slice text)
 {
     int64_t number;
-    if (num_parse_i64(text, &number)) {
+    if (num_may_parse(text) && num_parse_i64(text, &number)) {
         code_number(c, number);
         return;
     }

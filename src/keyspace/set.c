@@ -235,7 +235,8 @@ struct slice set_member_get(struct set_member *m)
 bool set_member_is_number(struct set_member *m)
 {
     if (m->kind == MEMBER_UNKNOWN) {
-        m->kind = num_parse_i64(m->text, &m->number) ? MEMBER_NUMBER : MEMBER_TEXT;
+        bool number = num_may_parse(m->text) && num_parse_i64(m->text, &m->number);
+        m->kind = number ? MEMBER_NUMBER : MEMBER_TEXT;
     }
     return m->kind == MEMBER_NUMBER;
 }

@@ -62,13 +62,9 @@ static int put_long(struct ks *ks, struct slice key, struct slice text, instant_
     return -ENOMEM;
 }
 
-/* Digits of a number in 64 bits are at most 20, and the first byte tells most texts apart. */
 static inline bool text_is_number(struct slice text, int64_t *number)
 {
-    if (text.len == 0 || text.len > NUM_I64_LEN_MAX) return false;
-    unsigned char first = (unsigned char)text.ptr[0];
-    if (first != '-' && (first < '0' || first > '9')) return false;
-    return num_parse_i64(text, number);
+    return num_may_parse(text) && num_parse_i64(text, number);
 }
 
 static int put_text(struct ks *ks, struct slice key, struct slice text, unsigned encoding,

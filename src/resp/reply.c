@@ -75,12 +75,50 @@ void reply_int(struct reply *r, int64_t value)
     r->out->len += len + 2;
 }
 
+/* Headers of short strings, each written as one word. */
+struct bulk_head {
+    char text[7];
+    uint8_t len;
+};
+#define HEAD(n) {"$" #n "\r\n", sizeof("$" #n "\r\n") - 1}
+#define HEADS(tens) \
+    HEAD(tens##0), HEAD(tens##1), HEAD(tens##2), HEAD(tens##3), HEAD(tens##4), HEAD(tens##5), \
+        HEAD(tens##6), HEAD(tens##7), HEAD(tens##8), HEAD(tens##9)
+static const struct bulk_head bulk_heads[] = {HEADS(), HEADS(1), HEADS(2), HEADS(3), HEADS(4),
+                                              HEADS(5), HEADS(6), HEADS(7), HEADS(8), HEADS(9)};
+static_assert(sizeof(struct bulk_head) == 8 && HEADER_MAX >= 8, "room for a word");
+
+/* Most texts are short, and a call of memcpy costs more than their bytes. */
+static inline void copy_text(char *to, const char *from, size_t len)
+{
+    char head[16], tail[16];
+    if (len >= 8 && len <= 16) {
+        memcpy(head, from, 8);
+        memcpy(tail, from + len - 8, 8);
+        memcpy(to, head, 8);
+        memcpy(to + len - 8, tail, 8);
+    } else if (len > 16 && len <= 32) {
+        memcpy(head, from, 16);
+        memcpy(tail, from + len - 16, 16);
+        memcpy(to, head, 16);
+        memcpy(to + len - 16, tail, 16);
+    } else if (len) {
+        memcpy(to, from, len);
+    }
+}
+
 void reply_bulk(struct reply *r, const char *ptr, size_t len)
 {
     if (!buf_reserve(r->out, HEADER_MAX + len + 2)) return;
     char *out = r->out->ptr + r->out->len;
-    size_t header = write_header(out, '$', len);
-    if (len) memcpy(out + header, ptr, len);
+    size_t header;
+    if (likely(len < ARRAY_COUNT(bulk_heads))) {
+        memcpy(out, &bulk_heads[len], sizeof(bulk_heads[len]));
+        header = bulk_heads[len].len;
+    } else {
+        header = write_header(out, '$', len);
+    }
+    copy_text(out + header, ptr, len);
     memcpy(out + header + len, "\r\n", 2);
     r->out->len += header + len + 2;
 }

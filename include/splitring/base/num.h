@@ -12,6 +12,13 @@
 
 /* Strict: no sign '+', no blanks, no leading zeros, fits in 64 bits ("-0" is no number). */
 bool num_parse_i64(struct slice s, int64_t *out);
+/* False: a look at its ends has shown that the text is no integer. */
+static inline bool num_may_parse(struct slice s)
+{
+    if (s.len == 0 || s.len > 20) return false;
+    return (unsigned char)(s.ptr[s.len - 1] - '0') <= 9 &&
+           ((unsigned char)(s.ptr[0] - '0') <= 9 || s.ptr[0] == '-');
+}
 bool num_parse_u64(struct slice s, uint64_t *out); /* strict, unsigned */
 size_t num_format_i64(char *out, int64_t value);   /* returns len, no terminator, <= 20 */
 size_t num_format_u64(char *out, uint64_t value);
