@@ -46,7 +46,7 @@ static inline uint64_t load8(const char *ptr, size_t len)
         x |= (uint64_t)(unsigned char)ptr[len / 2] << (8 * (len / 2));
         x |= (uint64_t)(unsigned char)ptr[len - 1] << (8 * (len - 1));
     }
-    return fold8(x);
+    return x;
 }
 
 static inline uint32_t name_hash(uint64_t head, uint64_t tail, size_t len)
@@ -57,8 +57,8 @@ static inline uint32_t name_hash(uint64_t head, uint64_t tail, size_t len)
 
 static const struct command *find_name(struct slice name)
 {
-    uint64_t head = load8(name.ptr, name.len);
-    uint64_t tail = name.len > 8 ? load8(name.ptr + name.len - 8, 8) : 0;
+    uint64_t head = fold8(load8(name.ptr, name.len));
+    uint64_t tail = name.len > 8 ? fold8(load8(name.ptr + name.len - 8, 8)) : 0;
     for (uint32_t at = name_hash(head, tail, name.len);; at = (at + 1) & (COMMAND_SLOTS - 1)) {
         const struct command_slot *slot = &command_slots[at];
         if (slot->id_up == 0) return NULL;
@@ -84,6 +84,20 @@ const struct command *command_find(const struct slice *argv, int argc, bool *sub
     if (!cmd || likely(!cmd->subcommands) || argc == 1) return cmd;
     cmd = find_sub(cmd, argv[1]);
     *sub_missing = cmd == NULL;
+    return cmd;
+}
+
+const struct command *command_find_again(struct command_memo *memo, const struct slice *argv,
+                                         int argc, bool *sub_missing)
+{
+    struct slice name = argv[0];
+    *sub_missing = false;
+    if (unlikely(name.len > 8)) return command_find(argv, argc, sub_missing);
+    uint64_t text = load8(name.ptr, name.len);
+    if (likely(text == memo->name && name.len == memo->len)) return memo->cmd;
+    const struct command *cmd = command_find(argv, argc, sub_missing);
+    if (cmd && !cmd->subcommands && !cmd->parent)
+        *memo = (struct command_memo){.name = text, .len = name.len, .cmd = cmd};
     return cmd;
 }
 

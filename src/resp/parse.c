@@ -113,6 +113,29 @@ static enum partial_status parse_array(struct parser *p, uint64_t bulk_max, cons
                                                                       : PARTIAL_ERROR;
 }
 
+int parse_whole(const struct parser *p, uint64_t bulk_max, const char *data, size_t len,
+                size_t *used, struct slice *args, size_t room)
+{
+    const char *q = data + *used, *end = data + len;
+    uint64_t count, bulk;
+    bool busy = p->partial || p->done || p->stage == STAGE_FAILED;
+    if (unlikely(busy || q == end || *q != '*')) return 0;
+    size_t line = read_length(q, end, &count);
+    /* What is limited before somebody has signed in is parse_next()'s to say. */
+    if (unlikely(line == 0 || count == 0 || count > room || bulk_max <= PARSE_UNAUTH_BULK_MAX))
+        return 0;
+    q += line;
+    for (uint64_t i = 0; i < count; i++) {
+        line = read_length(q, end, &bulk);
+        if (unlikely(line == 0 || *q != '$' || bulk > bulk_max)) return 0;
+        if (unlikely((uint64_t)(end - q) < line + bulk + 2)) return 0;
+        args[i] = slice_of(q + line, (size_t)bulk);
+        q += line + bulk + 2;
+    }
+    *used = (size_t)(q - data);
+    return (int)count;
+}
+
 /* An inline command that begins at data[*used]; results as parse_array. */
 static enum partial_status parse_inline(struct parser *p, const char *data, size_t len,
                                         size_t *used)
@@ -149,10 +172,7 @@ enum parse_status parse_next(struct parser *p, const struct parse_limits *limits
         partial_drop_done(p);
         p->stage = STAGE_GO;
     }
-    uint64_t bulk_max = (uint64_t)limits->bulk_len_max;
-    if (!limits->authenticated && bulk_max > PARSE_UNAUTH_BULK_MAX)
-        bulk_max = PARSE_UNAUTH_BULK_MAX;
-
+    uint64_t bulk_max = parse_bulk_max(limits);
     while (*used < len) {
         enum partial_status status = PARTIAL_MORE;
         if (likely(!p->partial)) {

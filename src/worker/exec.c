@@ -17,7 +17,10 @@
 #include "stats.h"
 #include "tracking.h"
 
-static void call_prepare(struct worker *w, struct call *call, const struct exec *x)
+/* The three that follow are the way of every command: in exec_one() they become one body. */
+#define ONE_BODY static inline __attribute__((always_inline))
+
+ONE_BODY void call_prepare(struct worker *w, struct call *call, const struct exec *x)
 {
     call->cmd = x->cmd;
     call->argv = x->argv;
@@ -48,7 +51,7 @@ static void call_prepare(struct worker *w, struct call *call, const struct exec 
     call->watch = x->watch;
 }
 
-static inline void call_run(struct worker *w, struct call *call, const struct exec *x,
+ONE_BODY void call_run_here(struct worker *w, struct call *call, const struct exec *x,
                             bool counted)
 {
     const struct command *cmd = call->cmd;
@@ -80,8 +83,14 @@ static inline void call_run(struct worker *w, struct call *call, const struct ex
     tracking_end(w, x, outer);
 }
 
+static __attribute__((noinline)) void call_run(struct worker *w, struct call *call,
+                                               const struct exec *x, bool counted)
+{
+    call_run_here(w, call, x, counted);
+}
+
 /* The databases whose counts it may have changed. */
-static inline uint32_t dbs_of(const struct exec *x)
+ONE_BODY uint32_t dbs_of(const struct exec *x)
 {
     bool other = x->cmd->route == ROUTE_ALL || x->cmd->handler == cmd_copy ||
                  x->cmd->handler == cmd_move;
@@ -97,7 +106,7 @@ uint32_t exec_one(struct worker *w, const struct exec *x, shard_id shard)
     /* Under somebody's shared lock an expired key reads as absent and stays (DESIGN 6a). */
     if (unlikely(locks_active(w->hub->locks[shard])) && !(x->cmd->flags & CMD_WRITE))
         call.ks.flags |= KS_LOGICAL;
-    call_run(w, &call, x, !x->is_part);
+    call_run_here(w, &call, x, !x->is_part);
     tracking_remember(w, x);
     worker_touched(w, shard, dbs_of(x));
     if (unlikely(x->cmd->handler == cmd_flushall)) bgsave_after_flush(w);
@@ -183,10 +192,9 @@ size_t exec_key_count(const struct exec *x)
     return (size_t)x->argc;
 }
 
-bool exec_free(struct worker *w, const struct exec *x, shard_id shard)
+bool exec_free_slow(struct worker *w, const struct exec *x, shard_id shard)
 {
     const struct locks *locks = w->hub->locks[shard];
-    if (likely(!locks_active(locks))) return true;
     if (x->cmd->route == ROUTE_CHANNEL) return true;
     if (x->cmd->route == ROUTE_SHARD) return locks_key_free(locks, 0, LOCK_SHARED);
     if (command_route(x->cmd, x->argv, x->argc) == ROUTE_ALL) {

@@ -54,7 +54,11 @@ uint32_t exec_scratch(struct worker *w, const struct exec *x);
 void exec_local(struct worker *w, struct conn *c, const struct exec *x);
 
 /* No lock of that shard stops the keys of x that live there (whole: every key of the shard). */
-bool exec_free(struct worker *w, const struct exec *x, shard_id shard);
+bool exec_free_slow(struct worker *w, const struct exec *x, shard_id shard);
+static inline bool exec_free(struct worker *w, const struct exec *x, shard_id shard)
+{
+    return likely(!locks_active(w->hub->locks[shard])) || exec_free_slow(w, x, shard);
+}
 /* Adds the keys of x that live in `shard` to a lock request. */
 void exec_lock_keys(struct worker *w, const struct exec *x, shard_id shard,
                     struct lock_request *req);

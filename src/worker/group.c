@@ -35,6 +35,7 @@
 #include "watch.h"
 
 #define CONN_OPS_MAX 64u /* of one connection in one group: fairness */
+#define WIRE_LEN 32u     /* at least what an argument takes on the wire beside its text */
 
 struct group *group_new(void)
 {
@@ -47,7 +48,8 @@ void group_free(struct group *g)
     mem_free(g);
 }
 
-void group_exec_of(const struct worker *w, const struct op *op, struct exec *x)
+static inline __attribute__((always_inline)) void exec_of_op(const struct worker *w,
+                                                             const struct op *op, struct exec *x)
 {
     const struct conn *c = op->conn;
     *x = (struct exec){
@@ -74,6 +76,11 @@ void group_exec_of(const struct worker *w, const struct op *op, struct exec *x)
     if (unlikely(op->cmd->handler == cmd_watch)) x->watch = watch_take(op->conn, op->mask);
     if (unlikely(w->pause.until > w->now) && !(op->cmd->flags & CMD_WRITE))
         x->ks_flags |= KS_LOGICAL;
+}
+
+void group_exec_of(const struct worker *w, const struct op *op, struct exec *x)
+{
+    exec_of_op(w, op, x);
 }
 
 /* ---- collecting ---- */
@@ -165,7 +172,7 @@ static void op_judge(struct worker *w, struct op *op, struct group *g)
 {
     bool sub_missing = false;
     const struct conn *c = op->conn;
-    op->cmd = command_find(op->argv, op->argc, &sub_missing);
+    op->cmd = command_find_again(&g->found, op->argv, op->argc, &sub_missing);
     op->shard = OP_ERROR;
     if (!op->cmd)
         op->error = sub_missing ? OP_UNKNOWN_SUB : OP_UNKNOWN;
@@ -194,20 +201,29 @@ static void op_judge(struct worker *w, struct op *op, struct group *g)
     }
 }
 
-/* Adds one command of c to the group. False: nothing more of c for this group. */
-static bool collect_one(struct worker *w, struct conn *c, struct group *g, bool first)
+/* Judges an op that has just been added. False: nothing more of its connection for this group. */
+static bool collected(struct worker *w, struct op *op, struct group *g)
+{
+    op_judge(w, op, g);
+    if (unlikely(op->from_held)) return false; /* its arguments live until the next parse */
+    if (unlikely(op->shard == OP_EXEC || block_may(op) || away_may(op))) return false;
+    return op->shard != OP_LOCAL || local_is_stateless(op->cmd);
+}
+
+/* What is cut, inline, too large for the group or held from before. */
+static __attribute__((noinline)) bool collect_slow(struct worker *w, struct conn *c,
+                                                   struct group *g,
+                                                   const struct parse_limits *limits, bool first)
 {
     size_t start = c->data_used;
     if (c->flags & CONN_HELD_OP) {
         c->flags &= ~(uint32_t)CONN_HELD_OP;
     } else {
-        struct parse_limits limits = {.bulk_len_max = w->config->proto_max_bulk_len,
-                                      .authenticated = conn_is_in(c)};
         enum parse_status status = PARSE_MORE;
         if (c->flags & CONN_BAD_INPUT)
             status = PARSE_ERROR;
         else if (c->data)
-            status = parse_next(&c->parser, &limits, c->data, c->data_len, &c->data_used);
+            status = parse_next(&c->parser, limits, c->data, c->data_len, &c->data_used);
         if (status == PARSE_MORE) return false;
         if (status == PARSE_ERROR) { /* its turn comes when all before it has been answered */
             c->flags |= CONN_BAD_INPUT;
@@ -235,15 +251,31 @@ static bool collect_one(struct worker *w, struct conn *c, struct group *g, bool 
     for (int i = 0; i < p->argc; i++) {
         argv[i] = slice_of(p->argv[i].ptr, p->argv[i].len);
         blobs |= p->argv[i].blob != NULL;
-        bytes += p->argv[i].len + 32; /* at least what it took on the wire */
+        bytes += p->argv[i].len + WIRE_LEN;
     }
     *op = (struct op){.conn = c, .argv = argv, .argc = p->argc, .start = start,
                       .args = blobs ? p->argv : NULL, .from_held = held || blobs,
                       .large = bytes >= w->meter.request_limit};
-    op_judge(w, op, g);
-    if (op->from_held) return false; /* its arguments live until the next parse */
-    if (op->shard == OP_EXEC || block_may(op) || away_may(op)) return false;
-    return op->shard != OP_LOCAL || local_is_stateless(op->cmd);
+    return collected(w, op, g);
+}
+
+/* Adds one command of c to the group. False: nothing more of c for this group. */
+static inline bool collect_one(struct worker *w, struct conn *c, struct group *g,
+                               const struct parse_limits *limits, bool first)
+{
+    size_t start = c->data_used;
+    struct slice *argv = &g->args[g->args_used];
+    int argc = 0;
+    if (likely(c->data && !(c->flags & CONN_HAS_INPUT)))
+        argc = parse_whole(&c->parser, parse_bulk_max(limits), c->data, c->data_len,
+                           &c->data_used, argv, GROUP_ARGS - g->args_used);
+    if (unlikely(argc == 0)) return collect_slow(w, c, g, limits, first);
+    struct op *op = &g->ops[g->count++];
+    g->args_used += (unsigned)argc;
+    size_t bytes = c->data_used - start + (size_t)argc * WIRE_LEN;
+    *op = (struct op){.conn = c, .argv = argv, .argc = argc, .start = start,
+                      .large = bytes >= w->meter.request_limit};
+    return collected(w, op, g);
 }
 
 static void collect(struct worker *w, struct group *g)
@@ -260,9 +292,12 @@ static void collect(struct worker *w, struct group *g)
             c->data_len = conn_unread(c);
             c->data_used = 0;
         }
-        unsigned before = g->count;
-        while (g->count < GROUP_OPS && g->count - before < CONN_OPS_MAX)
-            if (!collect_one(w, c, g, g->count == before)) break;
+        unsigned before = g->count, end = before + CONN_OPS_MAX;
+        struct parse_limits limits = {.bulk_len_max = w->config->proto_max_bulk_len,
+                                      .authenticated = conn_is_in(c)};
+        if (end > GROUP_OPS) end = GROUP_OPS;
+        while (g->count < end)
+            if (!collect_one(w, c, g, &limits, g->count == before)) break;
         if (c->flags & CONN_CLOSING) continue;
         bool more = c->flags & CONN_HAS_INPUT || (c->data && c->data_used < c->data_len);
         if (more && !(c->flags & CONN_CLOSE_AFTER)) {
@@ -292,18 +327,33 @@ static void hold_shards(struct worker *w, struct group *g, bool may_send)
     }
 }
 
+/* The op before it has the same key: what is known of that one holds. */
+static inline bool same_key(const struct op *op, const struct op *before)
+{
+    return before && before->hash == op->hash && before->shard == op->shard &&
+           before->conn->db == op->conn->db;
+}
+
 static void prefetch(struct worker *w, struct group *g)
 {
     struct shard *const *shards = w->hub->shards;
+    const struct op *before = NULL;
     for (unsigned i = 0; i < g->count; i++) {
         const struct op *op = &g->ops[i];
-        if (op->key && op->shard >= 0 && worker_holds(w, (shard_id)op->shard))
+        if (!op->key || op->shard < 0 || !worker_holds(w, (shard_id)op->shard)) continue;
+        if (likely(!same_key(op, before)))
             shard_prefetch_slot(shards[op->shard], op->conn->db, op->hash);
+        before = op;
     }
+    before = NULL;
     for (unsigned i = 0; i < g->count; i++) {
         struct op *op = &g->ops[i];
-        if (op->key && op->shard >= 0 && worker_holds(w, (shard_id)op->shard))
+        if (!op->key || op->shard < 0 || !worker_holds(w, (shard_id)op->shard)) continue;
+        if (likely(!same_key(op, before)))
             op->hint = shard_prefetch_entry(shards[op->shard], op->conn->db, op->hash);
+        else
+            op->hint = before->hint;
+        before = op;
     }
 }
 
@@ -394,7 +444,7 @@ static bool run_keys(struct worker *w, struct op *op)
 {
     struct exec x;
     if ((op->mask & w->held) != op->mask || unlikely(away_may(op))) return false;
-    group_exec_of(w, op, &x);
+    exec_of_op(w, op, &x);
     if (script_may(op)) return script_run_op(w, op, &x);
     if (likely(op->shard >= 0)) {
         if (!exec_free(w, &x, (shard_id)op->shard)) return false;
@@ -509,7 +559,7 @@ static void run_op(struct worker *w, struct group *g, unsigned i)
         group_exec_of(w, op, &x);
         c->last_cmd = op->cmd;
         skip_begins(c);
-        bool quick = local_is_stateless(op->cmd);
+        bool quick = local_is_quick(op->cmd);
         if (!quick) worker_unhold_all(w); /* it may take long or call the system */
         if (!quick) meter_chain_on(w);
         exec_local(w, c, &x);

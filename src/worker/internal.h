@@ -301,6 +301,7 @@ struct group {
     unsigned args_used;
     uint32_t mask;        /* shards wanted */
     uint32_t slow_mask;   /* shards wanted by a slow command: not to be borrowed */
+    struct command_memo found;
     struct op ops[GROUP_OPS];
     struct slice args[GROUP_ARGS];
     struct slice *big_args; /* of a single command that does not fit */

@@ -20,9 +20,12 @@
 
 bool local_is_stateless(const struct command *cmd)
 {
-    return cmd->route == ROUTE_HERE && cmd->flags & CMD_FAST &&
-           (strcmp(cmd->name, "ping") == 0 || strcmp(cmd->name, "echo") == 0 ||
-            strcmp(cmd->name, "time") == 0);
+    return cmd->handler == cmd_ping || cmd->handler == cmd_echo || cmd->handler == cmd_time;
+}
+
+bool local_is_quick(const struct command *cmd)
+{
+    return local_is_stateless(cmd) || cmd->handler == cmd_multi;
 }
 
 bool local_at_once(const struct command *cmd)

@@ -10,6 +10,8 @@
 
 /* Changes nothing that a later command of the pipeline could depend on (PING, ECHO, TIME). */
 bool local_is_stateless(const struct command *cmd);
+/* Looks at its connection only, and briefly: shards may stay held meanwhile. */
+bool local_is_quick(const struct command *cmd);
 /* Waits for nobody, and EXEC runs it in its turn: what scripts, functions and users there are. */
 bool local_at_once(const struct command *cmd);
 /* Commands of a connection that a script may give: they wait for nobody. */

@@ -191,12 +191,26 @@ void meter_wait_ended(struct worker *w, const struct exec *x, uint64_t ns)
     judge(w, x, NULL, ns, &stages, 0);
 }
 
-void meter_defer(struct worker *w, const struct exec *x, uint64_t ns)
+/* A fan-out goes on when the handler has returned: it is judged at its end. */
+static void defer(struct worker *w, const struct exec *x, uint64_t ns)
 {
     struct fanout *f = w->meter.fanout;
     w->meter.fanout = NULL;
     if (ns > f->ns[w->id]) f->ns[w->id] = ns; /* its own part may be within */
     f->draft = commandlog_draft(w, x);
+}
+
+bool meter_ended_slow(struct worker *w, const struct exec *x, uint64_t ns)
+{
+    if (x->part_ns) {
+        *x->part_ns += ns;
+        return false;
+    }
+    if (x->block && x->block->wanted) return false;
+    if (x->script && script_call_goes_on(x->script)) return false;
+    if (!w->meter.fanout || x->client->in_flight != w->meter.fanout) return true;
+    defer(w, x, ns);
+    return false;
 }
 
 void meter_fanout_ended(struct worker *w, struct fanout *f, size_t reply_len)

@@ -53,8 +53,8 @@ void meter_keep_heads_slow(struct worker *w, const struct exec *x);
 void meter_look(struct worker *w, const struct exec *x, uint64_t start, uint64_t ns,
                 size_t reply_len, bool counted);
 
-/* A fan-out goes on when the handler has returned: it is judged at its end. */
-void meter_defer(struct worker *w, const struct exec *x, uint64_t ns);
+/* False: with its handler the command has not ended, or what it took counts elsewhere. */
+bool meter_ended_slow(struct worker *w, const struct exec *x, uint64_t ns);
 
 /* Its own; others': meter_merged(). */
 static inline struct hist *meter_hist(const struct worker_published *p, size_t command)
@@ -84,16 +84,9 @@ static inline void meter_end(struct worker *w, const struct exec *x, uint64_t st
     uint64_t end = meter_ticks(w);
     uint64_t ns = meter_ns(w, start, end);
     if (likely(w->meter.chain)) w->meter.chain = end;
-    if (unlikely(x->part_ns)) {
-        *x->part_ns += ns;
-        return;
-    }
-    if (unlikely(x->block && x->block->wanted)) return; /* it has not ended */
-    if (unlikely(x->script && script_call_goes_on(x->script))) return; /* likewise */
-    if (unlikely(w->meter.fanout) && x->client->in_flight == w->meter.fanout) {
-        meter_defer(w, x, ns);
-        return;
-    }
+    bool plain = !((uintptr_t)x->part_ns | (uintptr_t)x->block | (uintptr_t)x->script |
+                   (uintptr_t)w->meter.fanout);
+    if (unlikely(!plain) && !meter_ended_slow(w, x, ns)) return;
     meter_record(w, x->cmd, ns);
     size_t reply_len = x->out->len - out_before;
     bool look = --w->meter.sample == 0 || ns >= w->meter.look_ns ||

@@ -81,6 +81,17 @@ void parse_deinit(struct parser *p);
  * commands (AUTH). */
 enum parse_status parse_next(struct parser *p, const struct parse_limits *limits, const char *data,
                              size_t len, size_t *used);
+/* The fast half alone: an array at data[*used] that lies there whole, of at most `room` arguments.
+ * They go to args, *used moves behind it, and their number is returned. 0: nothing has been done,
+ * it takes parse_next(). bulk_max: of the limits, parse_bulk_max(). */
+int parse_whole(const struct parser *p, uint64_t bulk_max, const char *data, size_t len,
+                size_t *used, struct slice *args, size_t room);
+static inline uint64_t parse_bulk_max(const struct parse_limits *limits)
+{
+    uint64_t most = (uint64_t)limits->bulk_len_max;
+    bool cut = !limits->authenticated && most > PARSE_UNAUTH_BULK_MAX;
+    return cut ? PARSE_UNAUTH_BULK_MAX : most;
+}
 /* Writes the error reply after PARSE_ERROR; the connection is to be closed behind it. */
 void parse_reply_error(const struct parser *p, struct reply *r);
 /* Forgets an unfinished command (its bytes will be fed again). */
