@@ -557,3 +557,29 @@ bool lp_valid(struct slice bytes, uint32_t *count)
     if (count) *count = found;
     return true;
 }
+
+/* No encoding of a text or a number is as long as another one of the same; but digits may stand
+ * there as a text, where a number would do. */
+static bool element_is_canonical(const char *bytes, size_t at, size_t len)
+{
+    struct lp_value value = lp_get(bytes, at);
+    struct coded c;
+    if (!value.text.ptr) {
+        code_number(&c, value.number);
+    } else {
+        code_text(&c, value.text);
+        if (!c.text.ptr) return false;
+    }
+    return c.len == len;
+}
+
+bool lp_is_canonical(const char *bytes)
+{
+    uint32_t count = 0;
+    for (size_t at = LP_HEADER; (uint8_t)bytes[at] != LP_END; count++) {
+        size_t len = lp_element_len(bytes, at);
+        if (!element_is_canonical(bytes, at, len)) return false;
+        at += len;
+    }
+    return header_count(bytes) == (count < COUNT_UNKNOWN ? count : COUNT_UNKNOWN);
+}

@@ -281,6 +281,52 @@ int table_make_room(struct table *t, uint64_t hash)
     return -ENOMEM;
 }
 
+/* ---- before it grows ---- */
+
+#define RESERVE_MAX (SEGMENT_SLOTS_MAX * 3 / 4) /* entries of a segment; it holds a ninth more */
+
+/* Chance spreads them: 1 segment in 30,000 gets more than four deviations above the mean. */
+static uint32_t with_spread(uint32_t mean)
+{
+    uint32_t root = 1;
+    while (root * root < mean) root++;
+    return mean + 4 * root;
+}
+
+/* Makes every word of the directory a part of its own, of this depth. */
+static int part_all(struct table *t, unsigned depth)
+{
+    while (t->depth < depth) {
+        int status = directory_resize(t, t->depth + 1);
+        if (status != 0) return status;
+    }
+    for (size_t i = 0; i < table_words(t); i++) set_part(t, i, depth, NULL);
+    t->depths[0] = 0;
+    t->depths[depth] = table_words(t);
+    return 0;
+}
+
+void table_reserve(struct table *t, size_t count)
+{
+    unsigned depth = 0;
+    if (t->segments_count || t->depth) return;
+    while (count >> depth > RESERVE_MAX && depth < DEPTH_MAX) depth++;
+    if (depth && part_all(t, depth) != 0) {
+        /* Without memory for all of it, what there is of a directory leads to nothing. */
+        table_directory_reset(t);
+        return;
+    }
+    uint32_t size = segment_size_for(with_spread((uint32_t)(count >> depth)));
+    for (size_t i = 0; i < table_words(t); i++) {
+        struct segment *seg = add_segment(t);
+        if (fill(t, seg, size, NULL, 0) != 0) {
+            remove_segment(t, seg);
+            return;
+        }
+        set_part(t, i, depth, seg);
+    }
+}
+
 /* ---- shrinking ---- */
 
 /* Joins the part at `hash` with its buddy if both are small. */

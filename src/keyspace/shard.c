@@ -213,3 +213,9 @@ struct key_hint shard_prefetch_entry(const struct shard *shard, db_id db, uint64
     if (unlikely(!table)) return (struct key_hint){0};
     return (struct key_hint){table_prefetch_entry(table, hash), table, shard->epoch};
 }
+
+void shard_expect(struct shard *shard, db_id db, size_t keys)
+{
+    struct table *table = keys ? shard_table(shard, db) : NULL;
+    if (table) table_reserve(table, keys);
+}

@@ -3,9 +3,20 @@
  * Linear over GF(2), as every CRC: the table entry of a byte is the sum of the entries of its bits.
  * So the eight tables of slicing-by-8 come from 64 constants that the preprocessor adds up. Table k
  * is for a byte that k more bytes follow. Eight bytes cost about 2 ns instead of 12.
+ *
+ * Where the processor multiplies without carries (all of x86 since 2010), long inputs are folded
+ * instead: 64 bytes are one polynomial, and moving it over the next 64 is two products for each 16
+ * bytes. With bits reflected, a product of two words lies one bit too low, so multiplying by x^n
+ * takes the constant x^(n-1) mod P. What is left at the end is summed up by the tables, as any
+ * bytes are, so no reduction of its own is needed. 16 bytes cost less than 1 ns.
  * Check value: crc64(0, "123456789", 9) = 0xe9c6d914c4b8d9ca.
+ * Source: V. Gopal et al., Fast CRC Computation Using PCLMULQDQ Instruction, Intel 2009
  * Thread: any (pure). */
 #include "crc64.h"
+
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
 
 #define BIT(byte, i, power) (((byte) >> (i)&1) * (power))
 #define ENTRY(b, p0, p1, p2, p3, p4, p5, p6, p7) \
@@ -45,7 +56,7 @@ static const uint64_t table[8][256] = {
           0xfc3b6ba97f4cf1fd, 0xd32ff101a60e7091, 0x8d06c450148b7249, 0x3154aef3718177f9),
 };
 
-uint64_t crc64(uint64_t crc, const char *ptr, size_t len)
+static uint64_t by_tables(uint64_t crc, const char *ptr, size_t len)
 {
     const uint8_t *p = (const uint8_t *)ptr;
     for (; len >= 8; len -= 8, p += 8) {
@@ -59,6 +70,66 @@ uint64_t crc64(uint64_t crc, const char *ptr, size_t len)
     for (; len > 0; len--, p++) crc = table[0][(crc ^ *p) & 255] ^ crc >> 8;
     return crc;
 }
+
+/* ---- by products ---- */
+
+#ifdef __x86_64__
+
+#define FOLD_LEN 64u
+#define FOLD_MIN 256u /* shorter inputs do not pay for beginning and end */
+
+#define FOLDS __attribute__((target("sse2,pclmul")))
+
+FOLDS static inline __m128i fold_load(const char *ptr)
+{
+    return _mm_loadu_si128((const __m128i *)(const void *)ptr);
+}
+
+/* What lies in `sum`, moved over so many bits as `powers` are for, and the bytes it meets there. */
+FOLDS static inline __m128i fold(__m128i sum, __m128i powers, __m128i bytes)
+{
+    __m128i first = _mm_clmulepi64_si128(sum, powers, 0x00);
+    __m128i second = _mm_clmulepi64_si128(sum, powers, 0x11);
+    return _mm_xor_si128(_mm_xor_si128(first, second), bytes);
+}
+
+/* At least FOLD_LEN bytes, in whole sixteens. */
+FOLDS static uint64_t by_products(uint64_t crc, const char *ptr, size_t len)
+{
+    /* x^575 and x^511; x^191 and x^127. */
+    const __m128i over_64 = _mm_set_epi64x((int64_t)0xf49784a634f014e4, (int64_t)0xaf86efb16d9ab4fb);
+    const __m128i over_16 = _mm_set_epi64x((int64_t)0x381d0015c96f4444, (int64_t)0xd9d7be7d505da32c);
+    __m128i a = _mm_xor_si128(fold_load(ptr), _mm_cvtsi64_si128((int64_t)crc));
+    __m128i b = fold_load(ptr + 16), c = fold_load(ptr + 32), d = fold_load(ptr + 48);
+    for (ptr += FOLD_LEN, len -= FOLD_LEN; len >= FOLD_LEN; ptr += FOLD_LEN, len -= FOLD_LEN) {
+        a = fold(a, over_64, fold_load(ptr));
+        b = fold(b, over_64, fold_load(ptr + 16));
+        c = fold(c, over_64, fold_load(ptr + 32));
+        d = fold(d, over_64, fold_load(ptr + 48));
+    }
+    a = fold(fold(fold(a, over_16, b), over_16, c), over_16, d);
+    for (; len >= 16; ptr += 16, len -= 16) a = fold(a, over_16, fold_load(ptr));
+    char rest[16];
+    _mm_storeu_si128((__m128i *)(void *)rest, a);
+    return by_tables(0, rest, sizeof(rest));
+}
+
+uint64_t crc64(uint64_t crc, const char *ptr, size_t len)
+{
+    if (len >= FOLD_MIN && __builtin_cpu_supports("pclmul")) {
+        size_t whole = len & ~(size_t)15;
+        crc = by_products(crc, ptr, whole);
+        ptr += whole;
+        len -= whole;
+    }
+    return by_tables(crc, ptr, len);
+}
+
+#else
+
+uint64_t crc64(uint64_t crc, const char *ptr, size_t len) { return by_tables(crc, ptr, len); }
+
+#endif
 
 /* ---- over zeros ---- */
 

@@ -13,29 +13,14 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "file_in.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
-#include "splitring/persist/rdb_file.h"
-#include "types.h"
 
 enum module_part { PART_END, PART_INT, PART_UINT, PART_FLOAT, PART_DOUBLE, PART_TEXT };
 enum { RDB_MODULE = 6, RDB_MODULE_2 = 7 };
 
 #define CHECKSUM_VERSION 5u
-#define NO_TYPE UINT32_MAX
-
-struct rdb_in {
-    struct rdb_reader r;
-    struct rdb_source source;
-    struct rdb_in_options options;
-    unsigned version;
-    unsigned type; /* of the value that is due; NO_TYPE: none is */
-    uint32_t db;
-    uint64_t offset; /* of the item at hand */
-    struct rdb_text key, text;
-    int failed;
-    char error[400];
-};
 
 struct rdb_in *rdb_in_new(const struct rdb_in_options *options)
 {
@@ -58,6 +43,7 @@ void rdb_in_free(struct rdb_in *in)
 }
 
 uint64_t rdb_in_offset(const struct rdb_in *in) { return rdb_offset(&in->r); }
+uint64_t rdb_in_left(const struct rdb_in *in) { return rdb_source_left(&in->r); }
 unsigned rdb_in_version(const struct rdb_in *in) { return in->version; }
 const char *rdb_in_error(const struct rdb_in *in) { return in->error; }
 
@@ -101,7 +87,7 @@ static void printable(char *out, size_t cap, struct slice key)
     snprintf(out + n, cap - n, "%s", n < key.len ? "..." : "");
 }
 
-static int fail_value(struct rdb_in *in)
+int file_in_fail_value(struct rdb_in *in)
 {
     char name[80], what[128];
     printable(name, sizeof(name), in->key.s);
@@ -212,7 +198,7 @@ static int refuse_module_key(struct rdb_in *in)
     uint64_t id;
     char name[10], key[80];
     if (!rdb_get_text(&in->r, &in->key)) return fail_reading(in, "a key");
-    if (!rdb_get_len(&in->r, &id)) return fail_value(in);
+    if (!rdb_get_len(&in->r, &id)) return file_in_fail_value(in);
     module_name(id, name);
     printable(key, sizeof(key), in->key.s);
     return fail_at(in, in->offset,
@@ -391,7 +377,7 @@ int rdb_in_skip(struct rdb_in *in)
     if (in->failed) return in->failed;
     check(type != NO_TYPE);
     in->type = NO_TYPE;
-    return skip_value(&in->r, type) ? 0 : fail_value(in);
+    return skip_value(&in->r, type) ? 0 : file_in_fail_value(in);
 }
 
 int rdb_in_value(struct rdb_in *in, struct ks *ks, const struct rdb_limits *limits,
@@ -407,7 +393,7 @@ int rdb_in_value(struct rdb_in *in, struct ks *ks, const struct rdb_limits *limi
     in->r = l.r;
     if (ok) return 0;
     rdb_value_drop(v, ks, in->key.s);
-    if (l.r.error != RDB_E_EMPTY) return fail_value(in);
+    if (l.r.error != RDB_E_EMPTY) return file_in_fail_value(in);
     in->r.error = 0;
     return RDB_E_EMPTY;
 }
@@ -416,7 +402,7 @@ int rdb_in_value(struct rdb_in *in, struct ks *ks, const struct rdb_limits *limi
 static int put_string(struct rdb_in *in, struct ks *ks, instant_ms expire)
 {
     in->type = NO_TYPE;
-    if (!rdb_get_text(&in->r, &in->text)) return fail_value(in);
+    if (!rdb_get_text(&in->r, &in->text)) return file_in_fail_value(in);
     int rc = ks_set_string(ks, in->key.s, in->text.s, expire);
     if (in->text.room_len > RDB_BLOCK) rdb_text_deinit(&in->text);
     return rc;
@@ -430,23 +416,29 @@ static int put_value(struct rdb_in *in, struct ks *ks, const struct rdb_limits *
     return rc == 0 ? rdb_value_put(&v, ks, in->key.s, expire) : rc;
 }
 
+int file_in_put_rest(struct rdb_in *in, struct ks *ks, int rc, size_t keys_before, int64_t idle_s,
+                     int freq)
+{
+    if (unlikely(rc != 0)) {
+        if (!in->failed && rc == -ENOMEM) in->r.error = -ENOMEM;
+        return in->failed || rc != -ENOMEM ? rc : file_in_fail_value(in);
+    }
+    if (!ks_lfu(ks) && idle_s >= 0) {
+        ks_set_idle(ks, in->key.s, (uint32_t)idle_s & 0xffffffu);
+    } else if (ks_lfu(ks) && freq >= 0) {
+        ks_set_freq(ks, in->key.s, (uint8_t)freq);
+    }
+    size_t keys = shard_db_keys(ks_shard_of(ks, in->key.s), ks->db);
+    return keys == keys_before ? RDB_E_TWICE : 0;
+}
+
 int rdb_in_put(struct rdb_in *in, struct ks *ks, const struct rdb_limits *limits,
                const struct rdb_item *item)
 {
     if (in->failed) return in->failed;
     check(in->type != NO_TYPE);
-    const struct shard *shard = ks_shard_of(ks, in->key.s);
-    size_t before = shard_db_keys(shard, ks->db);
+    size_t before = shard_db_keys(ks_shard_of(ks, in->key.s), ks->db);
     int rc = in->type == RDB_STRING ? put_string(in, ks, item->expire)
                                     : put_value(in, ks, limits, item->expire);
-    if (rc != 0) {
-        if (!in->failed && rc == -ENOMEM) in->r.error = -ENOMEM;
-        return in->failed || rc != -ENOMEM ? rc : fail_value(in);
-    }
-    if (!ks_lfu(ks) && item->idle_s >= 0) {
-        ks_set_idle(ks, in->key.s, (uint32_t)item->idle_s & 0xffffffu);
-    } else if (ks_lfu(ks) && item->freq >= 0) {
-        ks_set_freq(ks, in->key.s, (uint8_t)item->freq);
-    }
-    return shard_db_keys(shard, ks->db) == before ? RDB_E_TWICE : 0;
+    return file_in_put_rest(in, ks, rc, before, item->idle_s, item->freq);
 }

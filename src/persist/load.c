@@ -24,8 +24,8 @@
 
 void seen_deinit(struct seen *seen)
 {
-    mem_free(seen->slots);
-    *seen = (struct seen){0};
+    if (seen->slots != seen->few) mem_free(seen->slots);
+    seen->slots = NULL;
 }
 
 static void seen_put(struct seen *seen, uint64_t hash)
@@ -38,15 +38,17 @@ static void seen_put(struct seen *seen, uint64_t hash)
 
 static bool seen_grow(struct seen *seen)
 {
-    size_t old = seen->slots ? seen->mask + 1 : 0, cap = old ? old * 2 : 32;
+    size_t old = seen->slots ? seen->mask + 1 : 0, cap = old ? old * 2 : ARRAY_COUNT(seen->few);
     uint64_t *slots = seen->slots;
-    uint64_t *more = mem_try_zalloc(cap * sizeof(*more));
+    uint64_t *more = old ? mem_try_zalloc(cap * sizeof(*more)) : seen->few;
     if (!more) return false;
-    *seen = (struct seen){.slots = more, .mask = cap - 1, .seed = seen->seed};
+    seen->slots = more;
+    seen->mask = cap - 1;
+    seen->count = 0;
     for (size_t i = 0; i < old; i++) {
         if (slots[i]) seen_put(seen, slots[i]);
     }
-    mem_free(slots);
+    if (slots != seen->few) mem_free(slots);
     return true;
 }
 

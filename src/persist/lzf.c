@@ -133,6 +133,40 @@ size_t lzf_compress(struct slice text, char *out, size_t room, uint32_t *table)
     return s.at;
 }
 
+/* Texts of some ten bytes are the rule, and a call of memcpy costs more than copying these. The
+ * parts do not overlap. */
+static inline void copy_few(char *to, const char *from, size_t count)
+{
+    if (count > 32) {
+        memcpy(to, from, count);
+    } else if (count >= 16) {
+        memcpy(to, from, 16);
+        memcpy(to + count - 16, from + count - 16, 16);
+    } else if (count >= 8) {
+        memcpy(to, from, 8);
+        memcpy(to + count - 8, from + count - 8, 8);
+    } else {
+        for (size_t i = 0; i < count; i++) to[i] = from[i];
+    }
+}
+
+/* What lies `distance` bytes before, again and again where that is less than count. */
+static inline void copy_back(char *to, size_t distance, size_t count)
+{
+    const char *from = to - distance;
+    if (distance == 1) {
+        memset(to, *from, count);
+        return;
+    }
+    while (count > distance) {
+        copy_few(to, from, distance);
+        to += distance;
+        count -= distance;
+        distance *= 2;
+    }
+    copy_few(to, from, count);
+}
+
 bool lzf_decompress(struct slice text, char *out, size_t len)
 {
     const uint8_t *in = (const uint8_t *)text.ptr, *end = in + text.len;
@@ -142,7 +176,7 @@ bool lzf_decompress(struct slice text, char *out, size_t len)
         if (control < LITERALS_MAX) {
             size_t count = control + 1;
             if (count > (size_t)(end - in) || count > len - at) return false;
-            memcpy(out + at, in, count);
+            copy_few(out + at, (const char *)in, count);
             in += count;
             at += count;
             continue;
@@ -155,8 +189,8 @@ bool lzf_decompress(struct slice text, char *out, size_t len)
         size_t distance = (size_t)(control & 31) << 8 | *in++;
         distance++;
         if (distance > at || count > len - at) return false;
-        /* Byte by byte: the source may run into what is being written. */
-        for (size_t i = 0; i < count; i++, at++) out[at] = out[at - distance];
+        copy_back(out + at, distance, count);
+        at += count;
     }
     return at == len;
 }

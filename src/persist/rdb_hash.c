@@ -236,11 +236,43 @@ static bool load_plain(struct loading *l)
     return load_pairs(l, &el, true);
 }
 
+/* A listpack that needs no other form, and is what would be built of it. */
+static bool is_built(const struct loading *l, const struct elements *el)
+{
+    return el->kind == ELEMENTS_LISTPACK && el->count > 0 && el->count % 2 == 0 &&
+           el->count / 2 <= l->limits->hash.entries && lp_is_canonical(el->block.s.ptr);
+}
+
+/* The bytes are taken as they are, if no field is there twice. */
+static bool take_block(struct loading *l, struct elements *el)
+{
+    struct seen seen = {.seed = shard_seed(l->shard)};
+    struct rdb_text field = {0}, value = {0};
+    bool ok = true;
+    while (ok && elements_next(el, &field))
+        ok = seen_add(&seen, &l->r, field.s) && elements_next(el, &value);
+    seen_deinit(&seen);
+    rdb_text_deinit(&field);
+    rdb_text_deinit(&value);
+    if (!ok || l->r.error) return false;
+    struct buf *bytes = &l->value->bytes;
+    l->value->held = RDB_BYTES;
+    l->value->form = FORM_LISTPACK;
+    if (el->block.s.ptr == el->block.room) { /* they are ours already */
+        *bytes = (struct buf){.ptr = el->block.room, .len = el->block.s.len,
+                              .cap = el->block.room_len};
+        el->block.room = NULL;
+    } else {
+        buf_append_slice(bytes, el->block.s);
+    }
+    return bytes->failed ? rdb_no_memory(&l->r) : true;
+}
+
 static bool load_packed(struct loading *l, enum elements_kind kind)
 {
     struct elements el;
     bool ok = elements_block(&el, &l->r, kind);
-    ok = ok && load_pairs(l, &el, kind == ELEMENTS_ZIPMAP);
+    if (ok) ok = is_built(l, &el) ? take_block(l, &el) : load_pairs(l, &el, kind == ELEMENTS_ZIPMAP);
     elements_deinit(&el);
     return ok;
 }

@@ -63,9 +63,10 @@ struct loading {
 /* Texts that were seen before, by a hash of 64 bits: never misses one, and takes a stranger for one
  * with a chance of n² / 2^65. For packed values; objects find duplicates by themselves. */
 struct seen {
-    uint64_t *slots;
+    uint64_t *slots; /* `few`, then a block; NULL: none yet */
     size_t mask, count;
     uint64_t seed;
+    uint64_t few[64];
 };
 void seen_deinit(struct seen *seen);
 /* True if it is new; otherwise an error is noted in r. */

@@ -24,6 +24,7 @@
 #include "functions.h"
 #include "journal_start.h"
 #include "splitring/base/check.h"
+#include "splitring/base/hash.h"
 #include "splitring/base/mem.h"
 #include "splitring/base/num.h"
 #include "splitring/io/file.h"
@@ -31,6 +32,10 @@
 #include "splitring/io/os.h"
 
 #define SLICE_BYTES (256u * 1024u) /* of the file, in a pass: about a millisecond */
+#define BATCH_KEYS 16u             /* looked for at the same time */
+/* Of a short number under a short name. A dump that lies about its size gets no more room in tables
+ * than it has bytes. */
+#define RECORD_LEN_SMALL 16u
 
 /* ---- the file ---- */
 
@@ -138,6 +143,22 @@ static void tell_aux(struct hub *hub, const struct rdb_item *item, int64_t now_s
     }
 }
 
+/* What a key came to that was put. */
+static int count_key(struct loader *l, int rc)
+{
+    if (unlikely(rc == RDB_E_EMPTY)) {
+        l->empty++;
+        return 0;
+    }
+    l->keys++;
+    return rc == RDB_E_TWICE && l->merge ? 0 : rc;
+}
+
+static int refuse_twice(struct loader *l, const struct rdb_item *item)
+{
+    return rdb_in_refuse(l->in, item, "RDB has duplicated key");
+}
+
 static int take_key(struct worker *w, struct loader *l, const struct rdb_item *item)
 {
     if (l->own >= 0 && hub_shard_of(w->hub, item->key) != l->own) return rdb_in_skip(l->in);
@@ -147,16 +168,81 @@ static int take_key(struct worker *w, struct loader *l, const struct rdb_item *i
     }
     l->ks.db = (db_id)item->db;
     l->ks.now = w->now;
-    int rc = rdb_in_put(l->in, &l->ks, &l->limits, item);
-    if (rc == RDB_E_EMPTY) {
-        l->empty++;
-        return 0;
+    int rc = count_key(l, rdb_in_put(l->in, &l->ks, &l->limits, item));
+    return rc == RDB_E_TWICE ? refuse_twice(l, item) : rc;
+}
+
+/* The table has room for what is said to come, as far as so many keys can follow. */
+static void make_room(struct worker *w, struct loader *l, const struct rdb_item *item)
+{
+    struct hub *hub = w->hub;
+    uint64_t keys = item->keys, most = rdb_in_left(l->in) / RECORD_LEN_SMALL;
+    if (keys > most) keys = most;
+    for (worker_id i = 0; i < hub->count; i++)
+        if (l->own < 0 || l->own == (int)i)
+            shard_expect(hub->shards[i], (db_id)item->db, (size_t)(keys / hub->count));
+}
+
+/* ---- many keys at once ---- */
+
+static uint64_t hash_of(const struct worker *w, const struct loader *l, const struct rdb_plain *p)
+{
+    const struct shard *shard = ks_shard_of(&l->ks, p->key);
+    uint64_t hash = hash_key(p->key, w->hub->seed);
+    shard_prefetch_slot(shard, (db_id)p->db, hash);
+    return hash;
+}
+
+static int put_plain(struct loader *l, const struct rdb_plain *plain, uint64_t hash)
+{
+    l->ks.db = (db_id)plain->db;
+    l->ks.hash_key = plain->key.ptr;
+    l->ks.hash = hash;
+    int rc = count_key(l, rdb_in_put_plain(l->in, &l->ks, &l->limits, plain));
+    l->ks.hash_key = NULL;
+    if (likely(rc != RDB_E_TWICE)) return rc;
+    struct rdb_item item = {.kind = RDB_ITEM_KEY, .offset = plain->offset, .key = plain->key,
+                            .db = plain->db};
+    return refuse_twice(l, &item);
+}
+
+struct plain_batch {
+    struct rdb_plain keys[BATCH_KEYS];
+    uint64_t hashes[BATCH_KEYS];
+    unsigned count;
+};
+
+/* The next own keys whose records lie in memory; their slots are on their way. False: what follows
+ * is of another kind, or behind `until`. */
+static bool find_plain(struct worker *w, struct loader *l, uint64_t until, struct plain_batch *batch)
+{
+    batch->count = 0;
+    rdb_in_plain_begin(l->in);
+    while (rdb_in_offset(l->in) < until) {
+        struct rdb_plain *plain = &batch->keys[batch->count];
+        if (!rdb_in_plain(l->in, plain)) return false;
+        if (l->own >= 0 && hub_shard_of(w->hub, plain->key) != l->own) continue;
+        if (unlikely(plain->expire < w->now) && !l->timeless) {
+            l->expired++;
+            continue;
+        }
+        batch->hashes[batch->count] = hash_of(w, l, plain);
+        if (++batch->count == BATCH_KEYS) return true;
     }
-    if (rc == RDB_E_TWICE) {
-        if (!l->merge) return rdb_in_refuse(l->in, item, "RDB has duplicated key");
-        rc = 0;
+    return false;
+}
+
+static int take_plain(struct worker *w, struct loader *l, uint64_t until)
+{
+    struct plain_batch batch;
+    bool more = true;
+    int rc = 0;
+    l->ks.now = w->now;
+    while (more && rc == 0) {
+        more = find_plain(w, l, until, &batch);
+        for (unsigned i = 0; rc == 0 && i < batch.count; i++)
+            rc = put_plain(l, &batch.keys[i], batch.hashes[i]);
     }
-    l->keys++;
     return rc;
 }
 
@@ -176,6 +262,7 @@ static int take_item(struct worker *w, struct loader *l, const struct rdb_item *
 {
     switch (item->kind) {
     case RDB_ITEM_KEY: return take_key(w, l, item);
+    case RDB_ITEM_SIZES: make_room(w, l, item); break;
     case RDB_ITEM_AUX:
         if (l->tells) tell_aux(w->hub, item, w->now / 1000);
         break;
@@ -195,7 +282,9 @@ int load_dump_bytes(struct worker *w, struct loader *l, uint64_t bytes)
     struct rdb_item item;
     uint64_t until = rdb_in_offset(l->in) + bytes;
     while (rdb_in_offset(l->in) < until) {
-        int rc = rdb_in_next(l->in, &item);
+        int rc = take_plain(w, l, until);
+        if (rc == 0 && rdb_in_offset(l->in) >= until) return 0;
+        if (rc == 0) rc = rdb_in_next(l->in, &item);
         if (rc == 0 && item.kind == RDB_ITEM_END) return LOAD_DONE;
         if (rc == 0) rc = take_item(w, l, &item);
         if (rc != 0) return rc < 0 ? rc : -EBADMSG;

@@ -160,5 +160,7 @@ void lp_build_end(struct buf *out, size_t begin); /* begin: out->len before lp_b
 /* True if the bytes are one valid listpack from first to last byte: header, every element's
  * encoding, length and backlen, the end, the count. Reads each byte at most once. */
 bool lp_valid(struct slice bytes, uint32_t *count);
+/* Of a valid one: it is, to the byte, what building it anew would make. */
+bool lp_is_canonical(const char *bytes);
 
 #endif

@@ -55,6 +55,10 @@ void table_slot_remove(struct table *table, uint64_t hash, uint64_t *slot);
 /* The key must be absent. -ENOMEM: address space or memory is out, nothing has changed. */
 int table_insert(struct table *table, uint64_t hash, void *entry, unsigned bits) WARN_UNUSED;
 
+/* About so many entries are to come: an empty table gets the segments that they will fill, so that
+ * none of them has to grow or to split on the way. A hint; does nothing to a table in use. */
+void table_reserve(struct table *table, size_t count);
+
 /* Walk in hash order. Visits whole slots' runs from `cursor` (a position in hash order, 0 = start)
  * until at least `count` entries or `slots_max` slots have been seen; returns the next cursor, 0 at
  * the end. Every entry present during the whole walk is visited at least once, whatever grows or

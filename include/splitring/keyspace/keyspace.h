@@ -129,6 +129,9 @@ bool shard_is_expiring(const struct shard *shard);
 /* Prefetch stages of a pass (hash = hash_key(key, seed)). */
 void shard_prefetch_slot(const struct shard *shard, db_id db, uint64_t hash);
 struct key_hint shard_prefetch_entry(const struct shard *shard, db_id db, uint64_t hash);
+/* About so many keys are going to be put into an empty database. A hint: its table is made large
+ * enough, in address space; memory comes with the keys. */
+void shard_expect(struct shard *shard, db_id db, size_t keys);
 /* Transaction layer's place on the shard (lock table, queue); owned by tx. */
 void **shard_tx_slot(struct shard *shard);
 

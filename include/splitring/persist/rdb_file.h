@@ -62,7 +62,31 @@ int rdb_in_value(struct rdb_in *in, struct ks *ks, const struct rdb_limits *limi
  * above. RDB_E_TWICE: the key was there (the new value has replaced the old one). */
 int rdb_in_put(struct rdb_in *in, struct ks *ks, const struct rdb_limits *limits,
                const struct rdb_item *item) WARN_UNUSED;
+
+/* A key and its value that lie in memory as a whole. Key and value stay until the next
+ * rdb_in_next, a key that is coded until rdb_in_plain_begin. */
+struct rdb_plain {
+    struct slice key;
+    const char *value, *end; /* as they stand in the file */
+    uint64_t offset;         /* of the item */
+    instant_ms expire;       /* as of an item, as the rest */
+    int32_t idle_s, freq;
+    uint32_t db;
+    unsigned type;
+};
+#define RDB_PLAIN_NAMES 4096u
+/* Before the first of several that are found together. */
+void rdb_in_plain_begin(struct rdb_in *in);
+/* The next item, if it is one of these: it counts as used then, whether it is put or not. False:
+ * nothing has happened, and rdb_in_next is to say what comes (those found before are put first, if
+ * they are). */
+bool rdb_in_plain(struct rdb_in *in, struct rdb_plain *plain) WARN_UNUSED;
+/* As rdb_in_put. */
+int rdb_in_put_plain(struct rdb_in *in, struct ks *ks, const struct rdb_limits *limits,
+                     const struct rdb_plain *plain) WARN_UNUSED;
+
 uint64_t rdb_in_offset(const struct rdb_in *in);  /* bytes used so far */
+uint64_t rdb_in_left(const struct rdb_in *in);    /* of the file, as far as its size is known */
 unsigned rdb_in_version(const struct rdb_in *in); /* of the header; 0: not read yet */
 /* What went wrong and at which offset, as one line. */
 const char *rdb_in_error(const struct rdb_in *in);
