@@ -97,8 +97,10 @@ FOLDS static inline __m128i fold(__m128i sum, __m128i powers, __m128i bytes)
 FOLDS static uint64_t by_products(uint64_t crc, const char *ptr, size_t len)
 {
     /* x^575 and x^511; x^191 and x^127. */
-    const __m128i over_64 = _mm_set_epi64x((int64_t)0xf49784a634f014e4, (int64_t)0xaf86efb16d9ab4fb);
-    const __m128i over_16 = _mm_set_epi64x((int64_t)0x381d0015c96f4444, (int64_t)0xd9d7be7d505da32c);
+    const __m128i over_64 =
+        _mm_set_epi64x((int64_t)0xf49784a634f014e4, (int64_t)0xaf86efb16d9ab4fb);
+    const __m128i over_16 =
+        _mm_set_epi64x((int64_t)0x381d0015c96f4444, (int64_t)0xd9d7be7d505da32c);
     __m128i a = _mm_xor_si128(fold_load(ptr), _mm_cvtsi64_si128((int64_t)crc));
     __m128i b = fold_load(ptr + 16), c = fold_load(ptr + 32), d = fold_load(ptr + 48);
     for (ptr += FOLD_LEN, len -= FOLD_LEN; len >= FOLD_LEN; ptr += FOLD_LEN, len -= FOLD_LEN) {

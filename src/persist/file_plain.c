@@ -3,10 +3,9 @@
  *   block  ...|record|record|record|rec          | at, behind those that were found
  *              ^ key and value stay where they are until the block is filled again
  *
- * Most records are a key and a value of some ten bytes. Found ahead, several at once, their keys can
- * be looked for in several tables' lines at the same time (the caller fetches them meanwhile), and
- * neither key nor value is copied before it is in its entry. To pass over a key of another shard is
- * no more than to find it.
+ * Most records are a key and a value of some ten bytes. Found ahead, several at once, their places
+ * in the table can be fetched at the same time (the caller does), and neither key nor value is
+ * copied before it is in its entry. To pass over a key of another shard is no more than to find it.
  *
  * What is not of this kind (opcodes, records across two blocks, anything odd or damaged) is not
  * touched: false, and rdb_in_next goes on there, with all its judgement. So there is one place that

@@ -272,7 +272,8 @@ static bool load_packed(struct loading *l, enum elements_kind kind)
 {
     struct elements el;
     bool ok = elements_block(&el, &l->r, kind);
-    if (ok) ok = is_built(l, &el) ? take_block(l, &el) : load_pairs(l, &el, kind == ELEMENTS_ZIPMAP);
+    if (ok && is_built(l, &el)) ok = take_block(l, &el);
+    else if (ok) ok = load_pairs(l, &el, kind == ELEMENTS_ZIPMAP);
     elements_deinit(&el);
     return ok;
 }

@@ -214,7 +214,8 @@ struct plain_batch {
 
 /* The next own keys whose records lie in memory; their slots are on their way. False: what follows
  * is of another kind, or behind `until`. */
-static bool find_plain(struct worker *w, struct loader *l, uint64_t until, struct plain_batch *batch)
+static bool find_plain(struct worker *w, struct loader *l, uint64_t until,
+                       struct plain_batch *batch)
 {
     batch->count = 0;
     rdb_in_plain_begin(l->in);

@@ -1,6 +1,6 @@
 /* Fuzz target of dumps. Byte 0 chooses the size of the pieces that the reader is given, whether it
- * knows the file's size, and encoding limits; the rest is a file. Checksums are not looked at, else
- * no mutation would come far.
+ * knows the file's size, encoding limits, and whether records are found ahead; the rest is a file.
+ * Checksums are not looked at, else no mutation would come far.
  *
  * Every key is put into a shard. What could be read to the end is written as a dump, read again and
  * written once more: both dumps must be as long (tables have no order). Then all goes, and the
@@ -57,6 +57,24 @@ static void flush(void)
     } while (done);
 }
 
+/* Records that lie in memory, found together and put. */
+static int load_plain(struct rdb_in *in, const struct rdb_limits *limits, bool put)
+{
+    struct rdb_plain found[8];
+    unsigned count;
+    int rc = 0;
+    do {
+        rdb_in_plain_begin(in);
+        for (count = 0; count < ARRAY_COUNT(found) && rdb_in_plain(in, &found[count]);) count++;
+        for (unsigned i = 0; put && rc == 0 && i < count; i++) {
+            struct ks ks = view(found[i].db);
+            rc = rdb_in_put_plain(in, &ks, limits, &found[i]);
+            if (rc == RDB_E_EMPTY || rc == RDB_E_TWICE) rc = 0;
+        }
+    } while (rc == 0 && count > 0);
+    return rc;
+}
+
 /* How it ended; `put`: values are made, else passed over. */
 static int load(struct slice file, unsigned choice, bool put)
 {
@@ -70,11 +88,12 @@ static int load(struct slice file, unsigned choice, bool put)
                                      .skip_checksum = true};
     struct rdb_in *in = rdb_in_new(&options);
     struct rdb_item item = {.kind = RDB_ITEM_AUX};
+    const struct rdb_limits *limits = choice & 8 ? &small : &usual;
     int rc;
     while ((rc = rdb_in_next(in, &item)) == 0 && item.kind != RDB_ITEM_END) {
-        if (item.kind != RDB_ITEM_KEY) continue;
         struct ks ks = view(item.db);
-        rc = put ? rdb_in_put(in, &ks, choice & 8 ? &small : &usual, &item) : rdb_in_skip(in);
+        if (item.kind != RDB_ITEM_KEY) rc = choice & 64 ? load_plain(in, limits, put) : 0;
+        else rc = put ? rdb_in_put(in, &ks, limits, &item) : rdb_in_skip(in);
         if (rc == RDB_E_EMPTY || rc == RDB_E_TWICE) rc = 0;
         if (rc != 0) break;
     }

@@ -359,6 +359,32 @@ Test(listpack, invalid_bytes)
     }
 }
 
+/* Bytes that are valid, but not what this builds. */
+Test(listpack, canonical_bytes)
+{
+    static const struct {
+        const char *bytes;
+        bool canonical;
+    } rows[] = {
+        {"\7\0\0\0\0\0\xff", true},
+        {"\7\0\0\0\xff\xff\xff", false},             /* the count is not told */
+        {"\x9\0\0\0\1\0\1\1\xff", true},
+        {"\xa\0\0\0\1\0\xc0\1\2\xff", false},        /* 1 in 13 bits */
+        {"\xb\0\0\0\1\0\xf1\1\0\3\xff", false},     /* in 16 */
+        {"\xb\0\0\0\1\0\xf1\0\x10\3\xff", true},     /* 4096 */
+        {"\xa\0\0\0\1\0\x81" "1\2\xff", false},      /* as a text */
+        {"\xa\0\0\0\1\0\x81" "a\2\xff", true},
+        {"\xb\0\0\0\1\0\x82" "01\3\xff", true},      /* no number, as it stands there */
+        {"\xb\0\0\0\1\0\xe0\1" "a\3\xff", false},    /* a length of 12 bits */
+        {"\xe\0\0\0\1\0\xf0\1\0\0\0" "a\6\xff", false}, /* of 32 */
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        const char *bytes = rows[i].bytes;
+        cr_assert(lp_valid(slice_of(bytes, lp_len(bytes)), NULL), "row %zu", i);
+        cr_expect_eq(lp_is_canonical(bytes), rows[i].canonical, "row %zu", i);
+    }
+}
+
 /* ---- at the front, and several at once ---- */
 
 static void check_elements(const char *bytes, const char *const *texts, size_t count)

@@ -107,6 +107,33 @@ Test(table, memory_follows_the_count)
     free(items);
 }
 
+/* With room for as many as come, for far fewer and for far more; a second time it does nothing. */
+Test(table, reserved)
+{
+    static const size_t expected[] = {1, 100, 3000, 100000, 1000000};
+    const size_t count = 100000;
+    for (size_t i = 0; i < ARRAY_COUNT(expected); i++) {
+        struct table *t = table_new(&item_ops, SEED);
+        struct item *items = items_new(count);
+        table_reserve(t, expected[i]);
+        table_verify(t);
+        size_t bytes = table_bytes(t);
+        cr_assert_lt(bytes, expected[i] * 14 + 2048, "%zu for %zu", bytes, expected[i]);
+        for (size_t k = 0; k < count; k++) item_add(t, &items[k]);
+        if (expected[i] == count) cr_assert_eq(table_bytes(t), bytes, "it has not grown");
+        bytes = table_bytes(t);
+        table_reserve(t, 10 * count);
+        cr_assert_eq(table_bytes(t), bytes);
+        table_verify(t);
+        items_verify(t, items, count);
+        for (size_t k = 0; k < count; k++) item_remove(t, &items[k]);
+        table_verify(t);
+        cr_assert_lt(table_bytes(t), 2048, "memory returns: %zu", table_bytes(t));
+        table_free(t);
+        free(items);
+    }
+}
+
 /* One key many times: all hashes equal. The table does not look for duplicates. */
 Test(table, equal_hashes_fill_a_segment_and_then_fail)
 {

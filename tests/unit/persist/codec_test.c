@@ -23,6 +23,22 @@ Test(crc64, check_value_and_pieces)
     }
 }
 
+/* However it is cut: in single bytes, by tables, or folded. */
+Test(crc64, every_length)
+{
+    static char bytes[1300];
+    struct rng rng;
+    rng_seed(&rng, 17);
+    for (size_t i = 0; i < sizeof(bytes); i++) bytes[i] = (char)rng_next(&rng);
+    for (size_t begin = 0; begin < 20; begin += 3) {
+        uint64_t crc = rng_next(&rng), whole = crc;
+        for (size_t len = 0; begin + len < sizeof(bytes); len++) {
+            cr_assert_eq(crc64(crc, bytes + begin, len), whole, "%zu bytes from %zu", len, begin);
+            whole = crc64(whole, bytes + begin + len, 1);
+        }
+    }
+}
+
 /* ---- LZF ---- */
 
 static size_t fill(struct rng *rng, char *text, size_t most)

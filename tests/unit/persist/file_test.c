@@ -135,7 +135,27 @@ static ssize_t give(void *ctx, char *ptr, size_t len)
 static const struct rdb_limits limits = {
     .hash = {128, 64}, .set = {512, 128, 64}, .zset = {128, 64}, .list_fill = -2};
 
-/* How a reading ended; every key is put into the world, or passed over if there is none. */
+/* Up to `most` records that lie in memory are found, then put. */
+static int load_plain(struct handler_world *w, struct rdb_in *in, unsigned most)
+{
+    struct rdb_plain found[16];
+    unsigned count = 0;
+    int rc = 0;
+    rdb_in_plain_begin(in);
+    while (count < most && rdb_in_plain(in, &found[count])) count++;
+    for (unsigned i = 0; w && rc == 0 && i < count; i++) {
+        struct ks ks = view_of(w, found[i].db);
+        rc = rdb_in_put_plain(in, &ks, &limits, &found[i]);
+        if (rc == RDB_E_EMPTY) rc = 0;
+        struct rdb_item item = {.kind = RDB_ITEM_KEY, .key = found[i].key, .db = found[i].db,
+                                .offset = found[i].offset};
+        if (rc == RDB_E_TWICE) rc = rdb_in_refuse(in, &item, "Duplicate");
+    }
+    return rc;
+}
+
+/* How a reading ended; every key is put into the world, or passed over if there is none. With
+ * pieces, some are read ahead. */
 static int load(struct handler_world *w, struct slice file, struct rng *pieces, bool sized,
                 char error[400])
 {
@@ -146,10 +166,12 @@ static int load(struct handler_world *w, struct slice file, struct rng *pieces, 
     struct rdb_item item = {.kind = RDB_ITEM_AUX};
     int rc;
     while ((rc = rdb_in_next(in, &item)) == 0 && item.kind != RDB_ITEM_END) {
-        if (item.kind != RDB_ITEM_KEY) continue;
-        if (w) {
+        if (item.kind != RDB_ITEM_KEY) {
+            rc = pieces ? load_plain(w, in, (unsigned)rng_below(pieces, 17)) : 0;
+        } else if (w) {
             struct ks ks = view_of(w, item.db);
             rc = rdb_in_put(in, &ks, &limits, &item);
+            if (rc == 0 && pieces) rc = load_plain(w, in, (unsigned)rng_below(pieces, 17));
             if (rc == RDB_E_EMPTY) rc = 0;
             if (rc == RDB_E_TWICE) rc = rdb_in_refuse(in, &item, "Duplicate");
         } else {
