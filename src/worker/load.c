@@ -8,6 +8,11 @@
  * out chunks would read once, but would have to have every value whole, and would be what all wait
  * for.)
  *
+ * Most of the time would go into waiting for memory: each key's place in the table is somewhere. So
+ * records that lie in the reader's block are found some ahead, and their slots are fetched while the
+ * next are found. The table has its size from the beginning, by what the dump says of itself, as
+ * far as its bytes make that likely: no segment grows or splits.
+ *
  * It goes in slices of a pass, so clients are answered meanwhile: commands that need no data work,
  * the others get LOADING. Only when the last worker has finished, and so has found the checksum
  * right, do commands run. A damaged file ends the server before anything was served from it, and is
