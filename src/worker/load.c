@@ -9,7 +9,7 @@
  * for.)
  *
  * Most of the time would go into waiting for memory: each key's place in the table is somewhere. So
- * records that lie in the reader's block are found some ahead, and their slots are fetched while the
+ * records that lie in the reader's block are found ahead, and their slots are fetched while the
  * next are found. The table has its size from the beginning, by what the dump says of itself, as
  * far as its bytes make that likely: no segment grows or splits.
  *
