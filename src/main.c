@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "server.h"
+#include "splitring/cmd/command.h"
 #include "splitring/io/log.h"
 #include "splitring/io/net.h"
 #include "splitring/io/os.h"
@@ -111,6 +112,22 @@ static int start_log(const struct config *c)
     return log_open(c->logfile, (enum log_level)c->loglevel);
 }
 
+/* What only who knows the commands can judge. False: *error says why, as for any other line. */
+static bool names_are_fine(const struct config *c, struct buf *error)
+{
+    struct command_names *names;
+    size_t bad;
+    const struct config_words *words = &c->rename_command;
+    const char *why = command_names_new(&names, words->words, words->count, &bad);
+    if (why)
+        buf_printf(error,
+                   "\n*** FATAL CONFIG FILE ERROR (Splitring " SPLITRING_VERSION ") ***\n"
+                   "Reading the configuration\n>>> 'rename-command %s \"%s\"'\n%s\n",
+                   words->words[bad], words->words[bad + 1], why);
+    command_names_free(names);
+    return why == NULL;
+}
+
 /* unknown: variables that look as if they were meant for us. */
 static int prepare_and_serve(struct config *config, const struct config_notes *notes,
                              struct slice unknown)
@@ -154,7 +171,8 @@ int main(int argc, char **argv)
         bool alive = args.action == CONFIG_LIVECHECK;
         bool probes = args.action == CONFIG_HEALTHCHECK || alive;
         bool asks = probes && take_address(&args, &config, host);
-        bool ok = asks || config_load(&config, &args, &files, &notes);
+        bool ok = asks || (config_load(&config, &args, &files, &notes) &&
+                           names_are_fine(&config, &notes.error));
         if (args.action == CONFIG_CHECK) {
             config_report(&notes, &report);
             fwrite(report.ptr, 1, report.len, stdout);

@@ -6,22 +6,33 @@
 #include "splitring/base/mem.h"
 #include "splitring/cmd/call.h"
 
-static size_t top_level_count(void)
+/* A command that has a name here: rename-command may have taken it away. */
+static bool is_there(const struct call *c, const struct command *cmd)
+{
+    return command_has_name(c->env->names, cmd);
+}
+
+static bool is_top(const struct call *c, const struct command *cmd)
+{
+    return cmd->parent == NULL && is_there(c, cmd);
+}
+
+static size_t top_level_count(const struct call *c)
 {
     size_t count = 0;
-    for (size_t id = 0; id < command_count(); id++) count += command_at(id)->parent == NULL;
+    for (size_t id = 0; id < command_count(); id++) count += is_top(c, command_at(id));
     return count;
 }
 
 void cmd_command(struct call *c)
 {
-    reply_array(&c->reply, top_level_count());
+    reply_array(&c->reply, top_level_count(c));
     for (size_t id = 0; id < command_count(); id++) {
-        if (!command_at(id)->parent) command_reply_info(&c->reply, command_at(id));
+        if (is_top(c, command_at(id))) command_reply_info(&c->reply, command_at(id));
     }
 }
 
-void cmd_command_count(struct call *c) { reply_int(&c->reply, (int64_t)top_level_count()); }
+void cmd_command_count(struct call *c) { reply_int(&c->reply, (int64_t)top_level_count(c)); }
 
 void cmd_command_info(struct call *c)
 {
@@ -31,7 +42,7 @@ void cmd_command_info(struct call *c)
     }
     reply_array(&c->reply, (size_t)c->argc - 2);
     for (int i = 2; i < c->argc; i++) {
-        const struct command *cmd = command_by_name(c->argv[i]);
+        const struct command *cmd = command_by_given_name(c->env->names, c->argv[i]);
         if (cmd) {
             command_reply_info(&c->reply, cmd);
         } else {
@@ -43,17 +54,18 @@ void cmd_command_info(struct call *c)
 void cmd_command_docs(struct call *c)
 {
     if (c->argc == 2) {
-        reply_map(&c->reply, top_level_count());
+        reply_map(&c->reply, top_level_count(c));
         for (size_t id = 0; id < command_count(); id++) {
-            if (!command_at(id)->parent) command_reply_docs(&c->reply, command_at(id));
+            if (is_top(c, command_at(id))) command_reply_docs(&c->reply, command_at(id));
         }
         return;
     }
     size_t found = 0;
-    for (int i = 2; i < c->argc; i++) found += command_by_name(c->argv[i]) != NULL;
+    for (int i = 2; i < c->argc; i++)
+        found += command_by_given_name(c->env->names, c->argv[i]) != NULL;
     reply_map(&c->reply, found);
     for (int i = 2; i < c->argc; i++) {
-        const struct command *cmd = command_by_name(c->argv[i]);
+        const struct command *cmd = command_by_given_name(c->env->names, c->argv[i]);
         if (cmd) command_reply_docs(&c->reply, cmd);
     }
 }
@@ -86,6 +98,7 @@ void cmd_command_list(struct call *c)
     for (size_t id = 0; id < command_count(); id++) {
         const struct command *cmd = command_at(id);
         if (filter == FILTER_MODULE) break; /* there are no modules */
+        if (!is_there(c, cmd)) continue;
         if (filter == FILTER_CATEGORY && !in_category(cmd, c->argv[4])) continue;
         if (filter == FILTER_PATTERN && !slice_glob(c->argv[4], slice_str(cmd->name), true))
             continue;
@@ -102,7 +115,9 @@ static void reply_keys(struct call *c, bool with_flags)
     const struct slice *argv = c->argv + 2;
     int argc = c->argc - 2;
     bool sub_missing;
-    const struct command *cmd = command_find(argv, argc, &sub_missing);
+    const struct command *cmd =
+        c->env->names ? command_find_named_slow(c->env->names, argv, argc, &sub_missing)
+                      : command_find(argv, argc, &sub_missing);
     if (!cmd) {
         reply_error(&c->reply, ERR_COMMAND_INVALID);
         return;

@@ -68,8 +68,6 @@ static const char why_replication[] =
  * (tests/integration/config_commands.py finds rows that claim too much). */
 static const char why_soon[] = "is not acted upon yet in this version of Splitring";
 #define SOON IGNORED(why_soon)
-static const char why_rename[] =
-    "renaming commands is not available yet in this version of Splitring";
 
 static const char *object_to_dbfilename(struct slice text)
 {
@@ -244,8 +242,7 @@ const struct directive directives_honoured[] = {
         WORDS(guards)),
     ROW(ENUM, "enable-protected-configs", NULL, IMMUTABLE, enable_protected_configs, "no",
         WORDS(guards)),
-    ROW(RENAME, "rename-command", NULL, FILE_ONLY | MULTI, rename_command, NULL,
-        FIXED(why_rename)),
+    ROW(RENAME, "rename-command", NULL, FILE_ONLY | MULTI, rename_command, NULL),
     ROW(INT, "busy-reply-threshold", "lua-time-limit", MUTABLE, busy_reply_threshold_ms, "5000",
         LIMITS(0, INT64_MAX), SOON),
     ROW(INT, "slowlog-log-slower-than", "commandlog-execution-slower-than", MUTABLE,

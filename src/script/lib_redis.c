@@ -20,7 +20,7 @@
 struct args {
     struct slice near[ARGS_NEAR];
     char numbers[NUMBERS_NEAR][NUM_DOUBLE_LEN_MAX];
-    const struct slice *argv;
+    struct slice *argv;
     int argc;
 };
 

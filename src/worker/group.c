@@ -172,7 +172,9 @@ static void op_judge(struct worker *w, struct op *op, struct group *g)
 {
     bool sub_missing = false;
     const struct conn *c = op->conn;
-    op->cmd = command_find_again(&g->found, op->argv, op->argc, &sub_missing);
+    op->cmd = unlikely(w->hub->names)
+                  ? command_find_named(w->hub->names, op->argv, op->argc, &sub_missing)
+                  : command_find_again(&g->found, op->argv, op->argc, &sub_missing);
     op->shard = OP_ERROR;
     if (!op->cmd)
         op->error = sub_missing ? OP_UNKNOWN_SUB : OP_UNKNOWN;

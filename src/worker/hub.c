@@ -123,6 +123,10 @@ struct hub *hub_new(const struct hub_options *options)
     counter_set(&hub->persist.last_save_s, (uint64_t)(options->start_ms / 1000));
     hub->config_start = mem_alloc(sizeof *hub->config_start);
     config_clone(hub->config_start, options->config);
+    const struct config_words *renamed = &hub->config_start->rename_command;
+    size_t bad;
+    const char *why = command_names_new(&hub->names, renamed->words, renamed->count, &bad);
+    check(why == NULL); /* main has looked at it */
     shards_init(hub, options);
     published_init(hub);
     hub->mail = mem_alloc_aligned((size_t)n * n * sizeof *hub->mail, CACHE_LINE);
@@ -195,6 +199,7 @@ void hub_free(struct hub *hub)
     mem_free(hub->holders);
     mem_free(hub->shard_of_slot);
     buf_deinit(&hub->observe.answer);
+    command_names_free(hub->names);
     config_deinit(hub->config_start);
     mem_free(hub->config_start);
     mem_free(hub);

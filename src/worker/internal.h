@@ -173,6 +173,7 @@ struct hub {
     uint64_t seed;
     instant_ms start_ms;
     uint64_t tick_scale; /* os_tick_scale() */
+    struct command_names *names; /* rename-command; NULL: none */
     uint64_t memory_total; /* what percentages of memory are of; 0: not known */
     void (*pause)(unsigned spins);
     shard_id *shard_of_slot;
@@ -271,7 +272,7 @@ enum message_kind {
 struct op {
     struct conn *conn;
     const struct command *cmd;
-    const struct slice *argv;
+    struct slice *argv;
     struct arg *args;    /* not NULL: some argument is an owned block */
     int argc;
     int16_t shard;       /* >= 0: all keys live there; else enum op_kind */

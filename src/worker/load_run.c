@@ -222,6 +222,9 @@ static int run_item(struct worker *w, struct loader *l)
 {
     bool sub_missing;
     const struct command *cmd = command_find(l->argv, l->item.argc, &sub_missing);
+    /* Redis writes what a client called it. */
+    if (unlikely(!cmd && w->hub->names))
+        cmd = command_find_named(w->hub->names, l->argv, l->item.argc, &sub_missing);
     if (unlikely(!cmd)) return refuse(l, "Unknown command", l->argv[0]);
     if (unlikely(!command_arity_ok(cmd, l->item.argc)))
         return refuse(l, "Wrong number of arguments for", l->argv[0]);

@@ -231,7 +231,10 @@ void cmd_acl_dryrun(struct call *c)
     int argc = c->argc - 3, at;
     bool sub_missing;
     const struct acl_user *user = acl_set_find(c->conn->worker->acl, c->argv[2]);
-    const struct command *cmd = command_find(argv, argc, &sub_missing);
+    const struct command_names *names = c->conn->worker->hub->names;
+    const struct command *cmd =
+        names ? command_find_named_slow(names, argv, argc, &sub_missing)
+              : command_find(argv, argc, &sub_missing);
     if (!user) {
         reply_errorf(&c->reply, ERR_ACL_USER_NOT_FOUND, shown(c->argv[2], 1024), c->argv[2].ptr);
         return;

@@ -118,14 +118,13 @@ static void call_here(struct script_job *job, struct exec *x, struct reply *repl
 }
 
 /* redis.call: the command runs on the shards at hand. False: it needs others. */
-static bool host_call(void *ctx, const struct slice *argv, int argc, uint8_t proto,
-                      struct buf *out)
+static bool host_call(void *ctx, struct slice *argv, int argc, uint8_t proto, struct buf *out)
 {
     struct script_job *job = ctx;
     struct worker *w = job->worker;
     struct reply reply = {.out = out, .proto = proto};
     bool sub_missing;
-    const struct command *cmd = command_find(argv, argc, &sub_missing);
+    const struct command *cmd = command_find_named(w->hub->names, argv, argc, &sub_missing);
     if (!may_call(job, cmd, argv, argc, &reply)) {
         stats_note_refusal(w, cmd, out);
         return true;
@@ -192,12 +191,13 @@ static void host_log(void *ctx, enum script_log_level level, struct slice text)
     script_log(level, text);
 }
 
-static int host_acl_check(void *ctx, const struct slice *argv, int argc)
+static int host_acl_check(void *ctx, struct slice *argv, int argc)
 {
     const struct script_job *job = ctx;
     bool sub_missing;
     int at;
-    const struct command *cmd = command_find(argv, argc, &sub_missing);
+    const struct command *cmd =
+        command_find_named(job->worker->hub->names, argv, argc, &sub_missing);
     if (!cmd) return -1;
     if (!job->conn || job->conn->flags & CONN_FREE) return 1;
     return acl_judge(job->conn->user, cmd, argv, argc, &at) == ACL_ALLOWED;

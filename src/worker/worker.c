@@ -71,6 +71,7 @@ void worker_config_changed(struct worker *w)
         .lazyfree_user_flush = c->lazyfree_user_flush,
         .shard_count = w->hub->count,
         .loading = w->env.loading,
+        .names = w->hub->names,
         .hash_max_listpack_entries = (uint64_t)c->hash_max_listpack_entries,
         .hash_max_listpack_value = (uint64_t)c->hash_max_listpack_value,
         .set_max_intset_entries = (uint64_t)c->set_max_intset_entries,

@@ -75,6 +75,7 @@ struct env {
     bool lazyfree_user_flush;
     uint32_t shard_count;
     bool loading; /* a log is read: nothing is past */
+    const struct command_names *names; /* of commands, for COMMAND; NULL: the table's */
     /* Encodings (Redis' directives of the same names). */
     uint64_t hash_max_listpack_entries, hash_max_listpack_value;
     uint64_t set_max_intset_entries, set_max_listpack_entries, set_max_listpack_value;

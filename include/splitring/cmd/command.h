@@ -159,6 +159,31 @@ struct command_memo {
 const struct command *command_find_again(struct command_memo *memo, const struct slice *argv,
                                          int argc, bool *sub_missing);
 const struct command *command_by_name(struct slice name); /* "get", "config|get" */
+
+/* rename-command: what clients and scripts call commands here. NULL: what the table does. */
+struct command_names;
+/* words: from, to, from, to, …, kept by the caller; to "": it has no name any more. NULL, or why
+ * not: words[*bad] cannot become words[*bad + 1]. */
+const char *command_names_new(struct command_names **out, char *const *words, size_t count,
+                              size_t *bad) WARN_UNUSED;
+void command_names_free(struct command_names *names); /* NULL is fine */
+const struct command *command_find_named_slow(const struct command_names *names,
+                                              const struct slice *argv, int argc,
+                                              bool *sub_missing);
+/* command_find by these names. From here on argv[0] is what the table calls the command. */
+static inline const struct command *command_find_named(const struct command_names *names,
+                                                       struct slice *argv, int argc,
+                                                       bool *sub_missing)
+{
+    if (likely(!names)) return command_find(argv, argc, sub_missing);
+    const struct command *cmd = command_find_named_slow(names, argv, argc, sub_missing);
+    if (cmd) argv[0] = slice_str(cmd->parent ? cmd->parent->name : cmd->name);
+    return cmd;
+}
+/* "xget", "xconfig|get": command_by_name by these names. */
+const struct command *command_by_given_name(const struct command_names *names, struct slice name);
+bool command_has_name(const struct command_names *names, const struct command *cmd);
+
 size_t command_count(void);
 const struct command *command_at(size_t id);
 static inline bool command_arity_ok(const struct command *cmd, int argc)

@@ -42,14 +42,14 @@ enum script_pulse {
 struct script_host {
     /* redis.call and redis.pcall: one command, its one reply in RESP of that protocol appended to
      * out. False: the run must stop for good, no Lua code runs any more (SCRIPT_STOPPED). */
-    bool (*call)(void *ctx, const struct slice *argv, int argc, uint8_t proto, struct buf *out);
+    bool (*call)(void *ctx, struct slice *argv, int argc, uint8_t proto, struct buf *out);
     /* Every SCRIPT_PULSE_EVERY Lua instructions or so. Inside a callback of a C function
      * (table.sort, string.gsub, load, xpcall's handler) a pause is not possible: then the script
      * goes on and this is asked again; a kill always is. */
     enum script_pulse (*pulse)(void *ctx);
     void (*log)(void *ctx, enum script_log_level level, struct slice text);
     /* redis.acl_check_cmd: 1 may, 0 may not, -1 no such command or wrong arity. */
-    int (*acl_check)(void *ctx, const struct slice *argv, int argc);
+    int (*acl_check)(void *ctx, struct slice *argv, int argc);
 };
 #define SCRIPT_PULSE_EVERY 10000
 

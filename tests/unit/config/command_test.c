@@ -178,7 +178,6 @@ Test(config_command, lists)
     GIVES("oom-score-adj-values", "5 2 1");
 }
 
-/* The reader that waits for `rename-command` to be honoured. */
 Test(config_command, renames)
 {
     const struct directive *d = directive_find(SLICE("rename-command"), NULL);

@@ -98,9 +98,7 @@ Test(config_load, refused_with_a_reason)
     cr_expect_not(load_text("cluster-enabled yes"));
     cr_expect_not(load_text("loadmodule /x.so a b"));
     FATAL(AT("1"), "loadmodule /x.so a b", "modules are not supported");
-    cr_expect_not(load_text("rename-command CONFIG \"\""));
-    FATAL(AT("1"), "rename-command CONFIG \"\"",
-          "renaming commands is not available yet in this version of Splitring");
+    cr_expect(load_text("rename-command CONFIG \"\"\nrename-command GET fetch"));
     cr_expect(load_text("user alice on >secret ~* +@all\nuser bob"));
     cr_expect_not(load_text("user alice on\nuser bob\nuser alice off"));
     cr_expect_not(load_text("sentinel monitor a 1.2.3.4 1 2"));

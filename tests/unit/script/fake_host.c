@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-static bool fake_call(void *ctx, const struct slice *argv, int argc, uint8_t proto, struct buf *out)
+static bool fake_call(void *ctx, struct slice *argv, int argc, uint8_t proto, struct buf *out)
 {
     struct fake_host *h = ctx;
     for (int i = 0; i < argc; i++) {
@@ -50,7 +50,7 @@ static void fake_log(void *ctx, enum script_log_level level, struct slice text)
     buf_append_char(&h->log, '|');
 }
 
-static int fake_acl_check(void *ctx, const struct slice *argv, int argc)
+static int fake_acl_check(void *ctx, struct slice *argv, int argc)
 {
     (void)ctx, (void)argc;
     return slice_is_word(argv[0], "PING") ? 1 : slice_is_word(argv[0], "DENIED") ? 0 : -1;
