@@ -29,7 +29,7 @@ OTHER = [
     "ACL SETUSER x +get", "ACL SETUSER x +fetch", "ACL SETUSER x +config|get",
     "ACL SETUSER x +xconfig|get", "ACL SETUSER x +flushall",
     "ACL DRYRUN default set a b",
-    "ACL DRYRUN default get a b", "ACL DRYRUN default config get a", "ACL DRYRUN x get a b",
+    "ACL DRYRUN default get a b", "ACL DRYRUN default config get a",
     "ACL DRYRUN default xconfig get a", "xconfig SET rename-command x",
     "MULTI", "get a 1", "SET a 2", "EXEC", "MULTI", "get a 1", "Fetch a", "EXEC",
     "gone a nosuch", "unlink a",
