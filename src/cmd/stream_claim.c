@@ -49,7 +49,7 @@ static bool parse_idle(struct call *c, struct claim *k, const char *command)
 static bool find_consumer(struct call *c, struct claim *k)
 {
     k->consumer = stream_consumer_get(c, k->key, k->s, k->g, k->group, c->argv[3]);
-    if (k->consumer) k->consumer->seen = c->ks.now;
+    if (k->consumer) stream_consumer_saw(k->s, k->g, k->consumer, c->ks.now);
     else reply_error(&c->reply, ERR_NO_MEMORY);
     return k->consumer != NULL;
 }
@@ -84,7 +84,7 @@ static void take(struct claim *k, const struct stream_nack *nack)
     if (k->justid) stream_reply_id(k->c, mine.id);
     else (void)stream_reply_one(k->c, k->s, mine.id);
     k->count++;
-    k->consumer->active = k->c->ks.now;
+    stream_consumer_got(k->s, k->g, k->consumer, k->c->ks.now);
     stream_effect_claim(k->c, k->key, k->group, k->g, &mine);
     k->c->dirty++;
 }
@@ -154,7 +154,7 @@ void cmd_xclaim(struct call *c)
     while (ids_end < c->argc && stream_id_parse(c->argv[ids_end], 0, false, &id, NULL)) ids_end++;
     if (!claim_options(c, ids_end, &k, &last)) return;
     bool moved = stream_id_compare(last, k.g->last_id) > 0;
-    if (moved) k.g->last_id = last;
+    if (moved) stream_group_set(k.s, k.g, last, k.g->entries_read);
     if (!find_consumer(c, &k)) return;
     size_t begin = c->reply.out->len, mark = reply_deferred_begin(&c->reply);
     for (int i = 5; i < ids_end && !k.failed; i++) {

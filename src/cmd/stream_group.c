@@ -125,8 +125,7 @@ void cmd_xgroup_setid(struct call *c)
         reply_error(&c->reply, ERR_STREAM_ID_INVALID);
         return;
     }
-    g->last_id = id;
-    g->entries_read = a.entries_read;
+    stream_group_set(s, g, id, a.entries_read);
     ks_notify(&c->ks, EVENT_STREAM, "xgroup-setid", c->argv[2]);
     c->dirty++;
     effect_verbatim(c);

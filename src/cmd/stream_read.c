@@ -245,7 +245,7 @@ static bool deliver(struct delivery *d, struct stream_id id)
     struct stream_nack nack = {.id = id, .delivered = d->c->ks.now, .deliveries = 1,
                                .consumer = d->consumer};
     if (stream_nack_put(d->s, d->g, &nack)) return false;
-    d->consumer->active = d->c->ks.now;
+    stream_consumer_got(d->s, d->g, d->consumer, d->c->ks.now);
     d->c->dirty++;
     if (!d->c->effects) return true;
     d->ids[d->held] = stream_id_text(d->texts[d->held], id);
@@ -334,7 +334,7 @@ static size_t serve_old(struct delivery *d)
             d->failed = true;
             break;
         }
-        d->consumer->active = d->c->ks.now;
+        stream_consumer_got(d->s, d->g, d->consumer, d->c->ks.now);
         stream_effect_claim(d->c, d->key, d->group, d->g, &nack);
         d->c->dirty++;
         stream_iter_init(&it, d->s, id, id, false);
@@ -385,7 +385,7 @@ static bool serve_group(struct call *c, struct reading *r, int i)
     d.g = stream_group_find(d.s, d.group);
     d.consumer = stream_consumer_get(c, d.key, d.s, d.g, d.group, c->argv[a->group_at + 1]);
     if (!d.consumer) return false;
-    d.consumer->seen = c->ks.now;
+    stream_consumer_saw(d.s, d.g, d.consumer, c->ks.now);
     /* The greatest id, however it is written, reads new entries: it stands for ">" in Redis too. */
     bool history = !is_char(c->argv[id_arg(a, i)], '>') &&
                    stream_id_compare(from, STREAM_ID_MAX) != 0;

@@ -16,7 +16,8 @@
  * weight and first key. While there is a frozen root, whatever bears an older epoch than b->epoch
  * belongs to it, and is either shown by the present root too, with all that is below it, or is
  * marked as gone. A write copies the whole path, so what lies below a node that is not gone has not
- * changed since: thawing walks only what was written meanwhile.
+ * changed since: thawing walks only what was written meanwhile. A walk that leaves what it has read
+ * (blocks_frozen_leave) thaws as it goes.
  *
  * No parent pointers (a copied path would have to change every child's): a cursor carries its path.
  * No reference counts: one frozen root is all that is ever needed, and a mark is cheaper.
@@ -404,6 +405,56 @@ void blocks_frozen_next(const struct blocks *b, struct blocks_cursor *c)
     step_on(c, b->frozen_height);
 }
 
+static void frozen_end(struct blocks *b)
+{
+    b->frozen = NULL;
+    b->frozen_height = 0;
+    b->frozen_blocks = 0;
+    b->frozen_bytes = 0;
+    b->leaving = false;
+}
+
+static void leave_block(struct blocks *b, struct block *block)
+{
+    if (!block->gone) {
+        block->epoch = b->epoch;
+        return;
+    }
+    b->frozen_bytes -= mem_usable(block) + block->room;
+    mem_free(block_start(block));
+    mem_free(block);
+}
+
+static void leave_node(struct blocks *b, struct blocks_node *n)
+{
+    if (!n->gone) {
+        n->epoch = b->epoch;
+        return;
+    }
+    b->frozen_bytes -= mem_usable(n);
+    mem_free(n);
+}
+
+/* A node that has not been left is shared, so nothing has changed in it, and what stands in it
+ * before the cursor is not looked at again: it may be freed by whoever owns it now. */
+void blocks_frozen_leave(struct blocks *b, struct blocks_cursor *c)
+{
+    unsigned level = b->frozen_height;
+    b->leaving = true;
+    leave_block(b, c->block);
+    c->block = NULL;
+    for (; level > 0; level--) {
+        struct blocks_node *n = c->path[level - 1];
+        if (++c->index[level - 1] < n->count) {
+            blocks_descend(c, level - 1, b->frozen_height, false);
+            return;
+        }
+        leave_node(b, n);
+    }
+    check(b->frozen_bytes == 0);
+    frozen_end(b);
+}
+
 /* Depth is the tree's height, so this recursion is bounded. */
 static void thaw_below(void *at, unsigned height)
 {
@@ -423,9 +474,7 @@ static void thaw_below(void *at, unsigned height)
 void blocks_thaw(struct blocks *b)
 {
     if (!b->frozen) return;
+    check(!b->leaving);
     thaw_below(b->frozen, b->frozen_height);
-    b->frozen = NULL;
-    b->frozen_height = 0;
-    b->frozen_blocks = 0;
-    b->frozen_bytes = 0;
+    frozen_end(b);
 }

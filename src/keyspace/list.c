@@ -67,18 +67,13 @@ struct list *list_new(struct shard *shard, int32_t fill)
     return list;
 }
 
-static size_t list_memory(const struct list *list)
-{
-    return list->blocks.bytes + list->blocks.frozen_bytes;
-}
-
 static bool list_free_step(struct shard *shard, struct object *object, size_t budget, size_t *done)
 {
     struct list *list = (struct list *)(void *)object;
-    size_t before = list_memory(list);
+    size_t before = list->blocks.bytes;
     blocks_thaw(&list->blocks);
     bool over = blocks_free_step(&list->blocks, budget, done);
-    shard_count_bytes(shard, (ptrdiff_t)(list_memory(list) - before));
+    shard_count_bytes(shard, (ptrdiff_t)(list->blocks.bytes - before));
     if (over) shard_release(shard, list, sizeof(*list));
     return over;
 }
@@ -96,7 +91,7 @@ static size_t object_count(const struct object *object)
 
 static size_t object_bytes(const struct object *object)
 {
-    return sizeof(struct list) + list_memory((const struct list *)(const void *)object);
+    return sizeof(struct list) + ((const struct list *)(const void *)object)->blocks.bytes;
 }
 
 /* Image: fill, number of nodes, then for each: plain, elements, length, bytes. */
@@ -149,22 +144,53 @@ static struct object *list_load(struct shard *shard, struct slice image)
         rc = append_node(list, slice_of(image.ptr + at, head.len), head.plain, head.count);
         at += head.len;
     }
-    shard_count_bytes(shard, (ptrdiff_t)list_memory(list));
+    shard_count_bytes(shard, (ptrdiff_t)list->blocks.bytes);
     if (!rc) return &list->object;
     list_free(shard, list);
     return NULL;
 }
 
-static struct blocks *object_blocks(struct object *object)
+/* ---- told in pieces ---- */
+
+struct list_cut {
+    struct blocks_cursor at;
+    bool shown; /* the node at the cursor was told */
+};
+
+static void *list_cut_begin(struct object *object, uint64_t *count)
 {
-    return &((struct list *)(void *)object)->blocks;
+    struct list *list = (struct list *)(void *)object;
+    struct list_cut *cut = mem_try_zalloc(sizeof(*cut));
+    if (!cut) return NULL;
+    *count = list->blocks.blocks;
+    blocks_freeze(&list->blocks);
+    blocks_frozen_first(&list->blocks, &cut->at);
+    return cut;
 }
 
-static void object_part(const void *piece, struct snapshot_part *part)
+static enum snapshot_next list_cut_next(struct shard *shard, struct object *object, void *state,
+                                         struct snapshot_part *part)
 {
-    const struct block *node = piece;
-    part->text = slice_of(node->bytes, node->len);
-    part->plain = node_is_plain(node);
+    struct list *list = (struct list *)(void *)object;
+    struct list_cut *cut = state;
+    (void)shard;
+    if (cut->shown) blocks_frozen_leave(&list->blocks, &cut->at);
+    cut->shown = true;
+    const struct block *node = cut->at.block;
+    if (!node) {
+        mem_free(cut);
+        return SNAPSHOT_END;
+    }
+    if (part) {
+        part->text = slice_of(node->bytes, node->len);
+        part->plain = node_is_plain(node);
+    }
+    return SNAPSHOT_PIECE;
+}
+
+static size_t list_kept(const struct object *object)
+{
+    return ((const struct list *)(const void *)object)->blocks.frozen_bytes;
 }
 
 const struct object_ops list_object_ops = {
@@ -175,8 +201,9 @@ const struct object_ops list_object_ops = {
     .bytes = object_bytes,
     .save = list_save,
     .load = list_load,
-    .blocks = object_blocks,
-    .part = object_part,
+    .cut = list_cut_begin,
+    .next = list_cut_next,
+    .kept = list_kept,
 };
 
 /* ---- reading ---- */
@@ -362,18 +389,18 @@ int list_build_node(struct list_build *b, struct slice bytes, bool plain)
 {
     struct list *list = (struct list *)(void *)b->object;
     if (bytes.len >= UINT32_MAX) return -ENOMEM;
-    size_t before = list_memory(list);
+    size_t before = list->blocks.bytes;
     int rc = append_node(list, bytes, plain, plain ? 1 : lp_count(bytes.ptr));
-    shard_count_bytes(b->shard, (ptrdiff_t)(list_memory(list) - before));
+    shard_count_bytes(b->shard, (ptrdiff_t)(list->blocks.bytes - before));
     return rc;
 }
 
 int list_build_push(struct list_build *b, struct slice text)
 {
     struct list *list = (struct list *)(void *)b->object;
-    size_t before = list_memory(list);
+    size_t before = list->blocks.bytes;
     int rc = list_push_one(list, text, LIST_TAIL);
-    shard_count_bytes(b->shard, (ptrdiff_t)(list_memory(list) - before));
+    shard_count_bytes(b->shard, (ptrdiff_t)(list->blocks.bytes - before));
     return rc;
 }
 

@@ -21,15 +21,17 @@ struct large {
 static struct large large_begin(const struct list_key *l)
 {
     struct list *list = list_of(l->entry);
-    return (struct large){.list = list, .before = list->blocks.bytes + list->blocks.frozen_bytes};
+    return (struct large){.list = list, .before = list->blocks.bytes};
 }
 
 static int large_end(const struct list_key *l, const struct large *large, int rc)
 {
-    const struct blocks *b = &large->list->blocks;
-    size_t now = b->bytes + b->frozen_bytes;
+    struct list *list = large->list;
+    size_t now = list->blocks.bytes;
     if (now != large->before)
         shard_count_bytes(ks_shard_of(l->ks, l->key), (ptrdiff_t)(now - large->before));
+    if (unlikely(list->object.duty != NULL))
+        snapshot_count_kept(ks_shard_of(l->ks, l->key), &list->object);
     return rc;
 }
 

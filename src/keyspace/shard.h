@@ -219,6 +219,8 @@ static inline void object_before_write(struct shard *shard, struct object *objec
 {
     if (unlikely(object->duty != NULL) && slot) snapshot_tell_member(shard, object, slot);
 }
+/* An object with a duty has been written: what it keeps for the snapshot is counted. */
+void snapshot_count_kept(struct shard *shard, struct object *object);
 /* The same for a long string: it goes; it is needed where it is; bytes of it are about to be
  * written; it lies elsewhere now (`from` is only compared). */
 bool snapshot_takes_blob(struct shard *shard, struct blob *blob);

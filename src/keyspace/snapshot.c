@@ -226,13 +226,13 @@ void snapshot_drop(struct shard *shard)
 size_t shard_snapshot_held_bytes(const struct shard *shard)
 {
     const struct snapshot *s = shard->snapshot;
-    return s ? s->table_bytes + s->image_bytes + s->value_bytes : 0;
+    return s ? s->table_bytes + s->image_bytes + s->kept_bytes + s->value_bytes : 0;
 }
 
 size_t snapshot_own_bytes(const struct shard *shard)
 {
     const struct snapshot *s = shard->snapshot;
-    return s ? s->table_bytes + s->image_bytes : 0;
+    return s ? s->table_bytes + s->image_bytes + s->kept_bytes : 0;
 }
 
 uint64_t shard_snapshot_keys(const struct shard *shard)

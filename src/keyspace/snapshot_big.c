@@ -3,8 +3,9 @@
  *
  * Where the order of members means nothing (hashes, sets, sorted sets) the value's own dict has the
  * same bit per slot as the keyspace's table: a cut of the dict makes all members unsaved, a walk
- * tells them, and a writer tells a member before it changes it. Where order matters (lists) the
- * blocks are frozen: the walk reads the frozen root, and a write copies its path and its block.
+ * tells them, and a writer tells a member before it changes it. Where order matters (lists,
+ * streams) the type freezes its blocks and has a walk of its own through them, and a write copies
+ * its path and its block. What the walk has told it gives up at once.
  *
  * RDB has one value after the other, so one is told at a time; the others wait in a queue. What
  * is overwritten in them meanwhile waits as images, in chunks. The walk of the keyspace stands
@@ -14,13 +15,14 @@
  * database) with a duty goes to the queue's entry, is told, and then freed in slices as always. For
  * the writer that is a pointer. RENAME within a shard takes the object along, and the duty with it.
  *
- * After an abort the dicts of the queue have bits of both senses: they stay in it until their walks
- * have been to the end without telling anybody.
+ * After an abort the dicts of the queue have bits of both senses, and frozen blocks are to be
+ * thawed: they stay in it until their walks have been to the end without telling anybody.
  * Thread: holder of the shard. */
 #include "snapshot_impl.h"
+#include "splitring/keyspace/stream.h"
 
 #define PART_COST 2u            /* a piece that is told, in slots looked at */
-#define BLOCK_COST 64u          /* a block of a list */
+#define BLOCK_COST 64u          /* a piece of a sequence */
 #define IMAGES_LEN (64u * 1024u) /* of a chunk of images */
 
 /* A chunk of images of members: head, text, value. */
@@ -40,9 +42,11 @@ struct image_head {
 void snapshot_tell_part(struct snapshot *s, struct snapshot_big *big,
                         const struct snapshot_part *part)
 {
-    big->told += big->blob ? part->text.len : 1;
+    if (big->blob) big->told += part->text.len;
+    else if (!part->stream || part->stream->kind == STREAM_PIECE_NODE) big->told++;
     s->sink.big_part(s->sink.ctx, entry_type(big->shell), part);
-    snapshot_spend(s, PART_COST + (part->text.len + part->value.len) / 256);
+    size_t len = part->stream ? part->stream->text.len : part->text.len + part->value.len;
+    snapshot_spend(s, PART_COST + len / 256);
 }
 
 static struct snapshot_image *chunk_for(struct snapshot *s, struct snapshot_big *big, size_t len)
@@ -122,7 +126,7 @@ static bool is_big(const struct snapshot *s, const struct entry *e)
     }
     const struct object *object = entry_pointer(e);
     const struct object_ops *ops = object->ops;
-    return (ops->members || ops->blocks) && ops->bytes(object) >= least;
+    return (ops->members || ops->cut) && ops->bytes(object) >= least;
 }
 
 /* An entry with everything but the value. */
@@ -136,23 +140,32 @@ static struct entry *shell_of(struct shard *shard, const struct entry *e)
     return shell;
 }
 
-/* What will be told of the object is settled: members or blocks, as they are now. */
-static void cut_object(struct snapshot_big *big)
+/* What will be told of the object is settled, as it is now. False: no memory. */
+static bool cut_object(struct snapshot_big *big)
 {
     struct object *object = big->object;
     struct dict *members = members_of(big);
     check(object->duty == NULL);
-    object->duty = big;
     if (object->ops->next_expiry) big->lowest = object->ops->next_expiry(object);
     if (members) {
         big->count = dict_count(members);
         dict_cut(members);
     } else {
-        struct blocks *blocks = object->ops->blocks(object);
-        big->count = blocks->blocks;
-        blocks_freeze(blocks);
-        blocks_frozen_first(blocks, &big->node);
+        big->cut = object->ops->cut(object, &big->count);
+        if (!big->cut) return false;
     }
+    object->duty = big;
+    return true;
+}
+
+static bool cut_value(struct snapshot_big *big, const struct entry *e)
+{
+    if (kind_is_object(e->kind)) {
+        big->object = entry_pointer(e);
+        return cut_object(big);
+    }
+    big->blob = entry_pointer(e);
+    return snapshot_text_begin(big);
 }
 
 bool snapshot_big_begin(struct shard *shard, db_id db, const struct entry *e)
@@ -163,21 +176,29 @@ bool snapshot_big_begin(struct shard *shard, db_id db, const struct entry *e)
     if (!shell) return false;
     struct snapshot_big *big = mem_zalloc(sizeof(*big));
     *big = (struct snapshot_big){.shell = shell, .db = db, .lowest = EXPIRE_NONE};
-    if (kind_is_object(e->kind)) {
-        big->object = entry_pointer(e);
-        cut_object(big);
-    } else {
-        big->blob = entry_pointer(e);
-        if (!snapshot_text_begin(big)) {
-            entry_free_shell(shard, shell);
-            mem_free(big);
-            return false;
-        }
+    if (!cut_value(big, e)) {
+        entry_free_shell(shard, shell);
+        mem_free(big);
+        return false;
     }
     if (s->bigs_last) s->bigs_last->next = big;
     else s->bigs = big;
     s->bigs_last = big;
     return true;
+}
+
+static void count_kept(struct snapshot *s, struct snapshot_big *big)
+{
+    if (!big->object || !big->object->ops->kept) return;
+    size_t now = big->object->ops->kept(big->object);
+    s->kept_bytes += now - big->kept;
+    big->kept = now;
+}
+
+static void give_up_piece(struct shard *shard, struct snapshot_big *big)
+{
+    struct object *object = big->object;
+    if (object->ops->next(shard, object, big->cut, NULL) == SNAPSHOT_END) big->cut = NULL;
 }
 
 /* All of it has been told, or nobody wants to know any more. */
@@ -190,14 +211,9 @@ static void big_end(struct shard *shard, struct snapshot_big *big)
     s->bigs = big->next;
     if (!big->next) s->bigs_last = NULL;
     if (big->blob) snapshot_text_end(s, big);
-    if (object) {
-        object->duty = NULL;
-        if (object->ops->blocks) {
-            struct blocks *blocks = object->ops->blocks(object);
-            shard_count_bytes(shard, -(ptrdiff_t)blocks->frozen_bytes);
-            blocks_thaw(blocks);
-        }
-    }
+    while (big->cut) give_up_piece(shard, big);
+    s->kept_bytes -= big->kept;
+    if (object) object->duty = NULL;
     if (big->handed_over) {
         s->value_bytes -= big->handed_over;
         struct value v = {.kind = big->shell->kind,
@@ -242,26 +258,39 @@ static bool walk_members(struct snapshot *s, struct snapshot_big *big, struct di
     return big->cursor != 0;
 }
 
-static bool walk_blocks(struct snapshot *s, struct snapshot_big *big)
+static bool walk_cut(struct shard *shard, struct snapshot_big *big)
 {
-    const struct blocks *blocks = big->object->ops->blocks(big->object);
-    while (big->node.block) {
+    struct snapshot *s = shard->snapshot;
+    struct object *object = big->object;
+    bool more = true;
+    while (more && (s->levelling ? s->budget > 0 : snapshot_goes_on(s))) {
         struct snapshot_part part = {0};
-        big->object->ops->part(big->node.block, &part);
-        snapshot_tell_part(s, big, &part);
-        snapshot_spend(s, BLOCK_COST);
-        blocks_frozen_next(blocks, &big->node);
-        if (!snapshot_goes_on(s)) break;
+        switch (object->ops->next(shard, object, big->cut, s->levelling ? NULL : &part)) {
+        case SNAPSHOT_PIECE:
+            if (!s->levelling) snapshot_tell_part(s, big, &part);
+            snapshot_spend(s, BLOCK_COST);
+            break;
+        case SNAPSHOT_END:
+            big->cut = NULL;
+            more = false;
+            break;
+        case SNAPSHOT_BROKEN:
+            s->failed = true;
+            s->budget = 0;
+            break;
+        }
     }
-    return big->node.block != NULL;
+    count_kept(s, big);
+    return more;
 }
 
-static bool walk_value(struct snapshot *s, struct snapshot_big *big)
+static bool walk_value(struct shard *shard, struct snapshot_big *big)
 {
+    struct snapshot *s = shard->snapshot;
     struct dict *members = members_of(big);
     if (members) return walk_members(s, big, members);
-    if (s->levelling) return false;
-    return big->blob ? snapshot_text_walk(s, big) : walk_blocks(s, big);
+    if (big->cut) return walk_cut(shard, big);
+    return big->blob && !s->levelling && snapshot_text_walk(s, big);
 }
 
 void snapshot_big_step(struct shard *shard)
@@ -276,7 +305,7 @@ void snapshot_big_step(struct shard *shard)
         tell_images(s, big);
         return;
     }
-    if (walk_value(s, big)) return;
+    if (walk_value(shard, big)) return;
     if (!s->levelling) {
         check(big->told == big->count || s->failed);
         s->sink.big_end(s->sink.ctx);
@@ -290,7 +319,7 @@ void snapshot_big_abort(struct shard *shard)
     struct snapshot_big *kept = NULL, *kept_last = NULL;
     while (s->bigs) {
         struct snapshot_big *big = s->bigs;
-        if (big->handed_over || !members_of(big)) {
+        if (!big->cut && (big->handed_over || !members_of(big))) {
             big_end(shard, big);
             continue;
         }
@@ -324,11 +353,16 @@ void snapshot_tell_member(struct shard *shard, struct object *object, uint64_t *
     else keep_image(s, big, &part);
 }
 
+void snapshot_count_kept(struct shard *shard, struct object *object)
+{
+    count_kept(shard->snapshot, object->duty);
+}
+
 bool snapshot_takes_object(struct shard *shard, struct object *object)
 {
     struct snapshot *s = shard->snapshot;
     struct snapshot_big *big = object->duty;
-    if (s->levelling) {
+    if (s->levelling && !big->cut) {
         /* Nobody has to bring bits into line of what is gone. */
         object->duty = NULL;
         big->object = NULL;

@@ -5,7 +5,6 @@
 #define SPLITRING_KEYSPACE_SNAPSHOT_IMPL_H
 
 #include "shard.h"
-#include "splitring/data/blocks.h"
 #include "splitring/data/dict.h"
 #include "splitring/keyspace/snapshot.h"
 
@@ -30,7 +29,8 @@ struct snapshot_big {
     uint64_t count, told; /* pieces; of a string, bytes */
     instant_ms lowest;
     uint64_t cursor;           /* of members; in a string, the next byte */
-    struct blocks_cursor node; /* of frozen blocks */
+    void *cut;                 /* of an object with an order of its own */
+    size_t kept;               /* what it keeps */
     /* Members that were overwritten before it began. */
     struct snapshot_image *images, *images_last;
     char **pages; /* of a string: as they were, where written to since; else NULL */
@@ -47,6 +47,7 @@ struct snapshot {
     struct snapshot_big *bigs, *bigs_last; /* the first is being told */
     size_t table_bytes; /* of detached tables */
     size_t image_bytes; /* of images */
+    size_t kept_bytes;  /* what objects keep of what was overwritten */
     size_t value_bytes; /* of values that were handed over */
     size_t budget;      /* of the slice that runs */
 };

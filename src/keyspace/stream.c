@@ -17,6 +17,7 @@
  * of those (0-0: none); an id is pending in a group exactly if it is pending for one consumer of
  * that group.
  * Thread: holder of the shard. */
+#include "shard.h"
 #include "stream_impl.h"
 
 bool stream_id_next(struct stream_id *id)
@@ -50,6 +51,7 @@ size_t stream_bytes(const struct stream *s)
 void stream_account(struct shard *shard, struct stream *s)
 {
     size_t bytes = s->nodes.bytes + s->group_bytes;
+    if (unlikely(s->object.duty != NULL)) snapshot_count_kept(shard, &s->object);
     if (bytes == s->counted) return;
     shard_count_bytes(shard, (ptrdiff_t)(bytes - s->counted));
     s->counted = bytes;

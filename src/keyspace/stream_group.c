@@ -2,7 +2,8 @@
  *
  * A pending entry is in its group's records and in its consumer's ids. Each function here changes
  * both or neither: blocks that will be written are owned before anything is (copying them for a
- * snapshot is all that can fail), what is added second is taken back if it fails.
+ * snapshot is all that can fail), what is added second is taken back if it fails. Before that,
+ * whatever changes is kept for a snapshot that still has to tell it (stream_cut.c).
  *
  * entries_read counts the entries ever added up to last_id, so that the lag is a subtraction. It is
  * only kept while nothing was deleted in the middle; otherwise it is worked out again where the
@@ -72,6 +73,7 @@ static bool enlist(struct stream *s, struct stream_group *g)
 {
     bool found;
     size_t bytes;
+    stream_groups_keep(s);
     void *array = s->groups;
     if (array_room(&array, s->group_count, &s->group_cap, &bytes)) return false;
     s->groups = array;
@@ -82,6 +84,7 @@ static bool enlist(struct stream *s, struct stream_group *g)
     s->groups[at] = g;
     s->group_count++;
     s->group_bytes += g->bytes;
+    s->consumer_count += g->consumer_count;
     return true;
 }
 
@@ -95,6 +98,7 @@ struct stream_group *stream_group_add(struct stream *s, struct slice name,
     g->last_id = last_id;
     g->entries_read = entries_read;
     g->bytes = mem_usable(g);
+    g->cut_no = s->cut_no;
     if (enlist(s, g)) return g;
     mem_free(g);
     return NULL;
@@ -108,6 +112,7 @@ static void delist(struct stream *s, struct stream_group *g)
     s->group_count--;
     memmove(s->groups + at, s->groups + at + 1, (s->group_count - at) * sizeof(*s->groups));
     s->group_bytes -= g->bytes;
+    s->consumer_count -= g->consumer_count;
     if (s->group_count > 0) return;
     s->group_bytes -= mem_usable(s->groups);
     mem_free(s->groups);
@@ -115,9 +120,8 @@ static void delist(struct stream *s, struct stream_group *g)
     s->group_cap = 0;
 }
 
-void stream_group_free(struct stream *s, struct stream_group *g)
+static void free_group(struct stream_group *g)
 {
-    delist(s, g);
     for (uint32_t i = 0; i < g->consumer_count; i++) {
         blocks_deinit(&g->consumers[i]->pending);
         mem_free(g->consumers[i]);
@@ -129,20 +133,37 @@ void stream_group_free(struct stream *s, struct stream_group *g)
     mem_free(g);
 }
 
+void stream_group_free(struct stream *s, struct stream_group *g)
+{
+    delist(s, g);
+    free_group(g);
+}
+
 /* A stream that has nothing but this group, and no key, is what the shard frees in slices. */
-void stream_group_remove(struct shard *shard, struct stream *s, struct stream_group *g)
+void stream_group_bury(struct shard *shard, struct stream_group *g)
 {
     uint64_t size = g->pending.count + g->consumer_count;
-    bool slices = size > GROUP_FREE_MAX && !g->pending.frozen; /* a snapshot wants it as it is */
-    struct stream *grave = slices ? stream_new(shard) : NULL;
+    struct stream *grave = shard && size > GROUP_FREE_MAX ? stream_new(shard) : NULL;
     if (grave && enlist(grave, g)) {
-        delist(s, g);
         stream_account(shard, grave);
         shard_doom(shard, DOOMED_OBJECT, grave, size);
         return;
     }
     if (grave) stream_free(shard, grave);
-    stream_group_free(s, g);
+    free_group(g);
+}
+
+void stream_group_remove(struct shard *shard, struct stream *s, struct stream_group *g)
+{
+    stream_group_keep(s, g);
+    stream_groups_keep(s);
+    delist(s, g);
+    if (unlikely(g->cut != NULL)) {
+        g->cut->gone = true;
+        s->cut->kept += g->bytes;
+    } else {
+        stream_group_bury(shard, g);
+    }
 }
 
 /* ---- consumers ---- */
@@ -159,6 +180,7 @@ struct stream_consumer *stream_consumer_add(struct stream *s, struct stream_grou
 {
     bool found;
     size_t bytes;
+    stream_consumers_keep(s, g);
     void *array = g->consumers;
     if (array_room(&array, g->consumer_count, &g->consumer_cap, &bytes)) return NULL;
     g->consumers = array;
@@ -172,15 +194,19 @@ struct stream_consumer *stream_consumer_add(struct stream *s, struct stream_grou
     c->name_len = (uint32_t)name.len;
     c->seen = now;
     c->active = -1;
+    c->cut_no = s->cut_no;
     memmove(g->consumers + at + 1, g->consumers + at,
             (g->consumer_count - at) * sizeof(*g->consumers));
     g->consumers[at] = c;
     g->consumer_count++;
+    s->consumer_count++;
     return c;
 }
 
 int stream_consumer_remove(struct stream *s, struct stream_group *g, struct stream_consumer *c)
 {
+    stream_consumer_keep(s, g, c);
+    stream_consumers_keep(s, g);
     while (c->pending.count > 0) {
         struct stream_pending p;
         stream_pending_seek(&p, g, c, STREAM_ID_MIN);
@@ -191,10 +217,16 @@ int stream_consumer_remove(struct stream *s, struct stream_group *g, struct stre
     uint32_t at = NAME_PLACE(g->consumers, g->consumer_count, stream_consumer_name(c), &found);
     check(found);
     g->consumer_count--;
+    s->consumer_count--;
     memmove(g->consumers + at, g->consumers + at + 1,
             (g->consumer_count - at) * sizeof(*g->consumers));
-    stream_group_count(s, g, -(ptrdiff_t)(c->pending.bytes + mem_usable(c)));
-    blocks_deinit(&c->pending);
+    check(c->pending.bytes == 0);
+    stream_group_count(s, g, -(ptrdiff_t)mem_usable(c));
+    if (unlikely(c->cut != NULL)) {
+        c->cut->gone = true;
+        s->cut->kept += mem_usable(c);
+        return 0;
+    }
     mem_free(c);
     return 0;
 }
@@ -206,21 +238,48 @@ const struct stream_nack *stream_nack_find(const struct stream_group *g, struct 
     return pending_find(&g->pending, RECORD_NACK, id);
 }
 
+/* What changes in a sequence's memory is counted: the group's, and what only the cut still shows. */
+struct sizes {
+    size_t bytes, frozen;
+};
+
+static struct sizes sizes_of(const struct blocks *b)
+{
+    return (struct sizes){b->bytes, b->frozen_bytes};
+}
+
+static void count_from(struct stream *s, struct stream_group *g, const struct blocks *b,
+                       struct sizes before)
+{
+    stream_group_count(s, g, (ptrdiff_t)(b->bytes - before.bytes));
+    if (unlikely(s->cut != NULL)) s->cut->kept += b->frozen_bytes - before.frozen;
+}
+
 static int insert(struct stream *s, struct stream_group *g, struct blocks *b, unsigned record,
                   const void *what)
 {
-    size_t before = b->bytes;
+    struct sizes before = sizes_of(b);
     int rc = pending_insert(b, record, what);
-    stream_group_count(s, g, (ptrdiff_t)(b->bytes - before));
+    count_from(s, g, b, before);
     return rc;
+}
+
+/* As pending_edit(). */
+static void *edit(struct stream *s, struct stream_group *g, struct blocks *b, unsigned record,
+                  struct stream_id id, int *rc)
+{
+    struct sizes before = sizes_of(b);
+    void *mine = pending_edit(b, record, id, rc);
+    count_from(s, g, b, before);
+    return mine;
 }
 
 static int take_out(struct stream *s, struct stream_group *g, struct blocks *b, unsigned record,
                     struct stream_id id)
 {
-    size_t before = b->bytes;
+    struct sizes before = sizes_of(b);
     int rc = pending_remove(b, record, &id);
-    stream_group_count(s, g, (ptrdiff_t)(b->bytes - before));
+    count_from(s, g, b, before);
     return rc;
 }
 
@@ -232,7 +291,8 @@ static int hand_over(struct stream *s, struct stream_group *g, struct stream_nac
     struct stream_consumer *from = mine->consumer;
     int rc = 0;
     if (from == to) return 0;
-    if (from && !pending_edit(&from->pending, RECORD_ID, id, &rc)) return rc ? rc : -EINVAL;
+    if (from) stream_consumer_keep(s, g, from);
+    if (from && !edit(s, g, &from->pending, RECORD_ID, id, &rc)) return rc ? rc : -EINVAL;
     if (insert(s, g, &to->pending, RECORD_ID, &id)) return -ENOMEM;
     if (from) (void)take_out(s, g, &from->pending, RECORD_ID, id);
     mine->consumer = to;
@@ -242,7 +302,8 @@ static int hand_over(struct stream *s, struct stream_group *g, struct stream_nac
 int stream_nack_put(struct stream *s, struct stream_group *g, const struct stream_nack *nack)
 {
     int rc;
-    struct stream_nack *mine = pending_edit(&g->pending, RECORD_NACK, nack->id, &rc);
+    stream_consumer_keep(s, g, nack->consumer);
+    struct stream_nack *mine = edit(s, g, &g->pending, RECORD_NACK, nack->id, &rc);
     if (rc) return rc;
     if (mine) {
         struct stream_nack was = *mine;
@@ -264,11 +325,15 @@ int stream_nack_put(struct stream *s, struct stream_group *g, const struct strea
 int stream_nack_remove(struct stream *s, struct stream_group *g, struct stream_id id)
 {
     int rc;
-    const struct stream_nack *mine = pending_edit(&g->pending, RECORD_NACK, id, &rc);
+    const struct stream_nack *mine = stream_nack_find(g, id);
+    if (!mine) return 0;
+    stream_group_keep(s, g);
+    if (mine->consumer) stream_consumer_keep(s, g, mine->consumer);
+    mine = edit(s, g, &g->pending, RECORD_NACK, id, &rc);
     if (!mine) return rc;
     struct stream_nack was = *mine;
     struct stream_consumer *c = mine->consumer;
-    if (c && !pending_edit(&c->pending, RECORD_ID, id, &rc)) return -ENOMEM;
+    if (c && !edit(s, g, &c->pending, RECORD_ID, id, &rc)) return -ENOMEM;
     if (c) (void)take_out(s, g, &c->pending, RECORD_ID, id);
     stream_age_changed(s, g, &was, NULL);
     return take_out(s, g, &g->pending, RECORD_NACK, id);
@@ -332,15 +397,38 @@ bool stream_group_lag(const struct stream *s, const struct stream_group *g, int6
     return true;
 }
 
-void stream_group_advance(const struct stream *s, struct stream_group *g, struct stream_id id)
+void stream_group_advance(struct stream *s, struct stream_group *g, struct stream_id id)
 {
     if (stream_id_compare(id, g->last_id) <= 0) return;
+    stream_group_keep(s, g);
     if (g->entries_read != STREAM_ENTRIES_READ_UNKNOWN &&
         stream_id_compare(g->last_id, s->first_id) >= 0 && !tombstones_from(s, g->last_id))
         g->entries_read++;
     else if (s->entries_added)
         g->entries_read = stream_entries_up_to(s, id);
     g->last_id = id;
+}
+
+void stream_group_set(struct stream *s, struct stream_group *g, struct stream_id last_id,
+                      int64_t entries_read)
+{
+    stream_group_keep(s, g);
+    g->last_id = last_id;
+    g->entries_read = entries_read;
+}
+
+void stream_consumer_saw(struct stream *s, struct stream_group *g, struct stream_consumer *c,
+                         instant_ms now)
+{
+    stream_consumer_keep(s, g, c);
+    c->seen = now;
+}
+
+void stream_consumer_got(struct stream *s, struct stream_group *g, struct stream_consumer *c,
+                         instant_ms now)
+{
+    stream_consumer_keep(s, g, c);
+    c->active = now;
 }
 
 /* ---- building ---- */
@@ -357,7 +445,7 @@ int stream_build_owner(struct stream *s, struct stream_group *g, struct stream_i
                        struct stream_consumer *consumer)
 {
     int rc;
-    struct stream_nack *mine = pending_edit(&g->pending, RECORD_NACK, id, &rc);
+    struct stream_nack *mine = edit(s, g, &g->pending, RECORD_NACK, id, &rc);
     if (!mine) return rc ? rc : -EINVAL;
     return mine->consumer ? -EINVAL : hand_over(s, g, mine, consumer);
 }

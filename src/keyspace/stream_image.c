@@ -190,6 +190,7 @@ static bool free_group_step(struct stream *s, struct stream_group *g, size_t bud
         stream_group_count(s, g, -(ptrdiff_t)mem_usable(c));
         mem_free(c);
         g->consumer_count--;
+        s->consumer_count--;
         ++*done;
     }
     return true;
@@ -244,4 +245,7 @@ const struct object_ops stream_object_ops = {
     .bytes = stream_object_bytes,
     .save = stream_save,
     .load = stream_load,
+    .cut = stream_cut_begin,
+    .next = stream_cut_next,
+    .kept = stream_cut_kept,
 };

@@ -7,6 +7,7 @@
 
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
+#include "splitring/keyspace/snapshot.h"
 #include "splitring/keyspace/stream.h"
 
 static inline struct blocks_key key_of_id(struct stream_id id)
@@ -68,11 +69,70 @@ int pending_remove(struct blocks *b, unsigned record, const void *what) WARN_UNU
 
 /* At once, with all that is in it. */
 void stream_group_free(struct stream *s, struct stream_group *g);
+/* One that has left its stream: in slices if it is large. shard NULL: at once. */
+void stream_group_bury(struct shard *shard, struct stream_group *g);
 /* A group has grown by so many bytes. */
 static inline void stream_group_count(struct stream *s, struct stream_group *g, ptrdiff_t more)
 {
     s->group_bytes += (size_t)more;
     g->bytes += (size_t)more;
+}
+
+/* ---- while a snapshot tells it in pieces (stream_cut.c) ---- */
+
+struct stream_consumer_cut {
+    instant_ms seen, active;
+    uint64_t pending;
+    bool gone; /* the consumer has left its group: it belongs to the walk */
+};
+struct stream_group_cut {
+    struct stream_id last_id;
+    int64_t entries_read;
+    uint64_t pending;
+    struct stream_consumer **consumers; /* the group's own array until that changes */
+    uint32_t consumer_count;
+    bool gone;
+};
+struct stream_cut {
+    struct stream_piece head;
+    uint64_t nodes;
+    struct stream_group **groups; /* the stream's own array until that changes */
+    uint32_t group_count;
+    uint32_t group, consumer; /* where the walk is */
+    uint8_t phase;
+    bool shown;  /* the block at the cursor was told */
+    bool broken; /* nothing is kept any more */
+    size_t kept; /* memory of groups, consumers and what is pending, only for the cut */
+    struct blocks_cursor at;
+    struct stream_piece piece;
+};
+void *stream_cut_begin(struct object *object, uint64_t *count);
+enum snapshot_next stream_cut_next(struct shard *shard, struct object *object, void *cut,
+                                   struct snapshot_part *part);
+size_t stream_cut_kept(const struct object *object);
+
+/* What a writer calls before he changes a group, a consumer with his group, and (which is the
+ * group's matter as well) adds or removes one. */
+void stream_group_keep_now(struct stream *s, struct stream_group *g);
+void stream_consumer_keep_now(struct stream *s, struct stream_group *g, struct stream_consumer *c);
+void stream_groups_keep_now(struct stream *s);
+void stream_consumers_keep_now(struct stream *s, struct stream_group *g);
+static inline void stream_group_keep(struct stream *s, struct stream_group *g)
+{
+    if (unlikely(s->cut != NULL)) stream_group_keep_now(s, g);
+}
+static inline void stream_consumer_keep(struct stream *s, struct stream_group *g,
+                                        struct stream_consumer *c)
+{
+    if (unlikely(s->cut != NULL)) stream_consumer_keep_now(s, g, c);
+}
+static inline void stream_groups_keep(struct stream *s)
+{
+    if (unlikely(s->cut != NULL)) stream_groups_keep_now(s);
+}
+static inline void stream_consumers_keep(struct stream *s, struct stream_group *g)
+{
+    if (unlikely(s->cut != NULL)) stream_consumers_keep_now(s, g);
 }
 
 /* ---- the order of deliveries (stream_age.c) ---- */

@@ -9,6 +9,7 @@
  *                     (ttl, field, value). The lowest need not be exact, all TTLs are told from it
  *   5   a sorted set  count, (member, score as 8 bytes)
  *   18  a list        count of nodes, (kind, bytes)
+ *   19, 21  a stream  in the order of its pieces (rdb_stream.c)
  *
  * All readers sort and hash what they read, so a value comes out as it was at the cut.
  * Thread: owner of the writer; holder of the shard. */
@@ -34,7 +35,8 @@ void put_pieces_head(struct rdb_writer *w, enum value_type type, uint64_t count,
             rdb_put_u64(w, (uint64_t)lowest);
         }
         break;
-    default: check(false); /* a type that is told whole */
+    case TYPE_STREAM: return; /* its first piece has what the type depends on */
+    default: check(false);    /* there are no more */
     }
     rdb_put_len(w, count);
 }
@@ -74,6 +76,7 @@ void put_piece(struct rdb_writer *w, enum value_type type, instant_ms lowest,
         rdb_put_text(w, part->text);
         rdb_put_u64(w, bits);
         break;
-    default: check(false); /* a type that is told whole */
+    case TYPE_STREAM: put_stream_piece(w, part->stream); break;
+    default: check(false); /* there are no more */
     }
 }

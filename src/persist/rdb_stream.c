@@ -41,16 +41,29 @@ static void put_id(struct rdb_writer *w, struct stream_id id)
     rdb_put_len(w, id.seq);
 }
 
+static void put_node(struct rdb_writer *w, struct stream_id master, struct slice listpack)
+{
+    char bytes[ID_LEN];
+    id_bytes(bytes, master);
+    rdb_put_text(w, slice_of(bytes, sizeof(bytes)));
+    rdb_put_text(w, listpack);
+}
+
 static void put_nodes(struct rdb_writer *w, const struct stream *s)
 {
     struct blocks_cursor c;
     rdb_put_len(w, s->nodes.blocks);
     for (blocks_first(&s->nodes, &c); c.block; blocks_next(&s->nodes, &c)) {
-        char master[ID_LEN];
-        id_bytes(master, (struct stream_id){c.block->key.high, c.block->key.low});
-        rdb_put_text(w, slice_of(master, sizeof(master)));
-        rdb_put_text(w, slice_of(c.block->bytes, lp_len(c.block->bytes)));
+        put_node(w, (struct stream_id){c.block->key.high, c.block->key.low},
+                 slice_of(c.block->bytes, lp_len(c.block->bytes)));
     }
+}
+
+static void put_nack(struct rdb_writer *w, const struct stream_nack *nack)
+{
+    put_raw_id(w, nack->id);
+    rdb_put_u64(w, (uint64_t)nack->delivered);
+    rdb_put_len(w, nack->deliveries);
 }
 
 static void put_consumer(struct rdb_writer *w, const struct stream_group *g,
@@ -75,11 +88,7 @@ static void put_group(struct rdb_writer *w, const struct stream_group *g, bool a
     rdb_put_len(w, (uint64_t)g->entries_read);
     rdb_put_len(w, stream_group_pending(g));
     stream_pending_seek(&walk, g, NULL, STREAM_ID_MIN);
-    while ((nack = stream_pending_next(&walk)) != NULL) {
-        put_raw_id(w, nack->id);
-        rdb_put_u64(w, (uint64_t)nack->delivered);
-        rdb_put_len(w, nack->deliveries);
-    }
+    while ((nack = stream_pending_next(&walk)) != NULL) put_nack(w, nack);
     rdb_put_len(w, g->consumer_count);
     for (uint32_t i = 0; i < g->consumer_count; i++) put_consumer(w, g, g->consumers[i], active);
 }
@@ -93,15 +102,22 @@ static bool has_consumers(const struct stream *s)
     return false;
 }
 
+static bool has_active(const struct rdb_writer *w, bool consumers)
+{
+    return (w->exact || w->version >= 11) && consumers;
+}
+
+static void put_type(struct rdb_writer *w, bool active)
+{
+    if (active) rdb_put_type(w, RDB_STREAM_LISTPACKS_3, 11);
+    else rdb_put_type(w, RDB_STREAM_LISTPACKS_2, RDB_VERSION_LEAST);
+}
+
 void save_stream(struct rdb_writer *w, const struct entry *e)
 {
     const struct stream *s = stream_of(e);
-    bool active = (w->exact || w->version >= 11) && has_consumers(s);
-    if (active) {
-        rdb_put_type(w, RDB_STREAM_LISTPACKS_3, 11);
-    } else {
-        rdb_put_type(w, RDB_STREAM_LISTPACKS_2, RDB_VERSION_LEAST);
-    }
+    bool active = has_active(w, has_consumers(s));
+    put_type(w, active);
     put_nodes(w, s);
     rdb_put_len(w, stream_len(s));
     put_id(w, s->last_id);
@@ -110,6 +126,62 @@ void save_stream(struct rdb_writer *w, const struct entry *e)
     rdb_put_len(w, s->entries_added);
     rdb_put_len(w, s->group_count);
     for (uint32_t i = 0; i < s->group_count; i++) put_group(w, s->groups[i], active);
+}
+
+/* ---- writing in pieces ---- */
+
+static void put_records(struct rdb_writer *w, const struct stream_piece *piece)
+{
+    const char *at = piece->text.ptr;
+    for (uint64_t i = 0; i < piece->count; i++) {
+        struct stream_nack nack;
+        struct stream_id id;
+        if (piece->kind == STREAM_PIECE_PENDING) {
+            memcpy(&nack, at + i * sizeof(nack), sizeof(nack));
+            put_nack(w, &nack);
+        } else {
+            memcpy(&id, at + i * sizeof(id), sizeof(id));
+            put_raw_id(w, id);
+        }
+    }
+}
+
+static void put_piece_head(struct rdb_writer *w, const struct stream_piece *piece)
+{
+    rdb_put_len(w, piece->len);
+    put_id(w, piece->id);
+    put_id(w, piece->first_id);
+    put_id(w, piece->max_deleted_id);
+    rdb_put_len(w, piece->entries_added);
+    rdb_put_len(w, piece->count);
+}
+
+void put_stream_piece(struct rdb_writer *w, const struct stream_piece *piece)
+{
+    bool active = has_active(w, piece->consumers);
+    switch (piece->kind) {
+    case STREAM_PIECE_BEGIN:
+        put_type(w, active);
+        rdb_put_len(w, piece->count);
+        break;
+    case STREAM_PIECE_NODE: put_node(w, piece->id, piece->text); break;
+    case STREAM_PIECE_HEAD: put_piece_head(w, piece); break;
+    case STREAM_PIECE_GROUP:
+        rdb_put_text(w, piece->text);
+        put_id(w, piece->id);
+        rdb_put_len(w, (uint64_t)piece->entries_read);
+        rdb_put_len(w, piece->count);
+        break;
+    case STREAM_PIECE_CONSUMERS: rdb_put_len(w, piece->count); break;
+    case STREAM_PIECE_CONSUMER:
+        rdb_put_text(w, piece->text);
+        rdb_put_u64(w, (uint64_t)piece->seen);
+        if (active) rdb_put_u64(w, (uint64_t)piece->active);
+        rdb_put_len(w, piece->count);
+        break;
+    case STREAM_PIECE_PENDING:
+    case STREAM_PIECE_OWNED: put_records(w, piece); break;
+    }
 }
 
 /* ---- reading ---- */

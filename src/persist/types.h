@@ -75,6 +75,9 @@ bool seen_add(struct seen *seen, struct rdb_reader *r, struct slice text);
 /* The type that a byte means in a file or payload of this version; UINT32_MAX: none. */
 unsigned type_of_byte(unsigned version, unsigned byte);
 bool version_known(unsigned version);
+/* Of a stream that is told in pieces; the first one writes the type and the key. */
+struct stream_piece;
+void put_stream_piece(struct rdb_writer *w, const struct stream_piece *piece);
 /* Whatever its type; as below. */
 bool load_value(struct loading *l, unsigned type);
 /* The same value is passed over. */

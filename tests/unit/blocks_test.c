@@ -241,6 +241,53 @@ Test(blocks, with_frozen_roots)
     for (uint64_t seed = 0; seed < 12; seed++) run(seed + 200, 4000, seed % 3 == 0, true, false);
 }
 
+/* Walks on, checks what it meets, and gives it up. */
+static void leave(struct world *w, struct blocks_cursor *at, size_t *left, size_t count)
+{
+    if (!w->b.frozen) return;
+    for (; count > 0 && w->b.frozen; count--) {
+        model_check_block(at->block, &w->frozen.blocks[(*left)++]);
+        blocks_frozen_leave(&w->b, at);
+        cr_assert_eq(at->block == NULL, w->b.frozen == NULL);
+    }
+    if (w->b.frozen) return;
+    cr_assert_eq(*left, w->frozen.len);
+    model_free(&w->frozen);
+}
+
+static void run_leaving(uint64_t seed, size_t steps, bool failing)
+{
+    struct world w;
+    struct blocks_cursor at;
+    size_t left = 0, walks = 0;
+    world_init(&w, seed);
+    for (size_t i = 0; i < 500 + seed % 7 * 300; i++) insert(&w, w.m.len, true);
+    unsigned growth = 50;
+    for (size_t i = 0; i < steps; i++) {
+        if (below(&w, 400) == 0) growth = growth > 50 ? 20 : 75;
+        if (!w.b.frozen && below(&w, 30) == 0) {
+            freeze_or_thaw(&w);
+            if (w.b.frozen) blocks_frozen_first(&w.b, &at);
+            left = 0;
+            walks++;
+        }
+        if (below(&w, 3) == 0) leave(&w, &at, &left, below(&w, 40));
+        if (failing && below(&w, 2)) fixture_fail_after((int)below(&w, 6));
+        step(&w, growth, seed % 3 == 0);
+        fixture_fail_after(-1);
+        if (i % 64 == 0) model_verify(&w.b, &w.m, &w.frozen);
+    }
+    cr_assert_gt(walks, 5);
+    leave(&w, &at, &left, SIZE_MAX);
+    model_verify(&w.b, &w.m, NULL);
+    world_deinit(&w);
+}
+
+Test(blocks, frozen_roots_that_are_left)
+{
+    for (uint64_t seed = 0; seed < 12; seed++) run_leaving(seed + 400, 4000, seed % 2);
+}
+
 Test(blocks, without_memory)
 {
     for (uint64_t seed = 0; seed < 12; seed++)

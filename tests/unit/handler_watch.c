@@ -1,5 +1,5 @@
 /* Snapshots beside a test: see handler_watch.h. Keys are compared as text lines: database, key,
- * expiry, value, sorted.
+ * expiry, value, sorted. A stream's value is its bytes in RDB: all that is known of it, in order.
  * Thread: the test's. */
 #include "handler_watch.h"
 
@@ -9,6 +9,7 @@
 #include "handler.h"
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
+#include "splitring/keyspace/stream.h"
 
 static struct buf *lines_add(struct watch_lines *l)
 {
@@ -32,6 +33,37 @@ static int compare_lines(const void *a, const void *b)
     return slice_compare(buf_slice(a), buf_slice(b));
 }
 
+/* ---- streams ---- */
+
+static int into_buf(void *ctx, const char *ptr, size_t len)
+{
+    buf_append(ctx, ptr, len);
+    return 0;
+}
+
+static struct rdb_out *stream_out(struct buf *to)
+{
+    struct rdb_out_options options = {
+        .write = into_buf, .ctx = to, .version = 10, .exact = true, .piece = true};
+    return rdb_out_new(&options);
+}
+
+static void stream_end(struct buf *line, struct rdb_out *out, struct buf *bytes)
+{
+    check(rdb_out_flush(out) == 0);
+    rdb_out_free(out);
+    handler_dump_text(line, buf_slice(bytes));
+    buf_deinit(bytes);
+}
+
+static void add_stream(struct buf *line, const struct entry *e)
+{
+    struct buf bytes = {0};
+    struct rdb_out *out = stream_out(&bytes);
+    rdb_out_key_as(out, e, entry_expiry(e), -1, -1);
+    stream_end(line, out, &bytes);
+}
+
 static void add_line(struct watch_shard *of, struct watch_lines *l, db_id db,
                      const struct entry *e)
 {
@@ -40,7 +72,8 @@ static void add_line(struct watch_shard *of, struct watch_lines *l, db_id db,
     buf_printf(line, "%u \"", db);
     handler_dump_text(line, entry_key(e));
     buf_printf(line, "\" %lld %s ", (long long)entry_expiry(e), type_name(entry_type(e)));
-    handler_dump_value(line, e);
+    if (entry_type(e) == TYPE_STREAM) add_stream(line, e);
+    else handler_dump_value(line, e);
 }
 
 struct visit {
@@ -74,6 +107,9 @@ static void big_begin(void *ctx, db_id db, const struct entry *e, uint64_t count
     handler_dump_text(&big->head, entry_key(e));
     buf_printf(&big->head, "\" %lld %s ", (long long)entry_expiry(e), type_name(entry_type(e)));
     of->watch->bigs++;
+    if (big->type != TYPE_STREAM) return;
+    big->stream = stream_out(&big->stream_bytes);
+    rdb_out_big(big->stream, e, -1, -1, count, lowest);
 }
 
 static void big_part(void *ctx, enum value_type type, const struct snapshot_part *part)
@@ -81,6 +117,11 @@ static void big_part(void *ctx, enum value_type type, const struct snapshot_part
     struct watch_shard *of = ctx;
     struct watch_big *big = &of->big;
     check(big->open && type == big->type);
+    if (type == TYPE_STREAM) {
+        big->told += part->stream->kind == STREAM_PIECE_NODE;
+        rdb_out_part(big->stream, type, part);
+        return;
+    }
     if (big->count == big->cap) {
         big->cap = big->cap ? big->cap * 2 : 64;
         big->parts = mem_realloc(big->parts, big->cap * sizeof(*big->parts));
@@ -134,6 +175,7 @@ static void big_end(void *ctx)
         buf_deinit(&part->text);
     }
     mem_free(big->parts);
+    if (big->stream) stream_end(line, big->stream, &big->stream_bytes);
     if (big->wanted) *lines_add(&of->watch->told) = *line;
     else buf_deinit(line);
     *big = (struct watch_big){0};
@@ -143,6 +185,8 @@ static void big_forget(struct watch_big *big)
 {
     for (uint64_t i = 0; i < big->count; i++) buf_deinit(&big->parts[i].text);
     mem_free(big->parts);
+    rdb_out_free(big->stream);
+    buf_deinit(&big->stream_bytes);
     buf_deinit(&big->head);
     *big = (struct watch_big){0};
 }

@@ -6,6 +6,7 @@
 
 #include "splitring/base/rng.h"
 #include "splitring/keyspace/snapshot.h"
+#include "splitring/persist/rdb_file.h"
 
 struct watch_lines {
     struct buf *at; /* one per key */
@@ -25,6 +26,8 @@ struct watch_big {
     size_t cap;
     struct watch_part *parts;
     instant_ms lowest;
+    struct rdb_out *stream; /* of a stream: its pieces as RDB, instead of parts */
+    struct buf stream_bytes;
 };
 
 /* The sink's ctx. */

@@ -45,6 +45,7 @@ struct blocks {
     size_t frozen_bytes; /* what only the frozen root still shows; not in bytes */
     uint32_t epoch;
     uint8_t height, frozen_height;
+    bool leaving;     /* blocks_frozen_leave() is on its way through the frozen root */
 };
 
 /* Where a block is. Valid until the next call that changes the sequence, unless that call was given
@@ -133,6 +134,11 @@ void blocks_freeze(struct blocks *b);
  * is written meanwhile. */
 void blocks_frozen_first(const struct blocks *b, struct blocks_cursor *c);
 void blocks_frozen_next(const struct blocks *b, struct blocks_cursor *c);
-void blocks_thaw(struct blocks *b); /* frees what only the frozen root still showed */
+/* The same, but what lies behind the cursor is given up: freed where only the frozen root showed it,
+ * else the present sequence's alone (a write there copies nothing). At the end there is no frozen
+ * root any more. So a thaw costs no more at once than a step. One walk per frozen root, by this
+ * function alone once it has begun. */
+void blocks_frozen_leave(struct blocks *b, struct blocks_cursor *c);
+void blocks_thaw(struct blocks *b); /* frees what only the frozen root still showed, at once */
 
 #endif

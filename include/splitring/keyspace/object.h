@@ -25,9 +25,14 @@ enum form {
 };
 
 struct object;
-struct blocks;
 struct dict;
 struct snapshot_part;
+
+enum snapshot_next {
+    SNAPSHOT_PIECE,
+    SNAPSHOT_END,   /* there are no more; the cut is freed */
+    SNAPSHOT_BROKEN /* a writer found no memory for a copy: the snapshot must be given up */
+};
 
 struct object_ops {
     enum value_type type;
@@ -43,12 +48,18 @@ struct object_ops {
     struct object *(*load)(struct shard *shard, struct slice image); /* NULL: no memory */
     /* Hashes: the lowest expiry of a field, EXPIRE_NONE if none. NULL for other types. */
     instant_ms (*next_expiry)(const struct object *object);
-    /* How a snapshot tells a big one in pieces: a dict whose members it may meet in any order, or
-     * blocks that it freezes; NULL for what has not got them. A type with neither is told whole. */
+    /* How a snapshot tells a big one in pieces. Where order means nothing: a dict whose members it
+     * may meet in any order, and such a member as a piece of the sink. NULL for other types. */
     struct dict *(*members)(struct object *object);
-    struct blocks *(*blocks)(struct object *object);
-    /* A member of that dict, or a struct block, as the pieces of the sink. */
-    void (*part)(const void *piece, struct snapshot_part *part);
+    void (*part)(const void *member, struct snapshot_part *part);
+    /* Where it does: what there is now is settled, in O(1), and remembered in what is returned, until
+     * `next` has come to its end; a writer copies what it changes. NULL: no memory. *count: pieces. */
+    void *(*cut)(struct object *object, uint64_t *count);
+    /* The next piece, which is valid until the next call. What came before it is given up. NULL for
+     * part: nobody wants to know. */
+    enum snapshot_next (*next)(struct shard *shard, struct object *object, void *cut,
+                               struct snapshot_part *part);
+    size_t (*kept)(const struct object *object); /* memory only for that; not in bytes() */
 };
 
 /* First member of every such struct. */

@@ -42,6 +42,8 @@ struct stream_consumer {
     struct blocks pending; /* its ids: struct stream_id, sorted */
     instant_ms seen;       /* last tried to read */
     instant_ms active;     /* last got something; -1: never */
+    struct stream_consumer_cut *cut; /* what a snapshot still needs (stream_cut.c) */
+    uint32_t cut_no;       /* of the last cut that it has been kept for */
     uint32_t index;        /* scratch of save and load */
     uint32_t name_len;
     char name[];
@@ -56,6 +58,8 @@ struct stream_group {
     size_t bytes;          /* its share of the stream's group_bytes */
     struct stream_consumer **consumers; /* by name */
     uint32_t consumer_count, consumer_cap;
+    struct stream_group_cut *cut; /* as in a consumer */
+    uint32_t cut_no;
     uint32_t name_len;
     char name[];
 };
@@ -69,6 +73,9 @@ struct stream {
     uint64_t entries_added;    /* ever */
     struct stream_group **groups; /* by name */
     uint32_t group_count, group_cap;
+    uint32_t cut_no;           /* of the last cut */
+    struct stream_cut *cut;    /* while a snapshot tells it in pieces */
+    uint64_t consumer_count;   /* of all groups */
     size_t group_bytes;        /* groups, consumers and what is pending */
     size_t counted;            /* what stream_account() has told the shard */
 };
@@ -173,7 +180,14 @@ bool stream_group_lag(const struct stream *s, const struct stream_group *g, int6
 /* How many entries were ever added up to this id; STREAM_ENTRIES_READ_UNKNOWN. */
 int64_t stream_entries_up_to(const struct stream *s, struct stream_id id);
 /* The group goes on to an entry that it has just got. */
-void stream_group_advance(const struct stream *s, struct stream_group *g, struct stream_id id);
+void stream_group_advance(struct stream *s, struct stream_group *g, struct stream_id id);
+/* What groups and consumers know of themselves is set by these: a snapshot may want what was. */
+void stream_group_set(struct stream *s, struct stream_group *g, struct stream_id last_id,
+                      int64_t entries_read);
+void stream_consumer_saw(struct stream *s, struct stream_group *g, struct stream_consumer *c,
+                         instant_ms now);
+void stream_consumer_got(struct stream *s, struct stream_group *g, struct stream_consumer *c,
+                         instant_ms now);
 
 /* ---- pending entries ---- */
 
@@ -208,6 +222,31 @@ static inline uint64_t stream_group_pending(const struct stream_group *g)
 {
     return g->pending.count;
 }
+
+/* ---- told in pieces ---- */
+
+/* In this order: BEGIN, NODE …, HEAD, then for each group: GROUP, PENDING …, CONSUMERS, then for each
+ * of its consumers: CONSUMER, OWNED … */
+enum stream_piece_kind {
+    STREAM_PIECE_BEGIN,     /* count: nodes */
+    STREAM_PIECE_NODE,      /* id: master; text: listpack */
+    STREAM_PIECE_HEAD,      /* count: groups; len, id, first_id, max_deleted_id, entries_added */
+    STREAM_PIECE_GROUP,     /* text: name; id: last; entries_read; count: pending entries */
+    STREAM_PIECE_PENDING,   /* text: count × struct stream_nack (consumer: not to be followed) */
+    STREAM_PIECE_CONSUMERS, /* count */
+    STREAM_PIECE_CONSUMER,  /* text: name; seen, active; count: pending for it */
+    STREAM_PIECE_OWNED      /* text: count × struct stream_id */
+};
+struct stream_piece {
+    enum stream_piece_kind kind;
+    bool consumers; /* does any group of the stream have one? (in all pieces) */
+    struct slice text;
+    uint64_t count;
+    struct stream_id id, first_id, max_deleted_id;
+    uint64_t len, entries_added;
+    int64_t entries_read;
+    instant_ms seen, active;
+};
 
 /* ---- building (RESTORE, snapshots) ---- */
 

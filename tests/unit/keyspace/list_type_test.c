@@ -156,7 +156,6 @@ static void freeze_or_thaw(struct run *r)
     const struct entry *e = ks_peek(&r->w.ks, KEY);
     struct list *list = e ? list_of(e) : NULL;
     if (!list) return;
-    size_t before = list->blocks.bytes + list->blocks.frozen_bytes;
     if (list->blocks.frozen) {
         verify_frozen(r, list);
         blocks_thaw(&list->blocks);
@@ -166,8 +165,6 @@ static void freeze_or_thaw(struct run *r)
             flat_insert(&r->frozen, i, r->model.at[i]);
         blocks_freeze(&list->blocks);
     }
-    size_t after = list->blocks.bytes + list->blocks.frozen_bytes;
-    shard_count_bytes(r->w.shards[0], (ptrdiff_t)(after - before));
 }
 
 /* ---- operations ---- */

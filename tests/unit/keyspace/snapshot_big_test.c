@@ -12,6 +12,7 @@ struct scene {
     struct handler_world w;
     struct snapshot_watch watch;
     struct rng rng;
+    unsigned last_id; /* of any stream */
 };
 
 static void scene_init(struct scene *s, uint32_t shards, uint64_t seed, unsigned fields)
@@ -20,6 +21,8 @@ static void scene_init(struct scene *s, uint32_t shards, uint64_t seed, unsigned
     snapshot_watch_init(&s->watch, s->w.shards, shards, 16, seed);
     rng_seed(&s->rng, seed);
     s->w.env.list_max_listpack_size = 16;
+    s->w.env.stream_node_max_entries = 20;
+    s->last_id = 1;
     s->watch.full_one_in = fields < 1000 ? 9 : 900;
 }
 
@@ -85,6 +88,82 @@ static void write_set(struct scene *s, unsigned key, unsigned f)
     }
 }
 
+/* An id that is, or was, or could have been there. */
+static unsigned id(struct scene *s) { return 1 + pick(s, s->last_id); }
+
+static void write_pending(struct scene *s, unsigned key, unsigned g)
+{
+    unsigned c = pick(s, 4);
+    switch (pick(s, 11)) {
+    case 0:
+        (void)handler_runf(&s->w, "XACK stream%u g%u %u %u-1", key, g, id(s), id(s));
+        break;
+    case 1:
+        (void)handler_runf(&s->w, "XCLAIM stream%u g%u c%u 0 %u %u", key, g, c, id(s), id(s));
+        break;
+    case 2:
+        (void)handler_runf(&s->w, "XCLAIM stream%u g%u c%u 0 %u FORCE RETRYCOUNT 9 LASTID %u", key,
+                           g, c, id(s), id(s));
+        break;
+    case 3:
+        (void)handler_runf(&s->w, "XAUTOCLAIM stream%u g%u c%u 0 %u COUNT 9", key, g, c, id(s));
+        break;
+    case 4:
+        (void)handler_runf(&s->w, "XREADGROUP GROUP g%u c%u COUNT 3 STREAMS stream%u %u", g, c,
+                           key, id(s));
+        break;
+    case 5:
+        (void)handler_runf(&s->w, "XREADGROUP GROUP g%u c%u NOACK STREAMS stream%u >", g, c, key);
+        break;
+    default:
+        (void)handler_runf(&s->w, "XREADGROUP GROUP g%u c%u COUNT %u STREAMS stream%u >", g, c,
+                           1 + pick(s, 40), key);
+    }
+}
+
+static void write_groups(struct scene *s, unsigned key, unsigned g)
+{
+    unsigned c = pick(s, 4);
+    switch (pick(s, 7)) {
+    case 0: (void)handler_runf(&s->w, "XGROUP DESTROY stream%u g%u", key, g); break;
+    case 1: (void)handler_runf(&s->w, "XGROUP SETID stream%u g%u %u", key, g, id(s)); break;
+    case 2: (void)handler_runf(&s->w, "XGROUP DELCONSUMER stream%u g%u c%u", key, g, c); break;
+    case 3:
+        (void)handler_runf(&s->w, "XGROUP CREATECONSUMER stream%u g%u c%u", key, g, c);
+        break;
+    default:
+        (void)handler_runf(&s->w, "XGROUP CREATE stream%u g%u %u MKSTREAM ENTRIESREAD 3", key, g,
+                           id(s));
+    }
+}
+
+static void write_stream(struct scene *s, unsigned key)
+{
+    unsigned g = pick(s, 3);
+    s->w.now += pick(s, 2);
+    switch (pick(s, 15)) {
+    case 0: (void)handler_runf(&s->w, "XDEL stream%u %u %u-1", key, id(s), id(s)); break;
+    case 1: (void)handler_runf(&s->w, "XTRIM stream%u MINID ~ %u", key, id(s) / 4); break;
+    case 2: (void)handler_runf(&s->w, "XTRIM stream%u MINID %u", key, id(s) / 4); break;
+    case 3:
+        if (pick(s, 15) == 0) (void)handler_runf(&s->w, "XTRIM stream%u MAXLEN %u", key, id(s) / 9);
+        break;
+    case 4: (void)handler_runf(&s->w, "XSETID stream%u %u-9", key, s->last_id); break;
+    case 5:
+        if (pick(s, 3) == 0) write_groups(s, key, g);
+        break;
+    case 6: (void)handler_runf(&s->w, "XDELEX stream%u DELREF IDS 1 %u", key, id(s)); break;
+    case 7: (void)handler_runf(&s->w, "XACKDEL stream%u g%u ACKED IDS 1 %u", key, g, id(s)); break;
+    case 8:
+    case 9:
+    case 10:
+        (void)handler_runf(&s->w, "XADD stream%u %u-%u f %u g text", key, ++s->last_id, pick(s, 2),
+                           pick(s, 1000));
+        break;
+    default: write_pending(s, key, g);
+    }
+}
+
 /* Up to some pages. */
 static void write_string(struct scene *s, unsigned key, unsigned len)
 {
@@ -100,12 +179,12 @@ static void write_string(struct scene *s, unsigned key, unsigned len)
     }
 }
 
-static const char *const types[] = {"hash", "zset", "list", "set", "string"};
+static const char *const types[] = {"hash", "zset", "list", "set", "string", "stream"};
 
 /* The whole value. */
 static void write_key(struct scene *s, unsigned key)
 {
-    const char *type = types[pick(s, 5)];
+    const char *type = types[pick(s, 6)];
     switch (pick(s, 12)) {
     case 0: (void)handler_runf(&s->w, "DEL %s%u", type, key); break;
     case 1: (void)handler_runf(&s->w, "RENAME %s%u %s%u", type, key, type, pick(s, KEYS)); break;
@@ -133,24 +212,66 @@ static void write_something(struct scene *s, unsigned fields)
         write_zset(s, key, f);
         write_list(s, key, f);
         write_set(s, key, f);
+        write_stream(s, key);
+        write_stream(s, key);
         f = pick(s, fields);
     }
     if (pick(s, 8) == 0) write_string(s, key, fields < 500 ? 4000 : 90000);
     if (pick(s, 6) == 0) write_key(s, key);
 }
 
+static void fill_stream(struct scene *s, unsigned key, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        (void)handler_runf(&s->w, "XADD stream%u %u-%u f %u", key, ++s->last_id, i % 2, i);
+    for (unsigned g = 0; g < 2; g++) {
+        (void)handler_runf(&s->w, "XGROUP CREATE stream%u g%u 0", key, g);
+        for (unsigned c = 0; c < 3; c++)
+            (void)handler_runf(&s->w, "XREADGROUP GROUP g%u c%u COUNT %u STREAMS stream%u >", g, c,
+                               count / 4, key);
+    }
+}
+
 static void fill(struct scene *s, unsigned count)
 {
     s->w.db = 0;
     for (unsigned key = 0; key < KEYS; key++) {
-        (void)handler_runf(&s->w, "DEL hash%u zset%u list%u set%u", key, key, key, key);
+        (void)handler_runf(&s->w, "DEL hash%u zset%u list%u set%u stream%u", key, key, key, key,
+                           key);
         for (unsigned i = 0; i < count; i++) {
             (void)handler_runf(&s->w, "HSET hash%u field%u %u", key, i, i * 7);
             (void)handler_runf(&s->w, "ZADD zset%u %u member%u", key, i % 50, i);
             (void)handler_runf(&s->w, "RPUSH list%u element%u", key, i);
             (void)handler_runf(&s->w, "SADD set%u member%u", key, i);
         }
+        fill_stream(s, key, count);
     }
+}
+
+/* Streams alone, and more of each; without renaming and flushing they grow and shrink. */
+static void run_streams(uint64_t seed, unsigned count, unsigned rounds, size_t budget)
+{
+    struct scene *s = calloc(1, sizeof(*s));
+    scene_init(s, 1, seed, count);
+    for (unsigned round = 0; round < rounds; round++) {
+        for (unsigned key = 0; round % 4 == 0 && key < 3; key++) {
+            (void)handler_runf(&s->w, "DEL stream%u", key);
+            fill_stream(s, key, count);
+        }
+        snapshot_watch_cut(&s->watch);
+        bool aborted = false;
+        do {
+            for (unsigned i = pick(s, 40); i > 0; i--) write_stream(s, pick(s, 3));
+            if (pick(s, 100) == 0) write_groups(s, pick(s, 3), pick(s, 3));
+            aborted = pick(s, 300) == 0;
+            if (aborted) snapshot_watch_abort(&s->watch);
+            (void)shard_free_step(s->w.shards[0], 50);
+        } while (!aborted && snapshot_watch_step(&s->watch, budget + pick(s, 300)));
+    }
+    cr_expect_gt(s->watch.bigs, rounds);
+    cr_expect_gt(s->watch.finished, rounds / 2);
+    scene_deinit(s);
+    free(s);
 }
 
 static void run(uint32_t shards, uint64_t seed, unsigned fields, unsigned rounds, size_t budget)
@@ -179,6 +300,13 @@ Test(snapshot_big, small_dicts, .timeout = 120) { run(1, 1, 700, 24, 20); }
 Test(snapshot_big, dicts_with_tables, .timeout = 120) { run(1, 2, 4500, 4, 3000); }
 
 Test(snapshot_big, several_shards, .timeout = 120) { run(3, 3, 600, 24, 30); }
+
+Test(snapshot_big, streams, .timeout = 120)
+{
+    for (uint64_t seed = 30; seed < 40; seed++) run_streams(seed, 100 + 60 * (unsigned)(seed % 4), 24, 9);
+}
+
+Test(snapshot_big, large_streams, .timeout = 120) { run_streams(40, 5000, 4, 300); }
 
 Test(snapshot_big, many_seeds, .timeout = 120)
 {
