@@ -238,7 +238,7 @@ const struct stream_nack *stream_nack_find(const struct stream_group *g, struct 
     return pending_find(&g->pending, RECORD_NACK, id);
 }
 
-/* What changes in a sequence's memory is counted: the group's, and what only the cut still shows. */
+/* What changes in a sequence's memory is counted: the group's, and what only the cut shows. */
 struct sizes {
     size_t bytes, frozen;
 };

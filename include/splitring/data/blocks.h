@@ -134,10 +134,10 @@ void blocks_freeze(struct blocks *b);
  * is written meanwhile. */
 void blocks_frozen_first(const struct blocks *b, struct blocks_cursor *c);
 void blocks_frozen_next(const struct blocks *b, struct blocks_cursor *c);
-/* The same, but what lies behind the cursor is given up: freed where only the frozen root showed it,
- * else the present sequence's alone (a write there copies nothing). At the end there is no frozen
- * root any more. So a thaw costs no more at once than a step. One walk per frozen root, by this
- * function alone once it has begun. */
+/* The same, but what lies behind the cursor is given up: freed where only the frozen root showed
+ * it, else the present sequence's alone (a write there copies nothing). At the end there is no
+ * frozen root any more. So a thaw costs no more at once than a step. One walk per frozen root, by
+ * this function alone once it has begun. */
 void blocks_frozen_leave(struct blocks *b, struct blocks_cursor *c);
 void blocks_thaw(struct blocks *b); /* frees what only the frozen root still showed, at once */
 

@@ -52,8 +52,9 @@ struct object_ops {
      * may meet in any order, and such a member as a piece of the sink. NULL for other types. */
     struct dict *(*members)(struct object *object);
     void (*part)(const void *member, struct snapshot_part *part);
-    /* Where it does: what there is now is settled, in O(1), and remembered in what is returned, until
-     * `next` has come to its end; a writer copies what it changes. NULL: no memory. *count: pieces. */
+    /* Where it does: what there is now is settled, in O(1), and remembered in what is returned,
+     * until `next` has come to its end; a writer copies what it changes. NULL: no memory. *count:
+     * nodes. */
     void *(*cut)(struct object *object, uint64_t *count);
     /* The next piece, which is valid until the next call. What came before it is given up. NULL for
      * part: nobody wants to know. */

@@ -225,8 +225,8 @@ static inline uint64_t stream_group_pending(const struct stream_group *g)
 
 /* ---- told in pieces ---- */
 
-/* In this order: BEGIN, NODE …, HEAD, then for each group: GROUP, PENDING …, CONSUMERS, then for each
- * of its consumers: CONSUMER, OWNED … */
+/* In this order: BEGIN, NODE …, HEAD, then for each group: GROUP, PENDING …, CONSUMERS, then for
+ * each of its consumers: CONSUMER, OWNED … */
 enum stream_piece_kind {
     STREAM_PIECE_BEGIN,     /* count: nodes */
     STREAM_PIECE_NODE,      /* id: master; text: listpack */

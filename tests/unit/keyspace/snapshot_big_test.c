@@ -303,7 +303,7 @@ Test(snapshot_big, several_shards, .timeout = 120) { run(3, 3, 600, 24, 30); }
 
 Test(snapshot_big, streams, .timeout = 120)
 {
-    for (uint64_t seed = 30; seed < 40; seed++) run_streams(seed, 100 + 60 * (unsigned)(seed % 4), 24, 9);
+    for (unsigned seed = 30; seed < 40; seed++) run_streams(seed, 100 + 60 * (seed % 4), 24, 9);
 }
 
 Test(snapshot_big, large_streams, .timeout = 120) { run_streams(40, 5000, 4, 300); }
