@@ -121,7 +121,8 @@ class BigStreams(snapshot.Folder):
             self.fill_stream(client, "stream")
             self.fill_stream(client, "plain", consumers=False)
             self.run_all(client, [("BGREWRITEAOF",), *self.during("write", rng)])
-            self.until(lambda: snapshot.info(client)["aof_rewrite_in_progress"] == "0", "it is over")
+            self.until(lambda: snapshot.info(client)["aof_rewrite_in_progress"] == "0",
+                       "the rewrite is over")
             self.assertEqual(snapshot.info(client)["aof_last_bgrewrite_status"], "ok")
             digest = client.ok("DEBUG", "DIGEST")
             entries = [client.ok("XRANGE", name, "-", "+") for name in ("stream", "plain")]
