@@ -39,6 +39,8 @@ static const struct directive_word fsyncs[] = {{"everysec", CONFIG_FSYNC_EVERYSE
                                                {"always", CONFIG_FSYNC_ALWAYS},
                                                {"no", CONFIG_FSYNC_NO},
                                                {0}};
+static const struct directive_word layouts[] = {
+    {"single", CONFIG_LAYOUT_SINGLE}, {"shards", CONFIG_LAYOUT_SHARDS}, {0}};
 static const struct directive_word supervisors[] = {{"upstart", CONFIG_SUPERVISED_UPSTART},
                                                     {"systemd", CONFIG_SUPERVISED_SYSTEMD},
                                                     {"auto", CONFIG_SUPERVISED_AUTO},
@@ -272,6 +274,7 @@ const struct directive directives_honoured[] = {
     ROW(BOOL, "rdb-save-incremental-fsync", NULL, MUTABLE, rdb_save_incremental_fsync, "yes"),
     ROW(MEMORY, "snapshot-memory-limit", NULL, MUTABLE, snapshot_memory_limit, "256mb",
         LIMITS(0, INT64_MAX)),
+    ROW(ENUM, "snapshot-layout", NULL, MUTABLE, snapshot_layout, "single", WORDS(layouts)),
     ROW(BOOL, "rdbcompression", NULL, MUTABLE, rdb_compression, "yes"),
     ROW(BOOL, "rdbchecksum", NULL, IMMUTABLE, rdb_checksum, "yes"),
     ROW(BOOL, "appendonly", NULL, MUTABLE, appendonly, "no"),

@@ -143,17 +143,22 @@ int file_link(const char *from, const char *to)
     return rc;
 }
 
-int file_rename(const char *from, const char *to)
+int file_sync_folder(const char *path)
 {
     char copy[PATH_MAX];
-    if (strlen(to) >= sizeof copy) return -ENAMETOOLONG;
-    if (rename(from, to) < 0) return -errno;
-    snprintf(copy, sizeof copy, "%s", to);
+    if (strlen(path) >= sizeof copy) return -ENAMETOOLONG;
+    snprintf(copy, sizeof copy, "%s", path);
     int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return -errno;
     int rc = fsync(fd) < 0 && errno != EINVAL ? -errno : 0; /* EINVAL: a file system without it */
     close(fd);
     return rc;
+}
+
+int file_rename(const char *from, const char *to)
+{
+    if (strlen(to) >= PATH_MAX) return -ENAMETOOLONG;
+    return rename(from, to) < 0 ? -errno : file_sync_folder(to);
 }
 
 void file_remove(const char *path) { (void)unlink(path); }

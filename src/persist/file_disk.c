@@ -38,7 +38,7 @@ void rdb_disk_cancel(struct rdb_disk *d)
     file_remove(d->aside);
 }
 
-int rdb_disk_finish(struct rdb_disk *d, struct rdb_out *out, const char *path)
+int rdb_disk_end(struct rdb_disk *d, struct rdb_out *out)
 {
     char header[RDB_HEADER_LEN + 1];
     bool changed;
@@ -48,9 +48,17 @@ int rdb_disk_finish(struct rdb_disk *d, struct rdb_out *out, const char *path)
     if (rc == 0) {
         rc = file_close(d->fd);
         d->fd = -1;
-        if (rc == 0) rc = file_rename(d->aside, path);
         if (rc < 0) file_remove(d->aside);
     }
     rdb_disk_cancel(d);
+    return rc;
+}
+
+int rdb_disk_finish(struct rdb_disk *d, struct rdb_out *out, const char *path)
+{
+    int rc = rdb_disk_end(d, out);
+    if (rc < 0) return rc;
+    rc = file_rename(d->aside, path);
+    if (rc < 0) file_remove(d->aside);
     return rc;
 }

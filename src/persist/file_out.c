@@ -76,6 +76,8 @@ void rdb_out_free(struct rdb_out *out)
 
 uint64_t rdb_out_bytes(const struct rdb_out *out) { return out->bytes + out->block.len; }
 
+uint64_t rdb_out_crc(const struct rdb_out *out) { return out->crc; }
+
 void rdb_out_aux(struct rdb_out *out, const char *name, struct slice value)
 {
     rdb_put_byte(&out->w, OP_AUX);
@@ -182,6 +184,7 @@ int rdb_out_end(struct rdb_out *out, char header[RDB_HEADER_LEN + 1], bool *chan
     if (*changed && out->options.checksum) {
         crc ^= crc64_zeros(crc64(0, change, sizeof(change)), out->bytes - RDB_HEADER_LEN);
     }
+    out->crc = crc;
     buf_append(&out->block, &crc, sizeof(crc));
     if (out->block.failed && !out->error) out->error = -ENOMEM;
     if (!out->error) {

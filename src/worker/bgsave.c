@@ -26,6 +26,7 @@
 static int begin(struct worker *w, struct conn *c)
 {
     struct snapshot_request request = {.purpose = SNAPSHOT_SAVE, .path = w->config->dbfilename,
+                                       .set = w->config->snapshot_layout == CONFIG_LAYOUT_SHARDS,
                                        .conn = c, .told = "Background saving started"};
     int rc = snapshot_start(w, &request);
     if (rc == 0) {

@@ -1,11 +1,11 @@
-/* P's side of a snapshot: chunks of all shards become one file.
+/* P's side of a snapshot: chunks of all shards become one file, or a file per shard.
  *
  *   head (functions, sizes) | chunk of a shard | chunk of another … | end, checksum
  *
  * Chunks are whole as they come: they are summed up and written, nothing is looked at. When every
- * shard has said its last, the file is synced and gets its name; until then the old one is as it
- * was. If the disk refuses, the shards are told to give up, and what they still send is thrown
- * away: one way to an end for all cases.
+ * shard has said its last, the file is synced and gets its name, or the set its manifest; until
+ * then the old one is as it was. If the disk refuses, the shards are told to give up, and what they
+ * still send is thrown away: one way to an end for all cases.
  * Thread: P. */
 #include <errno.h>
 
@@ -27,29 +27,48 @@ static void fails(struct hub *hub, struct snapshots *s, int rc)
     snapshot_give_up_shared(hub, SNAPSHOT_FAILED);
 }
 
-static void open_file(struct persister *p, struct snapshots *s)
+static unsigned file_count(const struct persister *p, const struct snapshots *s)
+{
+    return s->request.set ? p->hub->count : 1;
+}
+
+static struct snapshot_file *file_of(struct snapshots *s, const struct snapshot_share *share)
+{
+    return &s->files[s->request.set ? share->id : 0];
+}
+
+static void open_file(struct snapshots *s, struct snapshot_file *file, struct rdb_disk *disk)
+{
+    struct rdb_out_options options = s->options;
+    disk->late = s->late_flush;
+    options.write = rdb_disk_write;
+    options.ctx = disk;
+    file->value_of = NULL;
+    file->out = rdb_out_new(&options);
+    rdb_out_raw(file->out, buf_slice(&file->head), 0);
+}
+
+static void open_files(struct persister *p, struct snapshots *s)
 {
     struct hub_persist *tell = &p->hub->persist;
     s->open = true;
     s->ended = 0;
-    s->value_of = NULL;
     s->error = 0;
     s->bytes_peak = 0;
     counter_set(&tell->bgsave_start_us, (uint64_t)p->mono_us);
     if (counter_get(&s->purpose) == SNAPSHOT_SAVE)
         log_line(LOG_LEVEL_NOTICE, "Background saving started by pid %ld", os_pid());
-    int rc = rdb_disk_create(&s->disk, s->aside);
+    unsigned count = file_count(p, s);
+    int rc = s->request.set ? dumpset_create(&s->set, s->path, count)
+                            : rdb_disk_create(&s->disk, s->aside);
     if (rc < 0) {
-        log_line(LOG_LEVEL_WARNING, "Failed opening the temp RDB file %s for saving: %s", s->aside,
-                 os_error_text(rc));
+        log_line(LOG_LEVEL_WARNING, "Failed opening the temp RDB file %s for saving: %s",
+                 s->request.set ? s->path : s->aside, os_error_text(rc));
         fails(p->hub, s, rc);
         return;
     }
-    s->disk.late = s->late_flush;
-    s->options.write = rdb_disk_write;
-    s->options.ctx = &s->disk;
-    s->out = rdb_out_new(&s->options);
-    rdb_out_raw(s->out, buf_slice(&s->head), 0);
+    for (unsigned i = 0; i < count; i++)
+        open_file(s, &s->files[i], s->request.set ? &s->set.files[i].disk : &s->disk);
 }
 
 /* ---- the end ---- */
@@ -90,23 +109,45 @@ static int result(const struct snapshots *s)
     }
 }
 
+/* The only file has its place: as a dump that counts, or for who asked for it. */
+static int finish_file(struct snapshots *s)
+{
+    struct rdb_out *out = s->files[0].out;
+    return counter_get(&s->purpose) == SNAPSHOT_SAVE
+               ? dumpset_finish_dump(&s->disk, out, s->path, false)
+               : rdb_disk_finish(&s->disk, out, s->path);
+}
+
+static int finish_set(struct snapshots *s)
+{
+    struct rdb_out *outs[SHARDS_MAX];
+    for (unsigned i = 0; i < s->set.count; i++) outs[i] = s->files[i].out;
+    return dumpset_commit(&s->set, outs, s->start_s, false);
+}
+
+static void close_files(struct persister *p, struct snapshots *s)
+{
+    rdb_disk_cancel(&s->disk);
+    dumpset_cancel(&s->set);
+    for (unsigned i = 0; i < file_count(p, s); i++) {
+        rdb_out_free(s->files[i].out);
+        s->files[i].out = NULL;
+    }
+    s->open = false;
+}
+
 static void finish(struct persister *p, struct snapshots *s)
 {
     int rc = result(s);
-    if (rc == 0)
-        rc = rdb_disk_finish(&s->disk, s->out, s->path);
-    else
-        rdb_disk_cancel(&s->disk);
-    rdb_out_free(s->out);
-    s->out = NULL;
-    s->open = false;
+    if (rc == 0) rc = s->request.set ? finish_set(s) : finish_file(s);
+    close_files(p, s);
     p->mono_us = os_mono_us();
     if (counter_get(&s->purpose) == SNAPSHOT_SAVE) note_save(p, s, rc);
     if (s->request.done) s->request.done(s->request.ctx, rc);
     mem_free(s->path);
     mem_free(s->aside);
     s->path = s->aside = NULL;
-    buf_deinit(&s->head);
+    for (unsigned i = 0; i < p->hub->count; i++) buf_deinit(&s->files[i].head);
     counter_set(&s->purpose, SNAPSHOT_NONE);
     check(claim_try_shared(&s->state, SNAPSHOT_RUNNING, SNAPSHOT_IDLE));
 }
@@ -116,15 +157,16 @@ static void finish(struct persister *p, struct snapshots *s)
 static void take(struct persister *p, struct snapshots *s, struct snapshot_share *share,
                  struct snapshot_chunk *chunk)
 {
-    if (s->out && chunk->bytes.len && result(s) == 0) {
-        uint64_t before = s->disk.written;
-        rdb_out_raw(s->out, buf_slice(&chunk->bytes), chunk->version);
-        int rc = rdb_out_flush(s->out);
+    struct snapshot_file *file = file_of(s, share);
+    if (file->out && chunk->bytes.len && result(s) == 0) {
+        uint64_t before = rdb_out_bytes(file->out);
+        rdb_out_raw(file->out, buf_slice(&chunk->bytes), chunk->version);
+        int rc = rdb_out_flush(file->out);
         if (rc < 0) fails(p->hub, s, rc);
-        counter_add(&p->hub->persist.bgsave_bytes, s->disk.written - before);
+        counter_add(&p->hub->persist.bgsave_bytes, rdb_out_bytes(file->out) - before);
     }
     s->ended += chunk->last;
-    if (chunk->big) s->value_of = chunk->ends_value ? NULL : share;
+    if (chunk->big) file->value_of = chunk->ends_value ? NULL : share;
     uint64_t bytes = snapshot_bytes(p->hub);
     if (bytes > s->bytes_peak) s->bytes_peak = bytes;
 }
@@ -147,13 +189,14 @@ bool dumper_step(struct persister *p)
     struct hub *hub = p->hub;
     struct snapshots *s = hub->snapshots;
     if (claim_get_shared(&s->state) != SNAPSHOT_RUNNING) return false;
-    if (!s->open) open_file(p, s);
+    if (!s->open) open_files(p, s);
     unsigned taken = 0;
     for (uint32_t i = 0; i < hub->count; i++) {
         struct snapshot_share *share = &s->shares[i];
-        if (s->value_of && s->value_of != share) continue;
+        const struct snapshot_file *file = file_of(s, share);
+        if (file->value_of && file->value_of != share) continue;
         taken += take_some(p, s, share, &share->big);
-        if (!s->value_of) taken += take_some(p, s, share, &share->plain);
+        if (!file->value_of) taken += take_some(p, s, share, &share->plain);
     }
     if (s->ended == hub->count) finish(p, s);
     return taken > 0;
@@ -164,9 +207,6 @@ void dumper_stop(struct persister *p)
     struct snapshots *s = p->hub->snapshots;
     if (!s->open) return;
     log_line(LOG_LEVEL_WARNING, "There is a snapshot in progress: it is given up");
-    rdb_disk_cancel(&s->disk);
-    rdb_out_free(s->out);
-    s->out = NULL;
-    s->open = false;
+    close_files(p, s);
     if (s->request.done) s->request.done(s->request.ctx, -ECANCELED);
 }

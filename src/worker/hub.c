@@ -156,6 +156,7 @@ void hub_free(struct hub *hub)
     snapshots_free(hub->snapshots);
     persister_deinit(&hub->persister);
     load_log_free(hub->persist.plan);
+    load_set_free(hub->persist.set);
     script_store_free(hub->scripts);
     function_store_free(hub->functions);
     acl_store_free(hub->acl);

@@ -18,7 +18,8 @@
  * right, do commands run. A damaged file ends the server before anything was served from it, and is
  * left as it is.
  *
- * An append log is a dump, or none, and then files of commands: load_log.c, load_run.c.
+ * An append log is a dump, or none, and then files of commands: load_log.c, load_run.c. A set of
+ * dumps, one per shard: load_set.c.
  * Thread: owner. */
 #include "load.h"
 
@@ -57,7 +58,9 @@ int load_dump_open(struct loader *l, const char *path, uint32_t databases, bool 
 
 static void begin_load(struct hub *hub)
 {
-    counter_set(&hub->persist.load_start_ms, (uint64_t)(os_unix_us() / 1000));
+    struct hub_persist *p = &hub->persist;
+    counter_set(&p->load_start_ms, (uint64_t)(os_unix_us() / 1000));
+    if (!p->set) counter_set(&p->load_work_bytes, counter_get(&p->load_total_bytes) * hub->count);
     counter_set_release(&hub->persist.loading, hub->count + 1); /* one for journal_start */
 }
 
@@ -69,6 +72,12 @@ int hub_load(struct hub *hub)
         bool found;
         int rc = load_log_find(hub, config, &found);
         if (!found) return rc < 0 ? rc : journal_start(hub);
+        begin_load(hub);
+        return 0;
+    }
+    int rc = load_set_find(hub, config);
+    if (rc < 0) return rc;
+    if (rc == LOAD_DONE) {
         begin_load(hub);
         return 0;
     }
@@ -106,6 +115,7 @@ void load_free(struct loader *l)
     mem_free(l->argv);
     mem_free(l->refs);
     buf_deinit(&l->out);
+    mem_free(l->name);
     mem_free(l);
 }
 
@@ -166,6 +176,8 @@ static int refuse_twice(struct loader *l, const struct rdb_item *item)
 
 static int take_key(struct worker *w, struct loader *l, const struct rdb_item *item)
 {
+    if (l->set && !load_set_has(l, item->key))
+        return rdb_in_refuse(l->in, item, "A key that does not belong into this part");
     if (l->own >= 0 && hub_shard_of(w->hub, item->key) != l->own) return rdb_in_skip(l->in);
     if (item->expire < w->now && !l->timeless) { /* as a primary does: it is not even made */
         l->expired++;
@@ -270,7 +282,7 @@ static int take_item(struct worker *w, struct loader *l, const struct rdb_item *
     case RDB_ITEM_KEY: return take_key(w, l, item);
     case RDB_ITEM_SIZES: make_room(w, l, item); break;
     case RDB_ITEM_AUX:
-        if (l->tells) tell_aux(w->hub, item, w->now / 1000);
+        if (l->tells && l->part == 0) tell_aux(w->hub, item, w->now / 1000);
         break;
     case RDB_ITEM_FUNCTION: return l->tells ? take_library(w, l, item) : 0;
     case RDB_ITEM_NOTE:
@@ -335,7 +347,7 @@ static void load_fails(struct worker *w, struct loader *l, const char *why)
     bool first = counter_next_shared(&hub->persist.load_failed) == 1;
     if (first && !plan)
         log_line(LOG_LEVEL_WARNING, "Error loading the RDB file %s/%s: %s", w->config->dir,
-                 w->config->dbfilename, why);
+                 l->name ? l->name : w->config->dbfilename, why);
     else if (first && *why && l->in)
         log_line(LOG_LEVEL_WARNING, "Error reading the RDB base file %s, AOF loading aborted: %s",
                  plan->files[l->file].name, why);
@@ -365,6 +377,7 @@ void load_begin(struct worker *w)
     struct loader *l = loader_new(w, w->id);
     w->loading = true;
     w->loader = l;
+    l->set = w->hub->persist.set;
     if (w->hub->persist.plan && !w->hub->persist.plan->adopts) {
         l->timeless = true;
         w->env.loading = true;
@@ -376,6 +389,7 @@ static void publish_progress(struct worker *w, struct loader *l)
 {
     const struct load_plan *plan = w->hub->persist.plan;
     uint64_t bytes = l->in ? rdb_in_offset(l->in) : l->log ? aof_in_offset(l->log) : 0;
+    bytes += l->parts_bytes;
     if (plan) bytes += l->file < plan->count ? plan->files[l->file].start : 0;
     if (bytes > l->told_bytes) {
         counter_add_shared(&w->hub->persist.load_bytes, bytes - l->told_bytes);
@@ -504,6 +518,7 @@ static void end_log(struct worker *w, struct loader *l)
 static int slice(struct worker *w, struct loader *l)
 {
     if (w->hub->persist.plan) return load_log_slice(w, l);
+    if (l->set) return load_set_slice(w, l, SLICE_BYTES);
     int rc = l->in ? 0 : load_dump_open(l, w->config->dbfilename, w->hub->databases,
                                         w->config->rdb_checksum);
     if (rc < 0) {
@@ -544,18 +559,29 @@ void load_step(struct worker *w)
 
 /* ---- in place ---- */
 
+static int load_all(struct worker *w, struct loader *l)
+{
+    int rc = l->set ? 0 : load_dump_open(l, w->config->dbfilename, w->hub->databases,
+                                         w->config->rdb_checksum);
+    if (rc < 0) snprintf(l->why, sizeof l->why, "%s", os_error_text(rc));
+    while (rc == 0)
+        rc = l->set ? load_set_slice(w, l, UINT32_MAX) : load_dump_bytes(w, l, UINT32_MAX);
+    if (rc < 0 && l->in && !l->set) snprintf(l->why, sizeof l->why, "%s", rdb_in_error(l->in));
+    return rc;
+}
+
 bool load_in_place(struct worker *w, bool merge)
 {
     struct hub *hub = w->hub;
+    struct dumpset_found found;
+    if (load_set_look(w->config, &found) < 0) return false;
     struct loader *l = loader_new(w, -1);
     l->merge = merge;
-    int rc = load_dump_open(l, w->config->dbfilename, hub->databases, w->config->rdb_checksum);
-    const char *why = rc < 0 ? os_error_text(rc) : "";
-    while (rc == 0) rc = load_dump_bytes(w, l, UINT32_MAX);
-    if (rc < 0 && l->in) why = rdb_in_error(l->in);
+    l->set = found.set ? &found.manifest : NULL;
+    int rc = load_all(w, l);
     if (rc < 0) {
         log_line(LOG_LEVEL_WARNING, "Error loading the RDB file %s/%s: %s", w->config->dir,
-                 w->config->dbfilename, why);
+                 l->name ? l->name : w->config->dbfilename, l->why);
     } else {
         tell_rest(l);
         counter_set(&hub->persist.keys_loaded, 0);
@@ -563,6 +589,7 @@ bool load_in_place(struct worker *w, bool merge)
         count_loaded(hub, l);
     }
     load_free(l);
+    dumpset_found_deinit(&found);
     w->touched_shards |= w->held;
     w->touched_dbs = DBS_ALL;
     for (uint32_t held = w->held; held; held &= held - 1)

@@ -3,6 +3,7 @@
  *   load.c      a worker's loader: dumps, the slices of a pass, the end
  *   load_log.c  the append log: which files it is made of, what of them is whole, the end of it
  *   load_run.c  commands of a log, run in order
+ *   load_set.c  a dump per shard
  *
  * Thread: owner, unless a function says otherwise. */
 #ifndef SPLITRING_SRC_WORKER_LOAD_H
@@ -10,7 +11,7 @@
 
 #include "internal.h"
 #include "splitring/persist/aof_file.h"
-#include "splitring/persist/rdb_file.h"
+#include "splitring/persist/dumpset.h"
 
 /* A file of the log. Written by hub_load, then by worker 0 until `looked`; constant afterwards. */
 struct load_file {
@@ -50,6 +51,10 @@ struct loader {
     uint32_t waits_mask; /* when the workers of these shards have come to it */
     struct aof_item item;
     unsigned file;       /* of the plan */
+    const struct dumpset_manifest *set; /* of dumps; NULL: none */
+    unsigned part;       /* of the set */
+    uint64_t parts_bytes; /* of the parts that were read */
+    char *name;          /* of the part that is read */
     int fd;
     struct rdb_limits limits;
     int own;      /* the one shard whose keys are taken; -1: all */
@@ -81,6 +86,15 @@ int load_dump_open(struct loader *l, const char *path, uint32_t databases, bool 
 int load_run_bytes(struct worker *w, struct loader *l, const struct load_file *f, uint64_t bytes);
 bool load_run_waits(const struct worker *w, const struct loader *l);
 void load_run_end(struct worker *w);
+
+/* A slice of the set's parts. */
+int load_set_slice(struct worker *w, struct loader *l, uint64_t bytes);
+/* The key may be in the part that is read. */
+bool load_set_has(const struct loader *l, struct slice key);
+/* Is it a set that is to be loaded? 0; or it has been said why not. */
+int load_set_look(const struct config *config, struct dumpset_found *found);
+/* The same for the start: 0 there is none, LOAD_DONE it is hub.persist.set, or it has been said. */
+int load_set_find(struct hub *hub, const struct config *config);
 
 /* Finds the log's files. 0; or it has been said why not. *found: there is something to load. */
 int load_log_find(struct hub *hub, const struct config *config, bool *found);

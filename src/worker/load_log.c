@@ -177,13 +177,25 @@ static int plan_of(const struct config *config, const struct aof_manifest *m,
     return 0;
 }
 
-/* There is no log, but a dump. */
-static bool plan_adopts(const struct config *config, struct load_plan *plan)
+/* There is no log, but a dump. The base of a log is one file: a set of dumps cannot be that. */
+static int plan_adopts(const struct config *config, struct load_plan *plan)
 {
     struct load_file *f = &plan->files[0];
-    snprintf(f->path, sizeof f->path, "%s", config->dbfilename);
+    struct dumpset_found found;
+    const char *name = config->dbfilename;
+    int rc = load_set_look(config, &found);
+    if (rc == 0 && found.set) {
+        log_line(LOG_LEVEL_WARNING,
+                 "Fatal error: there is no append only file yet, and the data is in a snapshot of "
+                 "several files. Make one of them by splitring-rdb merge %s.manifest -o %s, or "
+                 "start with appendonly no and switch it on by CONFIG SET.", name, name);
+        rc = -EEXIST;
+    }
+    dumpset_found_deinit(&found);
+    if (rc < 0) return rc;
+    snprintf(f->path, sizeof f->path, "%s", name);
     int fd = file_open(f->path, &f->size);
-    if (fd < 0) return false;
+    if (fd < 0) return 0;
     (void)file_close(fd);
     f->name = f->path;
     f->rdb = f->base = true;
@@ -191,8 +203,8 @@ static bool plan_adopts(const struct config *config, struct load_plan *plan)
     plan->adopts = true;
     log_line(LOG_LEVEL_WARNING,
              "There is no append only file yet: %s is loaded, and becomes its first base",
-             config->dbfilename);
-    return true;
+             name);
+    return 0;
 }
 
 int load_log_find(struct hub *hub, const struct config *config, bool *found)
@@ -203,7 +215,7 @@ int load_log_find(struct hub *hub, const struct config *config, bool *found)
     int rc = read_manifest(config, &m);
     if (rc == 0 && is_old_style(config, &m)) rc = upgrade(config, &m);
     if (rc == 0) rc = plan_of(config, &m, plan);
-    if (rc == 0 && m.count == 0) (void)plan_adopts(config, plan);
+    if (rc == 0 && m.count == 0) rc = plan_adopts(config, plan);
     aof_manifest_deinit(&m);
     for (unsigned i = 0; i < plan->count; i++) total += plan->files[i].size;
     *found = rc == 0 && plan->count > 0;

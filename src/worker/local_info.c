@@ -184,12 +184,13 @@ static void info_memory(struct info *i)
 
 /* ---- Persistence, Replication, CPU, Cluster, Keyspace ---- */
 
-/* While a dump is loaded; every worker reads all of it. */
+/* While something is loaded; how far all workers are together. */
 static void loading_lines(struct info *i)
 {
     const struct hub_persist *p = &i->hub->persist;
     uint64_t total = counter_get(&p->load_total_bytes);
-    uint64_t done = counter_get(&p->load_bytes) / i->hub->count;
+    double part = ratio(counter_get(&p->load_bytes), counter_get(&p->load_work_bytes));
+    uint64_t done = part < 1 ? (uint64_t)(part * (double)total) : total;
     int64_t start_ms = (int64_t)counter_get(&p->load_start_ms);
     double perc = ratio(done, total) * 100, elapsed_s = (double)(i->w->now - start_ms) / 1000;
     double eta_s = done ? elapsed_s * (double)(total - done) / (double)done : 1;

@@ -8,6 +8,7 @@
 #include "splitring/base/slice.h"
 
 struct conn;
+struct dumpset_manifest;
 struct hub;
 struct loader;
 struct reply;
@@ -18,9 +19,11 @@ struct hub_persist {
     counter loading;      /* workers that have not loaded their part yet; 0: commands run */
     counter load_failed;  /* workers that could not */
     counter load_start_ms, load_total_bytes, load_used_mem;
-    counter load_bytes;   /* of the file, summed over the workers, each of which reads all of it */
+    counter load_bytes;   /* read so far, summed over the workers, which read the file side by side */
+    counter load_work_bytes; /* what load_bytes will be at the end */
     counter keys_loaded, keys_expired; /* by the last load */
     struct load_plan *plan; /* files of the append log that are loaded; NULL: a dump, or nothing */
+    struct dumpset_manifest *set; /* that is loaded; NULL: none */
     counter last_save_s;  /* unix time; the start counts as a save */
     counter dirty_saved;  /* the sum of `dirty` that the last save holds */
     counter saves;
@@ -46,13 +49,14 @@ void load_step(struct worker *w);
 bool load_waits(const struct worker *w);
 void load_free(struct loader *l);
 void load_log_free(struct load_plan *plan);
+void load_set_free(struct dumpset_manifest *set);
 /* All shards are held: DEBUG RELOAD's second half. merge: keys that are there already are replaced
  * instead of being an error. */
 bool load_in_place(struct worker *w, bool merge);
 
 /* ---- saving (save.c) ---- */
 
-/* All shards are held: writes dbfilename; logs, counts. 0 or a negative errno. */
+/* All shards are held: writes dbfilename, or a set; logs, counts. 0 or a negative errno. */
 int save_in_place(struct worker *w);
 
 /* ---- everything stands still (still.c) ---- */

@@ -18,7 +18,7 @@
 #include "snapshot.h"
 #include "splitring/io/log.h"
 #include "splitring/io/os.h"
-#include "splitring/persist/rdb_file.h"
+#include "splitring/persist/dumpset.h"
 #include "stats.h"
 
 /* ---- writing ---- */
@@ -53,10 +53,11 @@ static void put_key(void *ctx, const struct entry *e)
 }
 
 /* False: the database is empty, and the dump does not speak of it. */
-static bool put_db(struct hub *hub, struct rdb_out *out, uint32_t db)
+static bool put_db(struct hub *hub, struct rdb_out *out, int shard, uint32_t db)
 {
     uint64_t keys = 0, expires = 0;
     for (uint32_t i = 0; i < hub->count; i++) {
+        if (shard != SAVE_ALL && i != (uint32_t)shard) continue;
         keys += shard_db_keys(hub->shards[i], (db_id)db);
         expires += shard_db_expires(hub->shards[i], (db_id)db);
     }
@@ -64,14 +65,15 @@ static bool put_db(struct hub *hub, struct rdb_out *out, uint32_t db)
     return keys != 0;
 }
 
-static void put_databases(struct worker *w, struct saving *s)
+static void put_databases(struct worker *w, struct saving *s, int shard)
 {
     struct hub *hub = w->hub;
     s->ks = (struct ks){.shards = hub->shards, .shard_count = hub->count, .now = w->now,
                         .flags = KS_NO_TOUCH | KS_LOGICAL | KS_NO_STATS | KS_SILENT};
+    if (shard != SAVE_ALL) s->ks.shard = hub->shards[shard];
     for (uint32_t db = 0; db < hub->databases; db++) {
         s->ks.db = (db_id)db;
-        if (put_db(hub, s->out, db)) ks_each(&s->ks, put_key, s);
+        if (put_db(hub, s->out, shard, db)) ks_each(&s->ks, put_key, s);
     }
 }
 
@@ -82,11 +84,16 @@ static void put_functions(struct hub *hub, struct rdb_out *out)
     functions_drop(hub, set);
 }
 
-void save_put_head(struct worker *w, struct rdb_out *out, bool aof_base)
+static void put_facts(struct worker *w, struct rdb_out *out, int shard, bool aof_base)
 {
     put_aux(w, out, aof_base);
-    put_functions(w->hub, out);
-    for (uint32_t db = 0; db < w->hub->databases; db++) (void)put_db(w->hub, out, db);
+    if (shard <= 0) put_functions(w->hub, out);
+}
+
+void save_put_head(struct worker *w, struct rdb_out *out, int shard, bool aof_base)
+{
+    put_facts(w, out, shard, aof_base);
+    for (uint32_t db = 0; db < w->hub->databases; db++) (void)put_db(w->hub, out, shard, db);
 }
 
 static struct rdb_out *begin(const struct config *config, struct rdb_disk *disk)
@@ -129,10 +136,9 @@ static int save_file(struct worker *w, const char *aside, const char *name)
         return rc;
     }
     struct saving s = {.out = begin(config, &disk)};
-    put_aux(w, s.out, false);
-    put_functions(w->hub, s.out);
-    put_databases(w, &s);
-    rc = rdb_disk_finish(&disk, s.out, name);
+    put_facts(w, s.out, SAVE_ALL, false);
+    put_databases(w, &s, SAVE_ALL);
+    rc = dumpset_finish_dump(&disk, s.out, name, false);
     rdb_out_free(s.out);
     if (rc < 0)
         log_line(LOG_LEVEL_WARNING, "Write error saving DB on disk (%s in %s): %s", name,
@@ -140,11 +146,35 @@ static int save_file(struct worker *w, const char *aside, const char *name)
     return rc;
 }
 
+/* A dump per shard. */
+static int save_set(struct worker *w, const char *name)
+{
+    struct hub *hub = w->hub;
+    struct rdb_out *outs[SHARDS_MAX];
+    struct dumpset set;
+    int rc = dumpset_create(&set, name, hub->count);
+    if (rc == 0) {
+        for (uint32_t i = 0; i < hub->count; i++) {
+            struct saving s = {.out = outs[i] = begin(w->config, &set.files[i].disk)};
+            put_facts(w, s.out, (int)i, false);
+            put_databases(w, &s, (int)i);
+        }
+        rc = dumpset_commit(&set, outs, os_unix_us() / 1000000, false);
+        for (uint32_t i = 0; i < hub->count; i++) rdb_out_free(outs[i]);
+    }
+    if (rc < 0)
+        log_line(LOG_LEVEL_WARNING, "Write error saving DB on disk (%s.manifest in %s): %s", name,
+                 w->config->dir, os_error_text(rc));
+    return rc;
+}
+
 int save_in_place(struct worker *w)
 {
     char aside[64];
+    const char *name = w->config->dbfilename;
     snprintf(aside, sizeof aside, "temp-%ld.rdb", os_pid());
-    int rc = save_file(w, aside, w->config->dbfilename);
+    int rc = w->config->snapshot_layout == CONFIG_LAYOUT_SHARDS ? save_set(w, name)
+                                                                : save_file(w, aside, name);
     if (rc == 0) note_saved(w->hub);
     return rc;
 }

@@ -8,9 +8,11 @@
 struct hub;
 struct worker;
 
-/* Facts about the server, libraries of functions, the sizes of the databases. All shards are
- * held. */
-void save_put_head(struct worker *w, struct rdb_out *out, bool aof_base);
+#define SAVE_ALL (-1) /* in place of a shard: all of them are in the dump */
+
+/* Facts about the server, libraries of functions, the sizes of the databases; where the dump is a
+ * shard's, those of that shard, and libraries in the first one alone. All shards are held. */
+void save_put_head(struct worker *w, struct rdb_out *out, int shard, bool aof_base);
 /* The dump holds all writes up to that sum of `dirty`. Thread: who wrote it. */
 void save_note_saved(struct hub *hub, uint64_t dirty, int64_t now_s);
 

@@ -14,7 +14,8 @@
  *
  * A big value comes in pieces, over many slices, and whole entries that writers tell come in
  * between: hence a second stream per shard. In the file a value is one piece, so P, once it has
- * begun with one, takes nothing else until it has its end; other shards' walks wait meanwhile.
+ * begun with one, takes nothing else for that file until it has its end; other shards' walks wait
+ * meanwhile, unless each shard has a file of its own (snapshot-layout shards).
  *
  * Giving up is the same way shorter: a shard stops telling, throws its chunks away and sends a last
  * one, empty. So P always sees one end per shard, whatever happened.
@@ -343,17 +344,24 @@ static int into_head(void *ctx, const char *ptr, size_t len)
     return head->failed ? -ENOMEM : 0;
 }
 
-static void make_head(struct worker *w, struct snapshots *s)
+static void make_head(struct worker *w, struct snapshots *s, struct buf *head, int shard)
 {
-    struct rdb_out_options options = {.write = into_head, .ctx = &s->head, .version = 10,
+    struct rdb_out_options options = {.write = into_head, .ctx = head, .version = 10,
                                       .exact = true, .compress = s->options.compress,
                                       .piece = true};
     struct rdb_out *out = rdb_out_new(&options);
-    s->head.len = 0;
-    s->head.failed = false;
-    save_put_head(w, out, s->request.purpose == SNAPSHOT_REWRITE);
+    head->len = 0;
+    head->failed = false;
+    save_put_head(w, out, shard, s->request.purpose == SNAPSHOT_REWRITE);
     if (rdb_out_flush(out) != 0) snapshot_give_up_shared(w->hub, SNAPSHOT_CROWDED);
     rdb_out_free(out);
+}
+
+static void make_heads(struct worker *w, struct snapshots *s)
+{
+    if (!s->request.set) make_head(w, s, &s->files[0].head, SAVE_ALL);
+    for (uint32_t i = 0; s->request.set && i < w->hub->count; i++)
+        make_head(w, s, &s->files[i].head, (int)i);
 }
 
 static void wake_all(struct worker *w)
@@ -393,7 +401,7 @@ static void act_cut(struct worker *w, struct still *still, struct reply *reply)
     s->start_s = w->now / 1000;
     s->dirty = 0;
     for (uint32_t i = 0; i < hub->count; i++) s->dirty += counter_get(&hub->published[i].dirty);
-    make_head(w, s);
+    make_heads(w, s);
     for (uint32_t i = 0; i < hub->count; i++) share_begin(&s->shares[i]);
     if (s->request.at_cut) s->request.at_cut(w, s->request.ctx);
     check(claim_try_shared(&s->state, SNAPSHOT_CUTTING, SNAPSHOT_RUNNING));
@@ -503,6 +511,7 @@ struct snapshots *snapshots_new(struct hub *hub)
 {
     struct snapshots *s = mem_zalloc(sizeof *s);
     s->disk.fd = -1;
+    s->files = mem_zalloc(hub->count * sizeof *s->files);
     s->shares = mem_alloc_aligned(hub->count * sizeof *s->shares, CACHE_LINE);
     memset((void *)s->shares, 0, hub->count * sizeof *s->shares);
     for (uint32_t i = 0; i < hub->count; i++) {
@@ -542,9 +551,13 @@ static void share_free(struct snapshot_share *share)
 void snapshots_free(struct snapshots *s)
 {
     struct hub *hub = s->shares[0].hub;
-    for (uint32_t i = 0; i < hub->count; i++) share_free(&s->shares[i]);
-    rdb_out_free(s->out);
-    buf_deinit(&s->head);
+    for (uint32_t i = 0; i < hub->count; i++) {
+        share_free(&s->shares[i]);
+        rdb_out_free(s->files[i].out);
+        buf_deinit(&s->files[i].head);
+    }
+    dumpset_cancel(&s->set);
+    mem_free(s->files);
     mem_free(s->path);
     mem_free(s->aside);
     mem_free(s->shares);

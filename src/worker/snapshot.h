@@ -12,7 +12,7 @@
 #include "splitring/base/counters.h"
 #include "splitring/base/list.h"
 #include "splitring/base/mailbox.h"
-#include "splitring/persist/rdb_file.h"
+#include "splitring/persist/dumpset.h"
 
 struct conn;
 struct hub;
@@ -37,6 +37,7 @@ enum snapshot_end {
 struct snapshot_request {
     enum snapshot_purpose purpose;
     const char *path;   /* where the file is put when it is whole; copied */
+    bool set;           /* not that file, but a set of one per shard */
     struct conn *conn;  /* waits until the cut is made; NULL: nobody does */
     const char *told;   /* … and is told this; constant */
     /* The cut is being made: all shards are held, nothing is half done. NULL: nothing to do. */
@@ -99,7 +100,7 @@ struct snapshot_stream {
 };
 
 /* One shard's share: whole entries, and beside them values that come in pieces. While P has begun
- * with one of these it takes nothing else from anybody. */
+ * with one of these it takes nothing else for that file. */
 struct snapshot_share {
     /* constant */
     struct hub *hub;
@@ -116,6 +117,14 @@ struct snapshot_share {
     counter bytes, waiting_bytes, keys, told;
 };
 
+/* A file on its way: the only one, or a shard's of a set. */
+struct snapshot_file {
+    struct buf head;     /* what stands before the keys; written between IDLE and RUNNING */
+    /* P only */
+    struct rdb_out *out; /* NULL: not open */
+    struct snapshot_share *value_of; /* whose value is half written; NULL: none is */
+};
+
 struct snapshots {
     claim_word state; /* enum snapshot_state */
     counter purpose;
@@ -125,20 +134,19 @@ struct snapshots {
     char *path, *aside;
     struct rdb_out_options options;
     bool late_flush;
-    struct buf head; /* what stands before the keys */
     uint64_t dirty;  /* writes that it holds */
     int64_t start_s; /* unix time of the cut */
     uint64_t memory_limit; /* 0: none */
     /* P only */
-    struct rdb_disk disk;
-    struct rdb_out *out; /* NULL: not open */
+    struct rdb_disk disk; /* of the only file, */
+    struct dumpset set;   /* or of a set */
     bool open;
-    unsigned ended;      /* shards that have said their last */
-    struct snapshot_share *value_of; /* whose value is half written; NULL: none is */
+    unsigned ended;       /* shards that have said their last */
     int error;
     uint64_t bytes_peak;
     /* shared */
     struct snapshot_share *shares; /* by shard */
+    struct snapshot_file *files;   /* the only one is the first; of a set: by shard */
 };
 
 #endif

@@ -415,6 +415,27 @@ int file_rename(const char *from, const char *to)
 
 void file_remove(const char *path) { (void)path; }
 
+int file_sync_folder(const char *path)
+{
+    (void)path;
+    return -EROFS;
+}
+
+int file_list_open(struct file_list *list, const char *path)
+{
+    (void)path;
+    list->dir = NULL;
+    return -ENOENT;
+}
+
+const char *file_list_next(struct file_list *list)
+{
+    (void)list;
+    return NULL;
+}
+
+void file_list_close(struct file_list *list) { (void)list; }
+
 void log_set_level(enum log_level level) { (void)level; }
 void log_set_format(enum log_format format, enum log_time time) { (void)format, (void)time; }
 bool log_wants(enum log_level level) { return level > LOG_LEVEL_WARNING; }

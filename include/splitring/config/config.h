@@ -22,6 +22,8 @@ enum config_policy {
     CONFIG_POLICY_ALLKEYS_LRU, CONFIG_POLICY_ALLKEYS_LFU, CONFIG_POLICY_ALLKEYS_RANDOM
 };
 enum config_fsync { CONFIG_FSYNC_NO, CONFIG_FSYNC_EVERYSEC, CONFIG_FSYNC_ALWAYS };
+/* snapshot-layout: one dump, or a dump per shard with a manifest. */
+enum config_layout { CONFIG_LAYOUT_SINGLE, CONFIG_LAYOUT_SHARDS };
 enum config_supervised {
     CONFIG_SUPERVISED_NO, CONFIG_SUPERVISED_UPSTART, CONFIG_SUPERVISED_SYSTEMD,
     CONFIG_SUPERVISED_AUTO
@@ -174,6 +176,7 @@ struct config {
     bool rdb_compression, rdb_checksum;
     bool stop_writes_on_bgsave_error, rdb_save_incremental_fsync;
     int64_t snapshot_memory_limit; /* bytes; 0: none */
+    enum config_layout snapshot_layout;
     struct config_save save;
     bool appendonly;
     enum config_fsync appendfsync;

@@ -35,6 +35,8 @@ bool file_is_link(const char *path); /* a symbolic one */
 int file_link(const char *from, const char *to) WARN_UNUSED;
 /* `from` takes the place of `to`, and that is on the disk, too. */
 int file_rename(const char *from, const char *to) WARN_UNUSED;
+/* Names that were made, changed or removed beside `path` are so on the disk. */
+int file_sync_folder(const char *path) WARN_UNUSED;
 void file_remove(const char *path);
 bool file_is_terminal(int fd);
 

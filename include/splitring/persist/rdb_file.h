@@ -131,6 +131,7 @@ void rdb_out_big(struct rdb_out *out, const struct entry *e, int64_t idle_s, int
                  uint64_t count, instant_ms lowest);
 void rdb_out_part(struct rdb_out *out, enum value_type type, const struct snapshot_part *part);
 uint64_t rdb_out_bytes(const struct rdb_out *out);
+uint64_t rdb_out_crc(const struct rdb_out *out); /* after rdb_out_end: as it stands in the file */
 /* 0, a negative errno of write, or -ENOMEM. The version is known only now: if *changed, the file's
  * first RDB_HEADER_LEN bytes are to be replaced by `header` (the checksum is already right for
  * it). */
@@ -153,6 +154,8 @@ int rdb_disk_create(struct rdb_disk *d, const char *aside) WARN_UNUSED;
 int rdb_disk_write(void *disk, const char *ptr, size_t len);
 /* Ends the dump, syncs the file and gives it its name: 0 or a negative errno (then it is gone). */
 int rdb_disk_finish(struct rdb_disk *d, struct rdb_out *out, const char *path) WARN_UNUSED;
+/* The same without the name: it stays aside, whole and on the disk. */
+int rdb_disk_end(struct rdb_disk *d, struct rdb_out *out) WARN_UNUSED;
 void rdb_disk_cancel(struct rdb_disk *d);
 
 #endif
