@@ -1,5 +1,5 @@
-/* splitring-check: are the files whole that a server starts from? Dumps, append logs (of one file,
- * or the manifest that names several), and the folders that hold them.
+/* splitring-check: are the files whole that a server starts from? Dumps, sets of them, append logs
+ * (of one file, or the manifest that names several), and the folders that hold them.
  *
  * A file that is fine here loads. What is wrong is said with its offset; --fix cuts a log where it
  * stops being whole, after what goes has been put aside, and closes a block that lacks its
@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "splitring/base/check.h"
+#include "splitring/base/hash.h"
 #include "splitring/base/mem.h"
 #include "splitring/io/file.h"
 #include "splitring/io/os.h"
@@ -23,7 +24,8 @@
 static const char usage[] =
     "Usage: splitring-check [OPTION]... PATH...\n"
     "\n"
-    "A PATH is a dump, an append log, the manifest of one, or the folder of one (appendonlydir).\n"
+    "A PATH is a dump, an append log, the manifest of one or of a snapshot of several files, or a\n"
+    "folder with manifests (appendonlydir).\n"
     "\n"
     "      --fix               cut a damaged log where it stops being whole; what goes is kept in\n"
     "                          FILE.removed-OFFSET\n"
@@ -49,8 +51,9 @@ static unsigned long long number(uint64_t n) { return (unsigned long long)n; }
 
 /* ---- dumps ---- */
 
-/* *end: where it ends. */
-static enum exit_code check_dump(const struct task *t, const char *path, uint64_t *end)
+/* part: of a set, or NULL. *end: where it ends. */
+static enum exit_code check_dump(const struct task *t, const char *path,
+                                 const struct dumpset_part *part, uint64_t *end)
 {
     struct input input;
     struct rdb_item item;
@@ -65,6 +68,11 @@ static enum exit_code check_dump(const struct task *t, const char *path, uint64_
         if (scratch_take(&s, &input, &item, &rc)) scratch_drop(&s, &item);
         if (!input_ok(&input, rc, &code)) break;
         keys += rc == 0;
+        uint16_t slot = hash_slot(item.key);
+        if (!part || (part->slot_first <= slot && slot <= part->slot_last)) continue;
+        (void)rdb_in_refuse(input.in, &item, "A key that does not belong into this part");
+        (void)input_ok(&input, RDB_E_FORMAT, &code);
+        break;
     }
     scratch_deinit(&s);
     *end = rdb_in_offset(input.in);
@@ -201,7 +209,7 @@ static enum exit_code check_file(const struct task *t, const char *path, bool la
     if (got < 0) return cannot(path, (int)got);
     if (got < (ssize_t)sizeof sign || memcmp(sign, "REDIS", sizeof sign) != 0)
         return check_log(t, path, 0, last);
-    enum exit_code code = check_dump(t, path, &end);
+    enum exit_code code = check_dump(t, path, NULL, &end);
     return code == EXIT_FINE && end < size ? check_log(t, path, end, last) : code;
 }
 
@@ -231,6 +239,36 @@ static bool is_last(const char *path, const struct aof_manifest *m, unsigned i)
         if (m->files[i].type == AOF_INCR && size_of(other) >= sizeof AOF_MARK) return false;
     }
     return true;
+}
+
+/* A snapshot of several files: what a server would say, and then all that is in it. */
+static enum exit_code check_set(const struct task *t, const char *path)
+{
+    char *dump = set_dump_of(path);
+    struct dumpset_found found;
+    enum exit_code worst = EXIT_FINE;
+    int rc = dumpset_find(dump, &found);
+    if (rc < 0) printf("%s: %s\n", path, found.why);
+    else if (!found.set && found.other) printf("%s: %s is newer, and counts\n", path, dump);
+    else if (!found.set) printf("%s: it names no snapshot\n", path);
+    if (rc < 0) worst = rc == -EACCES ? EXIT_ENVIRONMENT : EXIT_DAMAGED;
+    for (unsigned i = 0; rc == 0 && i < found.manifest.count; i++) {
+        const struct dumpset_part *part = &found.manifest.parts[i];
+        char *file = dumpset_part_path(dump, found.manifest.seq, i);
+        uint64_t end;
+        enum exit_code code = check_dump(t, file, part, &end);
+        if (code == EXIT_FINE && end != part->size) {
+            printf("%s: it ends at offset %llu of %llu\n", file, number(end), number(part->size));
+            code = EXIT_DAMAGED;
+        }
+        if (code > worst) worst = code;
+        mem_free(file);
+    }
+    if (worst == EXIT_FINE && found.set)
+        printf("%s: manifest of a snapshot of %u files: fine\n", path, found.manifest.count);
+    dumpset_found_deinit(&found);
+    mem_free(dump);
+    return worst;
 }
 
 static enum exit_code check_manifest(const struct task *t, const char *path, struct slice text)
@@ -267,7 +305,9 @@ static enum exit_code check_path(const struct task *t, const char *path)
     struct buf text = {0};
     if (!ends_with(path, ".manifest")) return check_file(t, path, true);
     int rc = os_file_read(path, MANIFEST_MAX, &text);
-    enum exit_code code = rc < 0 ? cannot(path, rc) : check_manifest(t, path, buf_slice(&text));
+    enum exit_code code = rc < 0                                  ? cannot(path, rc)
+                          : dumpset_manifest_is(buf_slice(&text)) ? check_set(t, path)
+                                                     : check_manifest(t, path, buf_slice(&text));
     buf_deinit(&text);
     return code;
 }

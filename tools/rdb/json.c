@@ -229,13 +229,13 @@ static void put_key(const struct rdb_item *item, const struct entry *e)
     fputs("}\n", stdout);
 }
 
-enum exit_code run_json(const struct options *o)
+static enum exit_code json_file(const char *path, const struct options *o)
 {
     struct input input;
     struct rdb_item item;
     struct scratch s;
     enum exit_code code = EXIT_FINE;
-    if (!input_open(&input, o->files[0], o)) return EXIT_ENVIRONMENT;
+    if (!input_open(&input, path, o)) return EXIT_ENVIRONMENT;
     scratch_init(&s);
     while (input_next(&input, &item, &code)) {
         int rc;
@@ -253,6 +253,14 @@ enum exit_code run_json(const struct options *o)
     }
     scratch_deinit(&s);
     input_close(&input);
+    return code;
+}
+
+enum exit_code run_json(const struct options *o)
+{
+    enum exit_code code = EXIT_FINE;
+    for (unsigned i = 0; i < o->file_count && code == EXIT_FINE; i++)
+        code = json_file(o->files[i], o);
     if (fflush(stdout) != 0 && code == EXIT_FINE) code = EXIT_ENVIRONMENT;
     return code;
 }

@@ -17,10 +17,16 @@ static const char usage[] =
     "  json FILE               one JSON object per key and line; bytes that are no UTF-8 become\n"
     "                          {\"base64\": \"...\"}\n"
     "  merge FILE... -o OUT    one dump of several; a key that is in two of them is an error\n"
-    "  split FILE -n N -o OUT  N dumps OUT.0 ... by the slots of the keys\n"
+    "  split FILE -n N -o OUT  N dumps OUT.0 ... by the slots of the keys; with --set a snapshot\n"
+    "                          as snapshot-layout shards makes it: OUT.manifest and OUT.1.0.rdb ...\n"
+    "\n"
+    "A FILE that ends with .manifest stands for the parts of that snapshot. What merge and split\n"
+    "write next to another snapshot of the same name counts as newer than that; nothing of it is\n"
+    "removed.\n"
     "\n"
     "  -o, --output FILE       where to write; a file there is replaced when all is well\n"
     "  -n, --parts N           1 to 1024\n"
+    "      --set               with split: a snapshot of N files\n"
     "  -t, --top N             lines of each list (20)\n"
     "      --for-7.0           write what redis-server 7.0 reads, even if streams' consumers\n"
     "                          lose the time of their last success\n"
@@ -81,8 +87,8 @@ static const struct command {
     unsigned files_max;
     bool output, parts;
 } commands[] = {
-    {"check", run_check, 256, false, false}, {"stats", run_stats, 256, false, false},
-    {"json", run_json, 1, false, false},     {"merge", run_merge, 256, true, false},
+    {"check", run_check, FILES_MAX, false, false}, {"stats", run_stats, FILES_MAX, false, false},
+    {"json", run_json, 1, false, false},     {"merge", run_merge, FILES_MAX, true, false},
     {"split", run_split, 1, true, true},
 };
 
@@ -105,6 +111,7 @@ static bool read_option(struct options *o, const char *word, const char *value, 
 {
     if (!strcmp(word, "-q") || !strcmp(word, "--quiet")) return o->quiet = true;
     if (!strcmp(word, "--for-7.0")) return o->plain_70 = true;
+    if (!strcmp(word, "--set")) return o->set = true;
     if (!value) return false;
     ++*i;
     if (!strcmp(word, "-o") || !strcmp(word, "--output")) return (o->output = value) != NULL;
@@ -139,5 +146,9 @@ int main(int argc, char **argv)
     if (command->output != (o.output != NULL))
         return wrong(o.output ? "nothing is written by " : "-o is missing for ", command->name);
     if (command->parts != (o.parts != 0)) return wrong("-n belongs to split alone", "");
-    return (int)command->run(&o);
+    if (o.set && !command->parts) return wrong("--set belongs to split alone", "");
+    enum exit_code code = set_expand(&o);
+    if (code == EXIT_FINE) code = command->run(&o);
+    set_forget(&o);
+    return (int)code;
 }

@@ -4,6 +4,7 @@
  * the sources were. A key in two files would make a dump that no server loads: it is found by 64
  * bits of hash of database and name (two different keys would be taken for one with a chance of
  * n^2 / 2^65), and ends the merge. Nothing takes the output's name before all of it is on the disk.
+ * A library of functions that several files have (a split puts it into each) is written once.
  * Thread: main. */
 #include <errno.h>
 #include <stdio.h>
@@ -51,7 +52,7 @@ static bool seen_add(struct seen *s, uint64_t hash)
 
 struct output {
     char path[4096], aside[4110];
-    struct rdb_disk disk;
+    struct rdb_disk own, *disk; /* of a set: the set's */
     struct rdb_out *out;
     int64_t db; /* of the last key; -1: none yet */
     uint64_t keys;
@@ -62,20 +63,24 @@ static void complain(const char *path, int rc)
     fprintf(stderr, "splitring-rdb: %s: %s\n", path, os_error_text(rc));
 }
 
-static bool output_open(struct output *to, const struct options *o)
+static bool create(struct output *to)
 {
-    char now[24];
     if (strlen(to->path) + 5 > sizeof to->path) {
         complain(to->path, -ENAMETOOLONG);
         return false;
     }
     snprintf(to->aside, sizeof to->aside, "%s.part", to->path);
-    int rc = rdb_disk_create(&to->disk, to->aside);
-    if (rc < 0) {
-        complain(to->aside, rc);
-        return false;
-    }
-    struct rdb_out_options options = {.write = rdb_disk_write, .ctx = &to->disk, .version = 10,
+    int rc = rdb_disk_create(&to->own, to->aside);
+    if (rc < 0) complain(to->aside, rc);
+    to->disk = &to->own;
+    return rc >= 0;
+}
+
+static bool output_open(struct output *to, const struct options *o)
+{
+    char now[24];
+    if (!to->disk && !create(to)) return false;
+    struct rdb_out_options options = {.write = rdb_disk_write, .ctx = to->disk, .version = 10,
                                       .exact = !o->plain_70, .compress = true, .checksum = true};
     to->out = rdb_out_new(&options);
     to->db = -1;
@@ -94,24 +99,42 @@ static void output_key(struct output *to, const struct rdb_item *item, const str
     (void)rdb_out_key_as(to->out, e, item->expire, item->idle_s, item->freq);
 }
 
+static enum exit_code outcome(const struct output *to, int rc)
+{
+    if (rc < 0) complain(to->path, rc);
+    else printf("%s: %llu keys\n", to->path, (unsigned long long)to->keys);
+    return rc < 0 ? EXIT_ENVIRONMENT : EXIT_FINE;
+}
+
 static enum exit_code output_end(struct output *to, enum exit_code code)
 {
     if (!to->out) return code;
-    if (code == EXIT_FINE) {
-        int rc = rdb_disk_finish(&to->disk, to->out, to->path);
-        if (rc < 0) {
-            complain(to->path, rc);
-            code = EXIT_ENVIRONMENT;
-        } else {
-            printf("%s: %llu keys\n", to->path, (unsigned long long)to->keys);
-        }
-    }
-    rdb_disk_cancel(&to->disk);
+    if (code == EXIT_FINE)
+        code = outcome(to, dumpset_finish_dump(to->disk, to->out, to->path, true));
+    rdb_disk_cancel(to->disk);
     rdb_out_free(to->out);
     return code;
 }
 
+/* All parts of a set. */
+static enum exit_code set_end(struct dumpset *set, struct output *to, unsigned count,
+                              enum exit_code code)
+{
+    struct rdb_out *outs[DUMPSET_PARTS_MAX];
+    for (unsigned i = 0; i < count; i++) outs[i] = to[i].out;
+    int rc = code == EXIT_FINE ? dumpset_commit(set, outs, os_unix_us() / 1000000, true) : 0;
+    for (unsigned i = 0; i < count && code == EXIT_FINE; i++) {
+        enum exit_code one = outcome(&to[i], rc);
+        if (one != EXIT_FINE) code = one;
+    }
+    for (unsigned i = 0; i < count; i++) rdb_out_free(outs[i]);
+    dumpset_cancel(set);
+    return code;
+}
+
 /* ---- the copy ---- */
+
+#define LIBRARY_SEED 0xf00u /* below those of databases */
 
 static enum exit_code copy_file(const char *path, const struct options *o, struct output *to,
                                 unsigned count, struct seen *seen)
@@ -124,8 +147,9 @@ static enum exit_code copy_file(const char *path, const struct options *o, struc
     scratch_init(&s);
     while (code == EXIT_FINE && input_next(&input, &item, &code)) {
         int rc;
-        for (unsigned i = 0; item.kind == RDB_ITEM_FUNCTION && i < count; i++)
-            rdb_out_function(to[i].out, item.value);
+        if (item.kind == RDB_ITEM_FUNCTION && seen_add(seen, hash_key(item.value, LIBRARY_SEED)))
+            for (unsigned i = 0; i < (o->set ? 1 : count); i++)
+                rdb_out_function(to[i].out, item.value);
         if (item.kind != RDB_ITEM_KEY) continue;
         bool first = seen_add(seen, hash_key(item.key, 0x5eed + item.db));
         const struct entry *e = scratch_take(&s, &input, &item, &rc);
@@ -144,7 +168,9 @@ static enum exit_code copy_file(const char *path, const struct options *o, struc
     return code;
 }
 
-static enum exit_code copy_all(const struct options *o, struct output *to, unsigned count)
+/* set: NULL, each output is a file of its own. */
+static enum exit_code copy_all(const struct options *o, struct output *to, unsigned count,
+                               struct dumpset *set)
 {
     struct seen seen = {0};
     enum exit_code code = EXIT_FINE;
@@ -152,7 +178,8 @@ static enum exit_code copy_all(const struct options *o, struct output *to, unsig
         if (!output_open(&to[i], o)) code = EXIT_ENVIRONMENT;
     for (unsigned i = 0; i < o->file_count && code == EXIT_FINE; i++)
         code = copy_file(o->files[i], o, to, count, &seen);
-    for (unsigned i = 0; i < count; i++) {
+    if (set) code = set_end(set, to, count, code);
+    for (unsigned i = 0; i < count && !set; i++) {
         enum exit_code one = output_end(&to[i], code);
         if (one > code) code = one;
     }
@@ -164,17 +191,26 @@ static enum exit_code copy_all(const struct options *o, struct output *to, unsig
 enum exit_code run_merge(const struct options *o)
 {
     struct output *to = mem_zalloc(sizeof *to);
-    to->disk.fd = -1;
+    to->own.fd = -1;
     snprintf(to->path, sizeof to->path, "%s", o->output);
-    return copy_all(o, to, 1);
+    return copy_all(o, to, 1, NULL);
 }
 
 enum exit_code run_split(const struct options *o)
 {
     struct output *to = mem_zalloc(o->parts * sizeof *to);
-    for (unsigned i = 0; i < o->parts; i++) {
-        to[i].disk.fd = -1;
-        snprintf(to[i].path, sizeof to[i].path, "%s.%u", o->output, i);
+    struct dumpset set;
+    int rc = o->set ? dumpset_create(&set, o->output, o->parts) : 0;
+    if (rc < 0) {
+        complain(o->output, rc);
+        mem_free(to);
+        return EXIT_ENVIRONMENT;
     }
-    return copy_all(o, to, o->parts);
+    for (unsigned i = 0; i < o->parts; i++) {
+        to[i].own.fd = -1;
+        if (o->set) to[i].disk = &set.files[i].disk;
+        if (o->set) snprintf(to[i].path, sizeof to[i].path, "%s", set.files[i].path);
+        else snprintf(to[i].path, sizeof to[i].path, "%s.%u", o->output, i);
+    }
+    return copy_all(o, to, o->parts, o->set ? &set : NULL);
 }

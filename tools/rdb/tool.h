@@ -3,22 +3,32 @@
 #ifndef SPLITRING_TOOLS_RDB_H
 #define SPLITRING_TOOLS_RDB_H
 
-#include "splitring/persist/rdb_file.h"
+#include "splitring/persist/dumpset.h"
 
 enum exit_code { EXIT_FINE, EXIT_DAMAGED, EXIT_USAGE, EXIT_ENVIRONMENT };
 
 #define DATABASES_MAX 65535u
+#define FILES_MAX 256u
 
 struct options {
     const char *program; /* for messages */
-    const char *files[256];
+    const char *files[FILES_MAX + DUMPSET_PARTS_MAX];
     unsigned file_count;
+    char *owned[FILES_MAX + DUMPSET_PARTS_MAX]; /* of files: names of parts */
+    unsigned owned_count;
     const char *output;
     unsigned parts; /* split */
+    bool set;       /* … into one, with a manifest */
     unsigned top;   /* stats: how many lines of each list */
     bool plain_70;  /* merge, split: for redis-server 7.0, whatever it loses */
     bool quiet;
 };
+
+/* Puts parts in the place of each manifest of a set among the files; else it has been said why. */
+enum exit_code set_expand(struct options *o);
+void set_forget(struct options *o);
+/* The path without ".manifest", to be freed; NULL: it does not end so. */
+char *set_dump_of(const char *path);
 
 /* A progress bar, on a terminal. */
 struct bar {
