@@ -263,7 +263,7 @@ int dumpset_find(const char *dump, struct dumpset_found *f)
     return rc;
 }
 
-void dumpset_found_deinit(struct dumpset_found *found) { dumpset_manifest_deinit(&found->manifest); }
+void dumpset_found_deinit(struct dumpset_found *f) { dumpset_manifest_deinit(&f->manifest); }
 
 /* ---- a set on its way ---- */
 

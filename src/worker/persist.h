@@ -19,7 +19,7 @@ struct hub_persist {
     counter loading;      /* workers that have not loaded their part yet; 0: commands run */
     counter load_failed;  /* workers that could not */
     counter load_start_ms, load_total_bytes, load_used_mem;
-    counter load_bytes;   /* read so far, summed over the workers, which read the file side by side */
+    counter load_bytes;   /* read so far, summed over the workers, which go side by side */
     counter load_work_bytes; /* what load_bytes will be at the end */
     counter keys_loaded, keys_expired; /* by the last load */
     struct load_plan *plan; /* files of the append log that are loaded; NULL: a dump, or nothing */

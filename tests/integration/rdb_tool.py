@@ -107,6 +107,62 @@ class Tool(unittest.TestCase):
         self.assertFalse(list(self.folder.glob("twice*")))
         self.assertFalse(list(self.folder.glob("*.part")))
 
+    def test_sets(self):
+        """A snapshot of several files is made, looked into, and made one file again."""
+        folder = self.folder / "set"
+        folder.mkdir()
+        out = folder / "dump.rdb"
+        manifest = folder / "dump.rdb.manifest"
+        with support.server("--dir", str(self.folder), "--enable-protected-configs", "yes",
+                            *DEBUG) as server, server.client() as client:
+            client.ok("FUNCTION", "LOAD", "#!lua name=lib\nredis.register_function('f', "
+                                          "function() return 1 end)")
+            client.ok("CONFIG", "SET", "dbfilename", "with functions.rdb")
+            client.ok("SAVE")
+        code, text, err = tool("split", self.folder / "with functions.rdb", "-n", 3, "-o", out,
+                               "--set")
+        self.assertEqual((code, err), (0, ""))
+        self.assertEqual(sorted(p.name for p in folder.iterdir()),
+                         [f"dump.rdb.1.{i}.rdb" for i in range(3)] + ["dump.rdb.manifest"])
+        self.assertEqual(len(text.splitlines()), 3)
+        self.assertEqual(self.digest_of(out), self.digest)  # the server loads the set
+        self.assertEqual(tool("check", manifest)[0], 0)
+        self.assertIn("508 keys", tool("stats", manifest)[1])
+        self.assertEqual(len(tool("json", manifest)[1].splitlines()), 509)
+        code, text, err = tool("merge", manifest, "-o", out)
+        self.assertEqual((code, err), (0, ""))
+        self.assertIn("newer size", manifest.read_text())
+        self.assertEqual(self.digest_of(out), self.digest)  # … and now the dump
+        with support.server("--dir", str(folder), *DEBUG) as server, server.client() as client:
+            self.assertIn("dump.rdb is newer than the set", server.log())
+            self.assertEqual(client.ok("FCALL", "f", 0), 1)
+        self.assertEqual(tool("split", out, "-n", 2, "-o", out, "--set")[0], 0)
+        with support.server("--dir", str(folder), *DEBUG) as server, server.client() as client:
+            self.assertIn("dump.rdb is older than that set", server.log())
+            self.assertEqual(client.ok("DEBUG", "DIGEST"), self.digest)
+            self.assertEqual(client.ok("FCALL", "f", 0), 1)
+        part = folder / "dump.rdb.2.1.rdb"
+        part.write_bytes(part.read_bytes()[:-1])
+        for words in (["check"], ["stats"], ["json"], ["merge", "-o", out]):
+            code, text, err = tool(words[0], manifest, *words[1:])
+            self.assertEqual((code, text), (1, ""))
+            self.assertIn("dump.rdb.2.1.rdb of the snapshot has", err)
+        self.assertEqual(tool("check", folder / "none.manifest")[0], 3)
+
+    def test_functions_once(self):
+        """A split puts libraries into each file; merged again, each is there once."""
+        source = self.folder / "library.rdb"
+        with support.server("--dir", str(self.folder), "--enable-protected-configs", "yes",
+                            *DEBUG) as server, server.client() as client:
+            client.ok("FUNCTION", "LOAD", "#!lua name=lib\nredis.register_function('f', "
+                                          "function() return 1 end)")
+            client.ok("CONFIG", "SET", "dbfilename", source.name)
+            client.ok("SAVE")
+        self.assertEqual(tool("split", source, "-n", 2, "-o", self.folder / "half")[0], 0)
+        halves = [self.folder / f"half.{i}" for i in range(2)]
+        self.assertEqual(tool("merge", *halves, "-o", source)[0], 0)
+        self.assertEqual(self.digest_of(source), self.digest)
+
     def test_for_an_older_server(self):
         old = self.folder / "old.rdb"
         self.assertEqual(tool("merge", self.dump, "-o", old, "--for-7.0")[0], 0)
@@ -123,7 +179,8 @@ class Tool(unittest.TestCase):
         self.assertEqual(tool("--version")[0], 0)
         for words in ([], ["check"], ["else", "x"], ["check", "x", "-o", "y"], ["merge", "x"],
                       ["split", "x", "-o", "y"], ["split", "x", "-o", "y", "-n", "0"],
-                      ["json", "x", "y"], ["check", "-z", "x"], ["check", "x", "-n", "3"]):
+                      ["json", "x", "y"], 
+                      ["merge", "x", "-o", "y", "--set"], ["check", "-z", "x"], ["check", "x", "-n", "3"]):
             self.assertEqual(tool(*words)[0], 2, words)
         self.assertEqual(tool("check", self.folder / "none")[0], 3)
         self.assertEqual(tool("check", self.folder)[0], 3)

@@ -18,7 +18,7 @@ static const char usage[] =
     "                          {\"base64\": \"...\"}\n"
     "  merge FILE... -o OUT    one dump of several; a key that is in two of them is an error\n"
     "  split FILE -n N -o OUT  N dumps OUT.0 ... by the slots of the keys; with --set a snapshot\n"
-    "                          as snapshot-layout shards makes it: OUT.manifest and OUT.1.0.rdb ...\n"
+    "                          as snapshot-layout shards makes it (OUT.manifest)\n"
     "\n"
     "A FILE that ends with .manifest stands for the parts of that snapshot. What merge and split\n"
     "write next to another snapshot of the same name counts as newer than that; nothing of it is\n"
