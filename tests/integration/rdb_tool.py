@@ -179,8 +179,8 @@ class Tool(unittest.TestCase):
         self.assertEqual(tool("--version")[0], 0)
         for words in ([], ["check"], ["else", "x"], ["check", "x", "-o", "y"], ["merge", "x"],
                       ["split", "x", "-o", "y"], ["split", "x", "-o", "y", "-n", "0"],
-                      ["json", "x", "y"], 
-                      ["merge", "x", "-o", "y", "--set"], ["check", "-z", "x"], ["check", "x", "-n", "3"]):
+                      ["json", "x", "y"], ["merge", "x", "-o", "y", "--set"],
+                      ["check", "-z", "x"], ["check", "x", "-n", "3"]):
             self.assertEqual(tool(*words)[0], 2, words)
         self.assertEqual(tool("check", self.folder / "none")[0], 3)
         self.assertEqual(tool("check", self.folder)[0], 3)
