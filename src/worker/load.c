@@ -176,8 +176,7 @@ static int refuse_twice(struct loader *l, const struct rdb_item *item)
 
 static int take_key(struct worker *w, struct loader *l, const struct rdb_item *item)
 {
-    if (l->set && !load_set_has(l, item->key))
-        return rdb_in_refuse(l->in, item, "A key that does not belong into this part");
+    if (l->set && !load_set_has(l, item->key)) return load_set_refuse(l, item);
     if (l->own >= 0 && hub_shard_of(w->hub, item->key) != l->own) return rdb_in_skip(l->in);
     if (item->expire < w->now && !l->timeless) { /* as a primary does: it is not even made */
         l->expired++;
@@ -197,7 +196,8 @@ static void make_room(struct worker *w, struct loader *l, const struct rdb_item 
     if (keys > most) keys = most;
     for (worker_id i = 0; i < hub->count; i++)
         if (l->own < 0 || l->own == (int)i)
-            shard_expect(hub->shards[i], (db_id)item->db, (size_t)(keys / hub->count));
+            shard_expect(hub->shards[i], (db_id)item->db,
+                         l->set ? load_set_share(hub, l, i, keys) : (size_t)(keys / hub->count));
 }
 
 /* ---- many keys at once ---- */
@@ -210,6 +210,11 @@ static uint64_t hash_of(const struct worker *w, const struct loader *l, const st
     return hash;
 }
 
+static struct rdb_item item_of(const struct rdb_plain *p)
+{
+    return (struct rdb_item){.kind = RDB_ITEM_KEY, .offset = p->offset, .key = p->key, .db = p->db};
+}
+
 static int put_plain(struct loader *l, const struct rdb_plain *plain, uint64_t hash)
 {
     l->ks.db = (db_id)plain->db;
@@ -218,8 +223,7 @@ static int put_plain(struct loader *l, const struct rdb_plain *plain, uint64_t h
     int rc = count_key(l, rdb_in_put_plain(l->in, &l->ks, &l->limits, plain));
     l->ks.hash_key = NULL;
     if (likely(rc != RDB_E_TWICE)) return rc;
-    struct rdb_item item = {.kind = RDB_ITEM_KEY, .offset = plain->offset, .key = plain->key,
-                            .db = plain->db};
+    struct rdb_item item = item_of(plain);
     return refuse_twice(l, &item);
 }
 
@@ -227,6 +231,7 @@ struct plain_batch {
     struct rdb_plain keys[BATCH_KEYS];
     uint64_t hashes[BATCH_KEYS];
     unsigned count;
+    int rc; /* of what follows them */
 };
 
 /* The next own keys whose records lie in memory; their slots are on their way. False: what follows
@@ -235,10 +240,16 @@ static bool find_plain(struct worker *w, struct loader *l, uint64_t until,
                        struct plain_batch *batch)
 {
     batch->count = 0;
+    batch->rc = 0;
     rdb_in_plain_begin(l->in);
     while (rdb_in_offset(l->in) < until) {
         struct rdb_plain *plain = &batch->keys[batch->count];
         if (!rdb_in_plain(l->in, plain)) return false;
+        if (unlikely(l->set) && !load_set_has(l, plain->key)) {
+            struct rdb_item item = item_of(plain);
+            batch->rc = load_set_refuse(l, &item);
+            return false;
+        }
         if (l->own >= 0 && hub_shard_of(w->hub, plain->key) != l->own) continue;
         if (unlikely(plain->expire < w->now) && !l->timeless) {
             l->expired++;
@@ -260,6 +271,7 @@ static int take_plain(struct worker *w, struct loader *l, uint64_t until)
         more = find_plain(w, l, until, &batch);
         for (unsigned i = 0; rc == 0 && i < batch.count; i++)
             rc = put_plain(l, &batch.keys[i], batch.hashes[i]);
+        if (rc == 0) rc = batch.rc;
     }
     return rc;
 }

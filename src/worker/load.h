@@ -91,6 +91,9 @@ void load_run_end(struct worker *w);
 int load_set_slice(struct worker *w, struct loader *l, uint64_t bytes);
 /* The key may be in the part that is read. */
 bool load_set_has(const struct loader *l, struct slice key);
+int load_set_refuse(struct loader *l, const struct rdb_item *item); /* it may not */
+/* How many of that many keys of the part belong to the shard, about. */
+size_t load_set_share(const struct hub *hub, const struct loader *l, shard_id shard, uint64_t keys);
 /* Is it a set that is to be loaded? 0; or it has been said why not. */
 int load_set_look(const struct config *config, struct dumpset_found *found);
 /* The same for the start: 0 there is none, LOAD_DONE it is hub.persist.set, or it has been said. */

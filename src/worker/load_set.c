@@ -102,6 +102,22 @@ bool load_set_has(const struct loader *l, struct slice key)
     return part_of(l)->slot_first <= slot && slot <= part_of(l)->slot_last;
 }
 
+int load_set_refuse(struct loader *l, const struct rdb_item *item)
+{
+    return rdb_in_refuse(l->in, item, "A key that does not belong into this part");
+}
+
+size_t load_set_share(const struct hub *hub, const struct loader *l, shard_id shard, uint64_t keys)
+{
+    const struct dumpset_part *part = part_of(l);
+    uint32_t first, last;
+    dumpset_slots(shard, hub->count, &first, &last);
+    if (first < part->slot_first) first = part->slot_first;
+    if (last > part->slot_last) last = part->slot_last;
+    uint32_t slots = last < first ? 0 : last - first + 1;
+    return (size_t)(keys * slots / (part->slot_last - part->slot_first + 1));
+}
+
 static int open_part(struct worker *w, struct loader *l)
 {
     l->tells = l->own < 0 || first_reader(w->hub, part_of(l)) == (shard_id)l->own;
