@@ -5,9 +5,9 @@
 
 What is there is what Splitring's COMMAND LIST says; what there could be is what redis-server says,
 and the names of newer releases in commands.toml, which is checked against a Valkey 9.1 where one
-has been built (bench/peers/get-valkey.sh). A command is `full` if it documents every option that a peer
-documents and nobody has written down a difference: that its replies are the same is the matter of
-the other files of this folder. Reasons come from commands.toml, and nothing is without one.
+has been built (bench/peers/get-valkey.sh). A command is `full` if it documents every option that a
+peer documents and nobody has written down a difference: that its replies are the same is the matter
+of the other files of this folder. Reasons come from commands.toml, and nothing is without one.
 """
 # matrix: once
 
