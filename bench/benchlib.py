@@ -113,6 +113,7 @@ class Server:
         self.template = command
         self.values = {"threads": threads, "engine": engine or "auto"}
         self.more = more
+        self.patience_s = 20  # until it answers; it may have to load
         self.process = None
         self.folder = None
         self.port = None
@@ -143,7 +144,7 @@ class Server:
             except OSError as error:
                 shutil.rmtree(self.folder, ignore_errors=True)
                 raise Failure(f"{self.name}: {error}") from error
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + self.patience_s
         while True:
             try:
                 with Connection(self.port, 1) as client:
