@@ -12,8 +12,8 @@ dump. Nothing is pinned: redis-server's child wants a CPU, too.
             highest RSS less the one before it, with what a forked child has for itself alone, in
             percent of used_memory. Bound: 5 %. CPU per SET: of all threads but a forked child, less
             what the snapshot took when nobody else was there. Bound: 1.3 of what it is without.
-    types   one hash, list, zset, stream, set of so many elements is written, and BGSAVEs follow each
-            other: p99.9 of the writes' latency with and without. Bound: 2.
+    types   one hash, list, zset, stream, set of so many elements is written, and BGSAVEs follow
+            each other: p99.9 of the writes' latency with and without. Bound: 2.
 
 Servers take turns in each round, ratios are of the same round. Latencies are worth something on a
 quiet machine only. The files lie in $TMPDIR.

@@ -113,6 +113,14 @@ void file_flush_begin(int fd, uint64_t from, uint64_t len)
     (void)sync_file_range(fd, (off_t)from, (off_t)len, SYNC_FILE_RANGE_WRITE);
 }
 
+int file_flush_wait(int fd, uint64_t from, uint64_t len)
+{
+    unsigned how = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+    if (sync_file_range(fd, (off_t)from, (off_t)len, how) == 0) return 0;
+    /* Not every file system can, and need not. */
+    return errno == ENOSYS || errno == EINVAL || errno == ESPIPE ? 0 : -errno;
+}
+
 int file_close(int fd) { return close(fd) < 0 ? -errno : 0; }
 
 bool file_is_link(const char *path)

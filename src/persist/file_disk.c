@@ -30,6 +30,17 @@ int rdb_disk_write(void *disk, const char *ptr, size_t len)
     return 0;
 }
 
+int rdb_disk_settle(struct rdb_disk *d, uint64_t behind)
+{
+    uint64_t left = d->begun - d->settled;
+    if (d->fd < 0 || left <= behind) return 0;
+    uint64_t len = left < FLUSH_EVERY ? left : FLUSH_EVERY;
+    int rc = file_flush_wait(d->fd, d->settled, len);
+    if (rc < 0) return rc;
+    d->settled += len;
+    return 1;
+}
+
 void rdb_disk_cancel(struct rdb_disk *d)
 {
     if (d->fd < 0) return;

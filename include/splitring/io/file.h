@@ -28,6 +28,9 @@ int file_truncate(int fd, uint64_t len) WARN_UNUSED;
 int file_make_dir(const char *path) WARN_UNUSED; /* there may be one */
 /* The kernel may begin to write what was given since the last call, so that file_sync is short. */
 void file_flush_begin(int fd, uint64_t from, uint64_t len);
+/* Waits until these bytes have been written (no promise: file_sync still has to follow). A negative
+ * errno must not be forgotten: file_sync would not tell it once more. */
+int file_flush_wait(int fd, uint64_t from, uint64_t len) WARN_UNUSED;
 int file_close(int fd);
 bool file_is_link(const char *path); /* a symbolic one */
 /* The file gets a second name, or where that is not possible the name gets a copy, which is on the

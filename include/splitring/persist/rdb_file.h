@@ -147,11 +147,16 @@ struct rdb_disk {
     const char *aside; /* its name until then */
     int fd;            /* < 0: not open */
     uint64_t written, begun; /* bytes; of these the kernel was told to write */
+    uint64_t settled;        /* and was seen to have written */
     bool late;               /* it need not begin before the sync */
 };
 int rdb_disk_create(struct rdb_disk *d, const char *aside) WARN_UNUSED;
 /* rdb_out_options.write; ctx: struct rdb_disk *. */
 int rdb_disk_write(void *disk, const char *ptr, size_t len);
+/* Waits for the next few MiB that the kernel was told to write, unless no more than `behind` bytes
+ * are left of these: 1 (it has waited, call again), 0 (nothing to wait for) or a negative errno. So
+ * the sync at the end is short, and who has other files to write gets his turn in between. */
+int rdb_disk_settle(struct rdb_disk *d, uint64_t behind) WARN_UNUSED;
 /* Ends the dump, syncs the file and gives it its name: 0 or a negative errno (then it is gone). */
 int rdb_disk_finish(struct rdb_disk *d, struct rdb_out *out, const char *path) WARN_UNUSED;
 /* The same without the name: it stays aside, whole and on the disk. */
