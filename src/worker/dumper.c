@@ -4,8 +4,10 @@
  *
  * Chunks are whole as they come: they are summed up and written, nothing is looked at. When every
  * shard has said its last, the file is synced and gets its name, or the set its manifest; until
- * then the old one is as it was. If the disk refuses, the shards are told to give up, and what they
- * still send is thrown away: one way to an end for all cases.
+ * then the old one is as it was. That sync must not hold up the append log, which has its turns in
+ * the same thread: so P never gets far ahead of the disk, and waits for it a few MiB at a time. If
+ * the disk refuses, the shards are told to give up, and what they still send is thrown away: one
+ * way to an end for all cases.
  * Thread: P. */
 #include <errno.h>
 
@@ -18,6 +20,7 @@
 #include "splitring/io/os.h"
 
 #define CHUNKS_PER_STEP 8u
+#define BEHIND_MAX ((uint64_t)64 << 20) /* given to the kernel, and not on the disk yet */
 
 /* ---- the beginning ---- */
 
@@ -184,12 +187,26 @@ static unsigned take_some(struct persister *p, struct snapshots *s, struct snaps
     return taken;
 }
 
+/* True: some of what the disk owes has been waited for, and it is others' turn. */
+static bool settles(struct persister *p, struct snapshots *s, uint64_t behind)
+{
+    unsigned count = file_count(p, s);
+    int rc = result(s);
+    for (unsigned i = 0; rc == 0 && i < count; i++) {
+        struct rdb_disk *disk = s->request.set ? &s->set.files[i].disk : &s->disk;
+        rc = rdb_disk_settle(disk, behind / count);
+        if (rc < 0) fails(p->hub, s, rc);
+    }
+    return rc > 0;
+}
+
 bool dumper_step(struct persister *p)
 {
     struct hub *hub = p->hub;
     struct snapshots *s = hub->snapshots;
     if (claim_get_shared(&s->state) != SNAPSHOT_RUNNING) return false;
     if (!s->open) open_files(p, s);
+    if (settles(p, s, BEHIND_MAX)) return true;
     unsigned taken = 0;
     for (uint32_t i = 0; i < hub->count; i++) {
         struct snapshot_share *share = &s->shares[i];
@@ -198,8 +215,10 @@ bool dumper_step(struct persister *p)
         taken += take_some(p, s, share, &share->big);
         if (!file->value_of) taken += take_some(p, s, share, &share->plain);
     }
-    if (s->ended == hub->count) finish(p, s);
-    return taken > 0;
+    if (s->ended < hub->count) return taken > 0;
+    if (settles(p, s, 0)) return true;
+    finish(p, s);
+    return true;
 }
 
 void dumper_stop(struct persister *p)
