@@ -147,7 +147,8 @@ static int prepare_and_serve(struct config *config, const struct config_notes *n
     if (unknown.len)
         log_line(LOG_LEVEL_WARNING, "Variables of the environment that name no directive:%.*s",
                  (int)unknown.len, unknown.ptr);
-    if (!config_given(notes, "maxmemory")) server_limit_memory(config);
+    bool clients_given = config_given(notes, "maxmemory-clients");
+    if (!config_given(notes, "maxmemory")) server_limit_memory(config, clients_given);
     return server_run(config);
 }
 

@@ -32,6 +32,10 @@ struct listeners {
 /* Of a pod's memory: the rest is for what is not counted, such as the gaps between blocks, pages of
  * files, the kernel's socket buffers. */
 #define POD_SHARE 75
+/* Of that, what clients' buffers may take before the largest are closed (maxmemory-clients).
+ * Data makes room for them only where keys can be evicted, and for values that have arrived by half
+ * there is no other bound. */
+#define POD_CLIENTS 10
 
 struct start {
     struct hub *hub;
@@ -191,12 +195,13 @@ static uint64_t server_memory(bool *limited)
     return pod ? limit : machine;
 }
 
-void server_limit_memory(struct config *config)
+void server_limit_memory(struct config *config, bool clients_given)
 {
     bool limited;
     uint64_t memory = server_memory(&limited);
     if (!limited) return;
     config->maxmemory = -POD_SHARE;
+    if (!clients_given) config->maxmemory_clients = -POD_CLIENTS;
     log_line(LOG_LEVEL_NOTICE,
              "maxmemory is %d%% of this cgroup's %llu bytes, because no setting says otherwise "
              "(`maxmemory 0`: no limit). At the limit maxmemory-policy decides.",
