@@ -57,6 +57,6 @@ def shrink(path):
             index[colour] = min(range(len(palette)), key=lambda n: sum(
                 (x - y) ** 2 for x, y in zip(palette[n], colour)))
     body = b"".join(b"\0" + bytes(index[colour] for colour in line) for line in lines)
-    path.write_bytes(data[:8] + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0))
-                     + chunk(b"PLTE", b"".join(palette))
+    head = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
+    path.write_bytes(data[:8] + chunk(b"IHDR", head) + chunk(b"PLTE", b"".join(palette))
                      + chunk(b"IDAT", zlib.compress(body, 9)) + chunk(b"IEND", b""))
