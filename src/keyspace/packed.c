@@ -141,8 +141,10 @@ static char *blob_resize(struct ks *ks, struct slice key, struct entry **at, siz
     if (len > blob->cap || len < blob->cap / 2) {
         struct shard *shard = ks_shard_of(ks, key);
         size_t before = mem_usable(blob);
+        const struct blob *was = blob; /* only compared */
         struct blob *moved = mem_try_realloc(blob, sizeof(*blob) + len);
         if (!moved) return NULL;
+        if (unlikely(shard->snapshot_on)) snapshot_blob_moved(shard, was, moved);
         shard->big_bytes += mem_usable(moved) - before;
         moved->cap = mem_usable(moved) - sizeof(*moved);
         struct value v = value_of_pointer(e->kind, moved);

@@ -181,6 +181,7 @@ void snapshot_tell_key(struct ks *ks, struct slice key)
     if (!p.slot) return;
     p.entry = table_slot_entry(p.slot);
     snapshot_tell(&p);
+    snapshot_keep_packed(p.shard, p.entry);
 }
 
 bool snapshot_takes_table(struct shard *shard, struct table *table)

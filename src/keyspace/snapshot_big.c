@@ -19,6 +19,7 @@
  * thawed: they stay in it until their walks have been to the end without telling anybody.
  * Thread: holder of the shard. */
 #include "snapshot_impl.h"
+#include "splitring/keyspace/hash.h"
 #include "splitring/keyspace/stream.h"
 
 #define PART_COST 2u            /* a piece that is told, in slots looked at */
@@ -120,10 +121,7 @@ static bool is_big(const struct snapshot *s, const struct entry *e)
 {
     size_t least = s->sink.big ? s->sink.big : SNAPSHOT_BIG;
     if (!(e->flags & ENTRY_POINTER) || !s->sink.big_begin) return false;
-    if (!kind_is_object(e->kind)) {
-        const struct blob *blob = entry_pointer(e);
-        return entry_type_of(e) == TYPE_STRING && blob->len >= least;
-    }
+    if (!kind_is_object(e->kind)) return snapshot_text_fits(e, least);
     const struct object *object = entry_pointer(e);
     const struct object_ops *ops = object->ops;
     return (ops->members || ops->cut) && ops->bytes(object) >= least;
@@ -165,6 +163,7 @@ static bool cut_value(struct snapshot_big *big, const struct entry *e)
         return cut_object(big);
     }
     big->blob = entry_pointer(e);
+    if (entry_type_of(e) == TYPE_HASH) big->lowest = hash_next_expiry(e);
     return snapshot_text_begin(big);
 }
 
@@ -184,6 +183,7 @@ bool snapshot_big_begin(struct shard *shard, db_id db, const struct entry *e)
     if (s->bigs_last) s->bigs_last->next = big;
     else s->bigs = big;
     s->bigs_last = big;
+    s->blobs += big->blob != NULL;
     return true;
 }
 
@@ -210,7 +210,10 @@ static void big_end(struct shard *shard, struct snapshot_big *big)
     while (big->images) drop_chunk(s, big);
     s->bigs = big->next;
     if (!big->next) s->bigs_last = NULL;
-    if (big->blob) snapshot_text_end(s, big);
+    if (big->blob) {
+        snapshot_text_end(s, big);
+        s->blobs--;
+    }
     while (big->cut) give_up_piece(shard, big);
     s->kept_bytes -= big->kept;
     if (object) object->duty = NULL;

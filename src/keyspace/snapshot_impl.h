@@ -23,7 +23,7 @@ struct snapshot_big {
     struct entry *shell; /* name, type, expiry and access times of the cut */
     db_id db;            /* of the cut */
     struct object *object; /* or: */
-    struct blob *blob;     /* a long string */
+    struct blob *blob;     /* a long string, or packed bytes */
     size_t handed_over;  /* it has left the keyspace and is ours: its memory; else 0 */
     bool begun;          /* its pieces go straight to the sink */
     uint64_t count, told; /* pieces; of a string, bytes */
@@ -45,6 +45,7 @@ struct snapshot {
     struct held_table *held;
     uint32_t held_count, held_at; /* those before held_at are done */
     struct snapshot_big *bigs, *bigs_last; /* the first is being told */
+    size_t blobs;                          /* those of them that have one */
     size_t table_bytes; /* of detached tables */
     size_t image_bytes; /* of images */
     size_t kept_bytes;  /* what objects keep of what was overwritten */
@@ -67,7 +68,12 @@ bool snapshot_big_begin(struct shard *shard, db_id db, const struct entry *e);
 void snapshot_tell_part(struct snapshot *s, struct snapshot_big *big,
                         const struct snapshot_part *part);
 
-/* ---- long strings (snapshot_text.c) ---- */
+/* ---- long strings, and what is packed in one (snapshot_text.c) ---- */
+
+/* Is the value a blob of at least so many bytes that can be told by pages? */
+bool snapshot_text_fits(const struct entry *e, size_t least);
+/* It is about to be edited: all that has not been told of it is copied. */
+void snapshot_keep_packed(struct shard *shard, const struct entry *e);
 
 /* False: no memory. */
 bool snapshot_text_begin(struct snapshot_big *big);

@@ -16,6 +16,9 @@
 #include "stream_impl.h"
 
 #define NUMBER_BYTES_MAX 11u /* an integer element */
+/* Of a node of several entries, whatever is configured: a write copies a node that a snapshot still
+ * needs. (Redis would go on to a gigabyte.) */
+#define NODE_BYTES_MAX (1u << 20)
 #define TEXT_BYTES_MORE 10u  /* head and backlen of a text; a number takes no more than that */
 
 int64_t node_number(const char *bytes, size_t at)
@@ -182,7 +185,7 @@ int stream_append(struct stream *s, struct stream_limits limits, struct stream_i
     struct addition a = {.id = id, .pairs = pairs, .fields = fields};
     for (size_t i = 0; i < 2 * fields; i++) a.text_bytes += pairs[i].len;
     uint64_t bytes_max = limits.node_bytes;
-    if (bytes_max == 0 || bytes_max > STREAM_ENTRY_BYTES_MAX) bytes_max = STREAM_ENTRY_BYTES_MAX;
+    if (bytes_max == 0 || bytes_max > NODE_BYTES_MAX) bytes_max = NODE_BYTES_MAX;
     struct blocks_cursor c;
     blocks_last(&s->nodes, &c);
     int rc;

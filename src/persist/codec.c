@@ -138,6 +138,11 @@ void rdb_put_text(struct rdb_writer *w, struct slice text)
     make_room(w);
     if (text.len <= NUMBER_TEXT_MAX && num_parse_i64(text, &number) && put_small(w, number)) return;
     if (w->compress && text.len > COMPRESS_MIN && put_compressed(w, text)) return;
+    rdb_put_text_plain(w, text);
+}
+
+void rdb_put_text_plain(struct rdb_writer *w, struct slice text)
+{
     rdb_put_len(w, text.len);
     if (w->drain && text.len >= RDB_BLOCK) {
         w->drain(w->drain_ctx, text);

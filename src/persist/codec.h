@@ -37,6 +37,8 @@ void rdb_put_len(struct rdb_writer *w, uint64_t len);
 void rdb_put_raw(struct rdb_writer *w, const void *bytes, size_t len);
 void rdb_put_u64(struct rdb_writer *w, uint64_t value); /* 8 bytes, little endian */
 void rdb_put_text(struct rdb_writer *w, struct slice text);
+/* The same, never compressed. */
+void rdb_put_text_plain(struct rdb_writer *w, struct slice text);
 void rdb_put_int(struct rdb_writer *w, int64_t number); /* as a string */
 
 /* The end of a payload: version and CRC-64 of all from begin on. */

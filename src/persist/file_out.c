@@ -156,7 +156,7 @@ void rdb_out_big(struct rdb_out *out, const struct entry *e, int64_t idle_s, int
     out->lowest = lowest;
     if (out->error) return;
     put_key_head(out, e, entry_expiry(e), idle_s, freq);
-    put_pieces_head(&out->w, entry_type(e), count, lowest);
+    put_pieces_head(&out->w, e, count, lowest);
 }
 
 void rdb_out_part(struct rdb_out *out, enum value_type type, const struct snapshot_part *part)

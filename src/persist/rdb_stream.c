@@ -15,6 +15,7 @@
  * Thread: holder of the shard. */
 #include <errno.h>
 
+#include "splitring/keyspace/snapshot.h"
 #include "types.h"
 
 #define ID_LEN 16u
@@ -156,6 +157,15 @@ static void put_piece_head(struct rdb_writer *w, const struct stream_piece *piec
     rdb_put_len(w, piece->count);
 }
 
+/* As in pieces.c: not compressed. */
+static void put_long_node(struct rdb_writer *w, const struct stream_piece *piece)
+{
+    char bytes[ID_LEN];
+    id_bytes(bytes, piece->id);
+    rdb_put_text(w, slice_of(bytes, sizeof(bytes)));
+    rdb_put_text_plain(w, piece->text);
+}
+
 void put_stream_piece(struct rdb_writer *w, const struct stream_piece *piece)
 {
     bool active = has_active(w, piece->consumers);
@@ -164,7 +174,10 @@ void put_stream_piece(struct rdb_writer *w, const struct stream_piece *piece)
         put_type(w, active);
         rdb_put_len(w, piece->count);
         break;
-    case STREAM_PIECE_NODE: put_node(w, piece->id, piece->text); break;
+    case STREAM_PIECE_NODE:
+        if (piece->text.len <= SNAPSHOT_BIG) put_node(w, piece->id, piece->text);
+        else put_long_node(w, piece);
+        break;
     case STREAM_PIECE_HEAD: put_piece_head(w, piece); break;
     case STREAM_PIECE_GROUP:
         rdb_put_text(w, piece->text);

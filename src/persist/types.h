@@ -87,7 +87,7 @@ void save_value(struct rdb_writer *w, const struct entry *e);
 
 /* A value in pieces (keyspace/snapshot.h): type byte and count, then each piece. */
 struct snapshot_part;
-void put_pieces_head(struct rdb_writer *w, enum value_type type, uint64_t count,
+void put_pieces_head(struct rdb_writer *w, const struct entry *e, uint64_t count,
                      instant_ms lowest);
 void put_piece(struct rdb_writer *w, enum value_type type, instant_ms lowest,
                const struct snapshot_part *part);

@@ -1,5 +1,6 @@
 /* Snapshots beside a test: see handler_watch.h. Keys are compared as text lines: database, key,
- * expiry, value, sorted. A stream's value is its bytes in RDB: all that is known of it, in order.
+ * expiry, value, sorted. A stream's value is its bytes in RDB: all that is known of it, in order. What
+ * is packed counts by its bytes, too.
  * Thread: the test's. */
 #include "handler_watch.h"
 
@@ -64,6 +65,14 @@ static void add_stream(struct buf *line, const struct entry *e)
     stream_end(line, out, &bytes);
 }
 
+/* Packed, and told by its bytes. */
+static bool is_packed(const struct entry *e)
+{
+    enum value_type type = entry_type(e);
+    bool may = type == TYPE_HASH || type == TYPE_SET || type == TYPE_ZSET;
+    return may && entry_form(e) != FORM_OBJECT;
+}
+
 static void add_line(struct watch_shard *of, struct watch_lines *l, db_id db,
                      const struct entry *e)
 {
@@ -73,6 +82,7 @@ static void add_line(struct watch_shard *of, struct watch_lines *l, db_id db,
     handler_dump_text(line, entry_key(e));
     buf_printf(line, "\" %lld %s ", (long long)entry_expiry(e), type_name(entry_type(e)));
     if (entry_type(e) == TYPE_STREAM) add_stream(line, e);
+    else if (is_packed(e)) handler_dump_text(line, entry_packed(e));
     else handler_dump_value(line, e);
 }
 
@@ -107,6 +117,7 @@ static void big_begin(void *ctx, db_id db, const struct entry *e, uint64_t count
     handler_dump_text(&big->head, entry_key(e));
     buf_printf(&big->head, "\" %lld %s ", (long long)entry_expiry(e), type_name(entry_type(e)));
     of->watch->bigs++;
+    big->packed = is_packed(e);
     if (big->type != TYPE_STREAM) return;
     big->stream = stream_out(&big->stream_bytes);
     rdb_out_big(big->stream, e, -1, -1, count, lowest);
@@ -128,6 +139,12 @@ static void big_part(void *ctx, enum value_type type, const struct snapshot_part
     }
     struct watch_part *to = &big->parts[big->count++];
     *to = (struct watch_part){.score = part->score};
+    check(part->packed == big->packed);
+    if (big->packed) {
+        big->told += part->text.len;
+        handler_dump_text(&to->text, part->text);
+        return;
+    }
     if (type == TYPE_LIST) {
         big->told++;
         handler_dump_node(&to->text, part->text, part->plain);
@@ -160,12 +177,12 @@ static void big_end(void *ctx)
     struct watch_big *big = &of->big;
     struct buf *line = &big->head;
     check(big->open && big->told == big->expected);
-    bool ordered = big->type == TYPE_LIST || big->type == TYPE_STRING;
+    bool ordered = big->type == TYPE_LIST || big->type == TYPE_STRING || big->packed;
     if (!ordered && big->count)
         qsort(big->parts, big->count, sizeof(*big->parts), compare_parts);
     for (uint64_t i = 0; i < big->count; i++) {
         struct watch_part *part = &big->parts[i];
-        if (big->type == TYPE_ZSET) {
+        if (big->type == TYPE_ZSET && !big->packed) {
             handler_dump_text(line, buf_slice(&part->text));
             buf_printf(line, "=%.17g,", part->score);
         } else {

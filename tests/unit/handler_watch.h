@@ -19,7 +19,7 @@ struct watch_part {
 };
 /* A value that comes in pieces. */
 struct watch_big {
-    bool open, wanted;
+    bool open, wanted, packed;
     struct buf head; /* its line up to the value */
     enum value_type type;
     uint64_t count, told, expected; /* parts, what they hold, what was announced */

@@ -18,6 +18,7 @@ struct snapshot_part {
     instant_ms expire;  /* of a field: EXPIRE_NONE or an instant */
     double score;       /* of a sorted set's member */
     bool plain;         /* of a node: one element as it is, and no listpack */
+    bool packed;        /* text: up to 64 KiB of a collection's packed bytes */
     const struct stream_piece *stream; /* of a stream: this, and nothing above */
 };
 
@@ -29,8 +30,8 @@ struct snapshot_sink {
     /* The same for a value that is told in pieces: begin, `count` of them, end. One at a time, but
      * whole entries (of writers) come in between; they must not be mixed with the pieces. e: name,
      * type, expiry and access times at the cut, not the value. Count: members, fields, nodes (a
-     * stream has other pieces besides); of a string, the bytes that the texts of its parts are
-     * together.
+     * stream has other pieces besides); of a string, or where parts are packed, the bytes
+     * that their texts are together; e has the form of the packed value.
      * lowest: no field expires before; EXPIRE_NONE: none of them does. All or none NULL: then every
      * value comes whole. */
     void (*big_begin)(void *ctx, db_id db, const struct entry *e, uint64_t count,

@@ -23,6 +23,10 @@ static void scene_init(struct scene *s, uint32_t shards, uint64_t seed, unsigned
     s->w.env.list_max_listpack_size = 16;
     s->w.env.stream_node_max_entries = 20;
     s->last_id = 1;
+    if (seed % 2) return;
+    /* Packed, however large. */
+    s->w.env.hash_max_listpack_entries = s->w.env.zset_max_listpack_entries = 100000;
+    s->w.env.set_max_listpack_entries = s->w.env.set_max_intset_entries = 100000;
     s->watch.full_one_in = fields < 1000 ? 9 : 900;
 }
 
@@ -81,6 +85,7 @@ static void write_list(struct scene *s, unsigned key, unsigned f)
 
 static void write_set(struct scene *s, unsigned key, unsigned f)
 {
+    (void)handler_runf(&s->w, pick(s, 3) ? "SADD set%u %u" : "SREM set%u %u", key + KEYS, f);
     switch (pick(s, 4)) {
     case 0: (void)handler_runf(&s->w, "SREM set%u member%u", key, f); break;
     case 1: (void)handler_runf(&s->w, "SPOP set%u 2", key); break;
@@ -243,6 +248,7 @@ static void fill(struct scene *s, unsigned count)
             (void)handler_runf(&s->w, "ZADD zset%u %u member%u", key, i % 50, i);
             (void)handler_runf(&s->w, "RPUSH list%u element%u", key, i);
             (void)handler_runf(&s->w, "SADD set%u member%u", key, i);
+            (void)handler_runf(&s->w, "SADD set%u %u", key + KEYS, i);
         }
         fill_stream(s, key, count);
     }

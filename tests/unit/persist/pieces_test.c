@@ -111,6 +111,17 @@ static void fill(struct handler_world *w)
         handler_runf(w, "RPUSH list element%u %u", i, i * 5);
         handler_runf(w, "SET small%u %u", i, i);
     }
+    w->env.hash_max_listpack_entries = w->env.zset_max_listpack_entries = FIELDS;
+    w->env.set_max_listpack_entries = w->env.set_max_intset_entries = FIELDS;
+    for (unsigned i = 0; i < FIELDS / 3; i++) {
+        handler_runf(w, "HSET packed f%u value:%u", i, i);
+        handler_runf(w, "HSET packedttls f%u value:%u", i, i);
+        if (i % 5 == 0)
+            handler_runf(w, "HPEXPIREAT packedttls %lld FIELDS 1 f%u", 1800000000000LL - i, i);
+        handler_runf(w, "ZADD packedzset %u member%u", i % 99, i);
+        handler_runf(w, "SADD packedset member%u", i);
+        handler_runf(w, "SADD intset %u", i * 70000);
+    }
     handler_runf(w, "SETRANGE string 300000 end");
     handler_runf(w, "SETRANGE string 100000 middle");
     for (unsigned i = 0; i < FIELDS; i += 7)
@@ -133,6 +144,11 @@ static void write_something(struct handler_world *w, struct rng *rng)
     handler_runf(w, "LPOP list");
     handler_runf(w, "RPUSH list more");
     handler_runf(w, "SET small%u changed", i);
+    handler_runf(w, "HSET packed f%u changed", i / 3);
+    handler_runf(w, "HDEL packedttls f%u", i / 3);
+    handler_runf(w, "ZADD packedzset 0 member%u", i / 3);
+    handler_runf(w, "SREM packedset member%u", i / 3);
+    handler_runf(w, "SADD intset %u", i * 3);
     handler_runf(w, "SETRANGE string %u changed", i * 90);
     handler_runf(w, "APPEND string more");
 }
@@ -154,9 +170,10 @@ static void run(uint64_t seed, bool remove)
                                  .big_end = on_end, .big = 1000, .ctx = &s};
     shard_snapshot_begin(w.shards[0], &sink);
     write_something(&w, &rng);
-    if (remove) handler_run_line(&w, "DEL hash ttls zset set list string");
+    if (remove) handler_run_line(&w, "DEL hash ttls zset set list string packed "
+                                           "packedttls packedzset packedset intset");
     while (shard_snapshot_step(w.shards[0], 100)) write_something(&w, &rng);
-    cr_assert_eq(s.bigs, 6);
+    cr_assert_eq(s.bigs, 11);
     cr_assert_gt(s.aside, 0);
     file_end(&s.main);
     file_end(&s.side);
