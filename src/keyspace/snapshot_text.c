@@ -1,5 +1,5 @@
-/* Long strings in a snapshot, and collections that are packed into as many bytes (hash-max-listpack-*
- * and their like are at the user's discretion): told page by page, in order.
+/* Long strings in a snapshot, and collections that are packed into as many bytes (as configured:
+ * hash-max-listpack-* and their like have no upper end): told page by page, in order.
  *
  * A write to a page that has not been told yet copies the page first (64 KiB), once. What is
  * appended needs no copy: the string is told up to the length it had at the cut. The block may move

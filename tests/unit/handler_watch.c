@@ -1,6 +1,6 @@
 /* Snapshots beside a test: see handler_watch.h. Keys are compared as text lines: database, key,
- * expiry, value, sorted. A stream's value is its bytes in RDB: all that is known of it, in order. What
- * is packed counts by its bytes, too.
+ * expiry, value, sorted. A stream's value is its bytes in RDB: all that is known of it, in order.
+ * What is packed counts by its bytes, too.
  * Thread: the test's. */
 #include "handler_watch.h"
 
