@@ -6,6 +6,7 @@
 
 #include "acl.h"
 #include "block.h"
+#include "client_filter.h"
 #include "conn.h"
 #include "multi.h"
 #include "watch.h"
@@ -22,24 +23,12 @@
 
 void client_describe(const struct conn *c, struct buf *out)
 {
-    char peer[128], local[128], flags[16] = "N";
+    char peer[128], local[128], flags[CLIENT_FLAGS_MAX];
     const struct worker *w = c->worker;
+    const struct conn_track *t = c->track && c->track->state.on ? c->track : NULL;
     net_peer_name(c->sock.fd, peer, sizeof peer);
     net_local_name(c->sock.fd, local, sizeof local);
-    size_t n = 0;
-    if (c->flags & CONN_MONITOR) flags[n++] = 'O';
-    if (conn_subscribed(c)) flags[n++] = 'P';
-    if (c->flags & CONN_MULTI) flags[n++] = 'x';
-    if (c->flags & (CONN_BLOCKED | CONN_PAUSED)) flags[n++] = 'b';
-    const struct conn_track *t = c->track && c->track->state.on ? c->track : NULL;
-    if (t) flags[n++] = 't';
-    if (t && t->broken) flags[n++] = 'R';
-    if (t && t->state.broadcast) flags[n++] = 'B';
-    if (c->flags & CONN_CLOSE_AFTER) flags[n++] = 'c';
-    if (c->flags & CONN_UNIX) flags[n++] = 'U';
-    if (c->flags & CONN_NO_EVICT) flags[n++] = 'e';
-    if (c->flags & CONN_NO_TOUCH) flags[n++] = 'T';
-    flags[n ? n : 1] = '\0';
+    client_flags(c, flags);
     size_t held = parse_held(&c->parser);
     buf_printf(out,
                "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=%u "
@@ -70,81 +59,6 @@ void cmd_client_info(struct call *c)
     buf_deinit(&line);
 }
 
-/* ---- which clients ---- */
-
-struct filter {
-    uint64_t *ids;
-    size_t id_count;
-    uint64_t self;
-    bool by_id, by_type, by_user, skip_me, legacy;
-    bool type_normal, type_pubsub;
-    struct acl_user *user; /* a reference */
-    char *addr, *laddr;
-    int64_t max_age_s; /* < 0: any */
-};
-
-static void filter_free(void *arg)
-{
-    struct filter *f = arg;
-    mem_free(f->ids);
-    mem_free(f->addr);
-    mem_free(f->laddr);
-    acl_user_unref(f->user);
-    mem_free(f);
-}
-
-static bool matches(const struct filter *f, const struct conn *c)
-{
-    char name[128];
-    if (c->flags & CONN_CLOSING) return false;
-    if (f->by_id) {
-        bool found = false;
-        for (size_t i = 0; i < f->id_count; i++) found |= f->ids[i] == c->id;
-        if (!found) return false;
-    }
-    if (f->by_type && !(conn_subscribed(c) ? f->type_pubsub : f->type_normal)) return false;
-    if (f->by_user && !acl_user_is(f->user, c->user)) return false;
-    if (f->skip_me && c->id == f->self) return false;
-    if (f->max_age_s >= 0 && (c->worker->now - c->created_ms) / 1000 < f->max_age_s) return false;
-    if (f->addr) {
-        net_peer_name(c->sock.fd, name, sizeof name);
-        if (strcmp(name, f->addr) != 0) return false;
-    }
-    if (f->laddr) {
-        net_local_name(c->sock.fd, name, sizeof name);
-        if (strcmp(name, f->laddr) != 0) return false;
-    }
-    return true;
-}
-
-static char *copy_text(struct slice s)
-{
-    char *text = mem_alloc(s.len + 1);
-    memcpy(text, s.ptr, s.len);
-    text[s.len] = '\0';
-    return text;
-}
-
-static bool parse_type(struct call *c, int i, struct filter *f)
-{
-    f->by_type = true;
-    f->type_normal = call_is(c, i, "normal");
-    f->type_pubsub = call_is(c, i, "pubsub");
-    if (f->type_normal || call_is(c, i, "master") || call_is(c, i, "replica") ||
-        call_is(c, i, "slave") || call_is(c, i, "pubsub"))
-        return true;
-    reply_errorf(&c->reply, ERR_CLIENT_TYPE, (int)c->argv[i].len, c->argv[i].ptr);
-    return false;
-}
-
-static struct filter *filter_new(struct call *c)
-{
-    struct filter *f = mem_zalloc(sizeof *f);
-    f->self = c->conn->id;
-    f->max_age_s = -1;
-    return f;
-}
-
 /* ---- LIST ---- */
 
 struct line {
@@ -156,7 +70,7 @@ static void list_part(struct worker *w, struct fanout *f)
 {
     for (struct list *l = w->conns.next; l != &w->conns; l = l->next) {
         const struct conn *c = CONTAINER_OF(l, struct conn, link);
-        if (!matches(f->arg, c)) continue;
+        if (!client_filter_matches(f->arg, c)) continue;
         client_describe(c, &f->out[w->id]);
         buf_append_char(&f->out[w->id], '\n');
         f->number[w->id]++;
@@ -196,31 +110,13 @@ static void list_done(struct worker *w, struct fanout *f, struct conn *c, struct
 
 void cmd_client_list(struct call *c)
 {
-    struct filter *f = filter_new(c);
-    bool ok = true;
-    if (c->argc == 4 && call_is(c, 2, "type")) {
-        ok = parse_type(c, 3, f);
-    } else if (c->argc > 3 && call_is(c, 2, "id")) {
-        f->by_id = true;
-        f->ids = mem_alloc((size_t)c->argc * sizeof *f->ids);
-        for (int i = 3; i < c->argc && ok; i++) {
-            int64_t id;
-            ok = num_parse_i64(c->argv[i], &id) && id > 0;
-            if (ok)
-                f->ids[f->id_count++] = (uint64_t)id;
-            else
-                reply_error(&c->reply, ERR_CLIENT_ID);
-        }
-    } else if (c->argc != 2) {
-        ok = false;
-        reply_error(&c->reply, ERR_SYNTAX);
-    }
-    if (!ok) {
-        filter_free(f);
+    struct client_filter *filter = client_filter_new(c->conn, false);
+    if (!client_filter_parse(filter, c, 2, true)) {
+        client_filter_free(filter);
         return;
     }
-    struct fanout *fan = fanout_new(c->conn->worker, c->conn, list_part, list_done, f);
-    fan->free_arg = filter_free;
+    struct fanout *fan = fanout_new(c->conn->worker, c->conn, list_part, list_done, filter);
+    fan->free_arg = client_filter_free;
     fanout_start(fan, false);
 }
 
@@ -229,110 +125,55 @@ void cmd_client_list(struct call *c)
 /* A client's kill of itself acts after its reply (DESIGN 6a). */
 static void kill_part(struct worker *w, struct fanout *f)
 {
-    const struct filter *filter = f->arg;
+    const struct client_filter *filter = f->arg;
     LIST_FOREACH_SAFE(l, next, &w->conns) {
         struct conn *c = CONTAINER_OF(l, struct conn, link);
-        if (!matches(filter, c)) continue;
+        if (!client_filter_matches(filter, c)) continue;
         f->number[w->id]++;
-        if (c->id == filter->self)
+        if (client_filter_is_self(filter, c))
             c->flags |= CONN_CLOSE_AFTER;
         else
             conn_close(c);
     }
 }
 
+static int64_t killed(const struct worker *w, const struct fanout *f)
+{
+    int64_t count = 0;
+    for (unsigned i = 0; i < w->hub->count; i++) count += f->number[i];
+    return count;
+}
+
 static void kill_done(struct worker *w, struct fanout *f, struct conn *c, struct reply *reply)
 {
-    int64_t killed = 0;
-    const struct filter *filter = f->arg;
     (void)c;
-    for (unsigned i = 0; i < w->hub->count; i++) killed += f->number[i];
+    if (reply) reply_int(reply, killed(w, f));
+}
+
+/* CLIENT KILL ip:port */
+static void kill_one_done(struct worker *w, struct fanout *f, struct conn *c, struct reply *reply)
+{
+    (void)c;
     if (!reply) return;
-    if (!filter->legacy)
-        reply_int(reply, killed);
-    else if (killed)
+    if (killed(w, f))
         reply_ok(reply);
     else
         reply_error(reply, ERR_CLIENT_NO_SUCH);
 }
 
-static bool kill_id(struct call *c, int i, struct filter *f)
-{
-    int64_t id;
-    if (!num_parse_i64(c->argv[i], &id) || id <= 0) {
-        reply_error(&c->reply, ERR_CLIENT_ID_POSITIVE);
-        return false;
-    }
-    if (!f->ids) f->ids = mem_alloc((size_t)c->argc * sizeof *f->ids);
-    f->by_id = true;
-    f->ids[f->id_count++] = (uint64_t)id;
-    return true;
-}
-
-static bool kill_skipme(struct call *c, int i, struct filter *f)
-{
-    if (!call_is(c, i, "yes") && !call_is(c, i, "no")) {
-        reply_error(&c->reply, ERR_SYNTAX);
-        return false;
-    }
-    f->skip_me = call_is(c, i, "yes");
-    return true;
-}
-
-static bool kill_option(struct call *c, int i, struct filter *f)
-{
-    struct slice value = c->argv[i + 1];
-    if (call_is(c, i, "id")) return kill_id(c, i + 1, f);
-    if (call_is(c, i, "type")) return parse_type(c, i + 1, f);
-    if (call_is(c, i, "skipme")) return kill_skipme(c, i + 1, f);
-    if (call_is(c, i, "addr") && !f->addr) {
-        f->addr = copy_text(value);
-    } else if (call_is(c, i, "laddr") && !f->laddr) {
-        f->laddr = copy_text(value);
-    } else if (call_is(c, i, "maxage")) {
-        if (!num_parse_i64(value, &f->max_age_s)) {
-            reply_error(&c->reply, ERR_CLIENT_MAXAGE);
-            return false;
-        }
-        if (f->max_age_s <= 0) {
-            reply_error(&c->reply, ERR_CLIENT_MAXAGE_POSITIVE);
-            return false;
-        }
-    } else if (call_is(c, i, "user")) {
-        struct acl_user *user = acl_set_find(c->conn->worker->acl, value);
-        if (!user) {
-            reply_errorf(&c->reply, ERR_CLIENT_NO_USER, (int)value.len, value.ptr);
-            return false;
-        }
-        acl_user_unref(f->user);
-        f->user = acl_user_ref(user);
-        f->by_user = true;
-    } else {
-        reply_error(&c->reply, ERR_SYNTAX);
-        return false;
-    }
-    return true;
-}
-
 void cmd_client_kill(struct call *c)
 {
-    struct filter *f = filter_new(c);
-    bool ok = true;
-    if (c->argc == 3) {
-        f->addr = copy_text(c->argv[2]);
-        f->legacy = true;
-    } else {
-        f->skip_me = true;
-        ok = c->argc % 2 == 0;
-        if (!ok) reply_error(&c->reply, ERR_SYNTAX);
-        for (int i = 2; i + 1 < c->argc && ok; i += 2) ok = kill_option(c, i, f);
-    }
-    if (!ok) {
-        filter_free(f);
+    bool one = c->argc == 3;
+    struct client_filter *filter = client_filter_new(c->conn, !one);
+    if (one) {
+        client_filter_by_address(filter, c->argv[2]);
+    } else if (!client_filter_parse(filter, c, 2, false)) {
+        client_filter_free(filter);
         return;
     }
-    struct fanout *fan = fanout_new(c->conn->worker, c->conn, kill_part, kill_done, f);
-    fan->free_arg = filter_free;
+    struct fanout *fan = fanout_new(c->conn->worker, c->conn, kill_part,
+                                    one ? kill_one_done : kill_done, filter);
+    fan->free_arg = client_filter_free;
     fanout_start(fan, false);
 }
 

@@ -69,7 +69,7 @@ static bool save_first(struct worker *w, struct conn *c, unsigned flags, unsigne
 void cmd_shutdown(struct call *c)
 {
     unsigned flags = 0;
-    bool abort = false;
+    bool abort = false, safe = false, failover = false;
     for (int i = 1; i < c->argc; i++) {
         if (call_is(c, i, "nosave"))
             flags |= CONFIG_SHUTDOWN_NOSAVE;
@@ -79,6 +79,10 @@ void cmd_shutdown(struct call *c)
             flags |= CONFIG_SHUTDOWN_NOW;
         else if (call_is(c, i, "force"))
             flags |= CONFIG_SHUTDOWN_FORCE;
+        else if (call_is(c, i, "safe")) /* of a cluster's primaries, which have a vote */
+            safe = true;
+        else if (call_is(c, i, "failover"))
+            failover = true;
         else if (call_is(c, i, "abort"))
             abort = true;
         else {
@@ -87,8 +91,12 @@ void cmd_shutdown(struct call *c)
         }
     }
     bool both = flags & CONFIG_SHUTDOWN_SAVE && flags & CONFIG_SHUTDOWN_NOSAVE;
-    if ((abort && flags) || both) {
+    if ((abort && (flags || safe || failover)) || both) {
         reply_error(&c->reply, ERR_SYNTAX);
+        return;
+    }
+    if (failover) {
+        reply_error(&c->reply, ERR_SHUTDOWN_FAILOVER);
         return;
     }
     if (abort) { /* what could be waited for, replicas, there are none */
