@@ -6,7 +6,8 @@
  *
  * Where Redis and Valkey differ, Redis' answer is given: CLIENT LIST ID with what is no number is
  * "Invalid client ID", and an ID below one is merely nobody's.
- * Sources: https://redis.io/docs/latest/commands/client-kill/, https://valkey.io/commands/client-list/
+ * Sources: https://redis.io/docs/latest/commands/client-kill/,
+ * https://valkey.io/commands/client-list/
  * Thread: parsed by the connection's worker, then read by all. */
 #include "client_filter.h"
 

@@ -43,6 +43,9 @@ NEWER = {
     ("hscan", "arguments"): "7.4: NOVALUES",
     ("client|kill", "arguments"): "8.0: MAXAGE", ("client|kill", "history"): "8.0",
     ("client|list", "history"): "7.2, 8.0",
+    ("client|list", "arguments"): "Valkey 9.0: filters",
+    ("shutdown", "arguments"): "Valkey 9.0: SAFE, FAILOVER",
+    **{("zscan", field): "Valkey 8.0: NOSCORES" for field in ("arguments", "history")},
     ("xreadgroup", "arguments"): "8.4: CLAIM", ("xreadgroup", "history"): "8.4",
     ("sinterstore", "specs"): "7.2: OW",
     **{(name, field): "Valkey 9.0: BYPOLYGON" for name in ("geosearch", "geosearchstore")
