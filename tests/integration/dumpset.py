@@ -203,8 +203,8 @@ class Files(Folder):
                                  [b"%d:%d" % (i, n) for n in range(20000)])
 
     def test_given_up(self):
-        """By CANCEL, by SHUTDOWN and by kill -9 in the middle: the set of before counts, and nothing
-        of the other stays once a save has succeeded."""
+        """By CANCEL, by SHUTDOWN and by kill -9 in the middle: the set of before counts, and
+        nothing of the other stays once a save has succeeded."""
         with self.start(*SHARDS) as server, server.client() as client:
             client.ok("SET", "k", "before")
             client.ok("SAVE")
