@@ -8,6 +8,7 @@
 void holder_init(struct holder *h)
 {
     atomic_init(&h->word, HOLDER_HELD);
+    atomic_init(&h->turns, 0);
     h->owner_holds = 1;
 }
 

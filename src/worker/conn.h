@@ -26,7 +26,7 @@ enum conn_flag {
     CONN_REPLY_SKIP = 1u << 12,      /* this command's reply is dropped */
     CONN_UNIX = 1u << 13,
     CONN_HELD_OP = 1u << 14,      /* the parser's current command has not run yet */
-    CONN_READY = 1u << 15,        /* in worker.ready or worker.stalled */
+    CONN_READY = 1u << 15,        /* in worker.ready, .stalled or .deferred */
     CONN_DIRTY = 1u << 16,        /* in worker.dirty */
     CONN_FREE = 1u << 17,         /* may run whatever it likes: nothing is judged (acl.c) */
     CONN_MIGRATING = 1u << 18,    /* detaching, goes to another worker */
@@ -41,7 +41,7 @@ enum conn_flag {
 struct conn {
     struct io_sock sock;
     struct list link;       /* worker.conns */
-    struct list ready_link; /* worker.ready, .stalled or .paused */
+    struct list ready_link; /* worker.ready, .stalled, .deferred or .paused */
     struct list dirty_link;
     struct worker *worker;
     uint64_t id;
@@ -73,7 +73,8 @@ struct conn {
     char *lib_name, *lib_ver;
     worker_id migrate_to;
     int migrate_fd;
-    uint8_t deferred;       /* how often it was put off for a shard that somebody holds */
+    uint8_t deferred;       /* how often it was put off for a shard that somebody holds, */
+    uint32_t deferred_for;  /* … the last time for these (defer.c) */
     uint64_t cut_group;     /* the group in which it was cut: nothing more of it runs there */
     struct list subs;       /* struct sub.conn_link, oldest first */
     uint32_t sub_count[3];  /* by enum topic_kind */

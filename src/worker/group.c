@@ -19,6 +19,7 @@
 #include "batch.h"
 #include "block.h"
 #include "conn.h"
+#include "defer.h"
 #include "exec.h"
 #include "journal.h"
 #include "local.h"
@@ -35,6 +36,7 @@
 #include "watch.h"
 
 #define CONN_OPS_MAX 64u /* of one connection in one group: fairness */
+#define CONN_OPS_FEW 8u  /* … while a shard is missing: it may have to be parsed again */
 #define WIRE_LEN 32u     /* at least what an argument takes on the wire beside its text */
 
 struct group *group_new(void)
@@ -285,16 +287,18 @@ static void collect(struct worker *w, struct group *g)
     g->count = g->args_used = 0;
     g->mask = g->slow_mask = 0;
     struct list *link, again; /* each connection once per group */
+    unsigned each = likely(!defer_missing(w)) ? CONN_OPS_MAX : CONN_OPS_FEW;
     list_init(&again);
     while (g->count < GROUP_OPS && (link = list_pop_front(&w->ready)) != NULL) {
         struct conn *c = CONTAINER_OF(link, struct conn, ready_link);
         c->flags &= ~(uint32_t)CONN_READY;
+        if (unlikely(w->missed) && defer_again(w, c)) continue;
         if (!c->data && c->in.len) {
             c->data = c->in.ptr + c->in_used;
             c->data_len = conn_unread(c);
             c->data_used = 0;
         }
-        unsigned before = g->count, end = before + CONN_OPS_MAX;
+        unsigned before = g->count, end = before + each;
         struct parse_limits limits = {.bulk_len_max = w->config->proto_max_bulk_len,
                                       .authenticated = conn_is_in(c)};
         if (end > GROUP_OPS) end = GROUP_OPS;
@@ -324,8 +328,9 @@ static void hold_shards(struct worker *w, struct group *g, bool may_send)
     uint32_t own = 1u << w->id;
     if (!(g->mask & ~own) || g->slow_mask || !w->hub->lending) {
         if (g->mask & own) worker_hold(w, w->id);
-    } else if (!worker_hold_all(w, g->mask, may_send) && g->mask & own) {
-        worker_hold_try(w, w->id);
+    } else if (!worker_hold_all(w, g->mask, may_send)) {
+        if (g->mask & own) worker_hold_try(w, w->id);
+        defer_missed(w, g->mask & ~w->held);
     }
 }
 
@@ -373,14 +378,12 @@ static void rewind_to(struct conn *c, const struct op *op)
     }
 }
 
-/* A shard that could not be had in spite of waiting has most likely a holder that is not running:
- * looking again a little later costs less than messages, which that holder would have to handle
- * too. But not for ever: something slow may run there. */
-static bool worth_deferring(struct worker *w, const struct op *op)
+/* Put off, because a shard is missing that could be borrowed (defer.c). */
+static bool put_off(struct worker *w, const struct op *op)
 {
-    bool missing = (op->mask & w->held) != op->mask;
+    uint32_t missing = op->mask & ~w->held;
     if (!missing || !w->hub->lending || op->cmd->flags & CMD_SLOW) return false;
-    return op->conn->deferred++ < w->defer_max;
+    return defer_conn(w, op->conn, missing);
 }
 
 /* Cuts the connection at op i. */
@@ -392,7 +395,9 @@ static void cut(struct worker *w, struct group *g, unsigned i)
     list_remove(&c->ready_link);
     c->flags &= ~(uint32_t)CONN_READY;
     c->cut_group = w->group_seq;
-    if (worth_deferring(w, op) || !worker_has_room(w, op->mask)) {
+    if (put_off(w, op)) {
+        /* its input is kept below */
+    } else if (!worker_has_room(w, op->mask)) {
         c->flags |= CONN_READY;
         list_push_back(&w->stalled, &c->ready_link);
     } else if (op->shard >= 0 && !block_may(op) && !away_may(op) && !script_may(op)) {

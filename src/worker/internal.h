@@ -4,6 +4,7 @@
  *   conn.c    a connection's life, its input and output
  *   balance.c which worker serves it
  *   group.c   parse → prefetch → run: the hot path
+ *   defer.c   connections put off for a shard that somebody touches
  *   exec.c    one command on shards that are held
  *   batch.c   the order rule: runs with one progress counter
  *   txn.c     the coordinator of a multi-shard command, and its acts at a shard
@@ -58,8 +59,7 @@
  * `pause`. A holder needs less, unless it was descheduled. */
 #define HOLD_SPINS_MAX 1200u
 #define HOLD_SPINS_MIN 16u
-#define DEFER_MAX 10u
-#define DEFER_US 50
+#define STALL_US 50 /* what has no room is tried again after so long */
 #define OUTPUT_PAUSE (1024u * 1024u)   /* unsent output above which its input is not run */
 #define ERROR_CODES 32u                /* distinct first words of error replies (stats.c) */
 
@@ -330,6 +330,10 @@ struct worker {
     struct list conns;    /* all, oldest first */
     struct list ready;    /* with input to run */
     struct list stalled;  /* ready, but a mailbox had no room */
+    struct list deferred; /* …, but somebody touches a shard that they need (defer.c) */
+    int64_t defer_due_us; /* when to look at those shards again */
+    uint32_t missed;      /* shards that could not be had and have not been seen free since */
+    uint32_t missed_turns[SHARDS_MAX]; /* which hold that was */
     struct list dirty;    /* with output to send */
     struct list local_hops; /* txn_part.link: acts for the own shard, done in this pass */
     struct list local_answers; /* …: their answers */
@@ -365,7 +369,7 @@ struct worker {
     uint64_t expiry_seen;     /* of the own shard, when the time to sleep was fixed */
     unsigned stop_listeners;
     unsigned accept_next;
-    unsigned defer_max;       /* how often a connection is put off before it uses messages */
+    unsigned defer_budget;    /* how often a connection is put off before it uses messages */
     unsigned hold_spins;      /* how long to wait for a borrowed shard, in pauses */
     int64_t busy_us;          /* since the last look at the load */
     int64_t load_since_us, load_cpu_us;

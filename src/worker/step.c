@@ -15,6 +15,7 @@
 #include "batch.h"
 #include "block.h"
 #include "conn.h"
+#include "defer.h"
 #include "fanout.h"
 #include "group.h"
 #include "hold.h"
@@ -68,14 +69,19 @@ bool worker_lend_dice(struct worker *w)
     return likely(w->hub->lend_percent >= 100) || rng_below(&w->rng, 100) < w->hub->lend_percent;
 }
 
+static void holds_now(struct worker *w, shard_id s)
+{
+    holder_note(&w->hub->holders[s], w->id);
+    w->held |= 1u << s;
+    journal_saw_shard(w, s);
+}
+
 bool worker_hold_try(struct worker *w, shard_id s)
 {
     if (worker_holds(w, s)) return true;
     struct holder *h = &w->hub->holders[s];
     if (s == w->id ? !holder_try_own(h) : !(worker_lend_dice(w) && holder_try(h))) return false;
-    h->by = w->id;
-    w->held |= 1u << s;
-    journal_saw_shard(w, s);
+    holds_now(w, s);
     return true;
 }
 
@@ -85,17 +91,13 @@ bool worker_hold(struct worker *w, shard_id s)
     if (s != w->id) return w->hub->lending && worker_hold_try(w, s);
     if (w->held) { /* others are held: waiting could close a circle */
         if (holder_try_own(w->holder)) {
-            w->holder->by = w->id;
-            w->held |= 1u << s;
-            journal_saw_shard(w, s);
+            holds_now(w, s);
             return true;
         }
         worker_unhold_all(w);
     }
     holder_take(w->holder, w->hub->pause);
-    w->holder->by = w->id;
-    w->held |= 1u << s;
-    journal_saw_shard(w, s);
+    holds_now(w, s);
     return true;
 }
 
@@ -129,7 +131,7 @@ bool worker_hold_all(struct worker *w, uint32_t mask, bool may_send)
 {
     shard_id busy = 0;
     for (unsigned spins = 0; !hold_ascending(w, mask, &busy);) {
-        if (spins >= w->hold_spins) return false;
+        if (spins >= w->hold_spins || defer_missing(w) >> busy & 1u) return false;
         worker_unhold_all(w);
         bool sent = false;
         if (may_send && !list_empty(&w->dirty)) { /* replies of earlier groups: time well spent */
@@ -381,6 +383,7 @@ static bool work(struct worker *w)
     more |= txn_run_local(w);
     worker_unhold_all(w);
     if (!list_empty(&w->stalled)) unstall(w);
+    if (!list_empty(&w->deferred)) defer_step(w);
     script_waits_over(w);
     more |= group_run_all(w, GROUPS_PER_PASS);
     more |= txn_run_local(w);
@@ -434,7 +437,9 @@ static int64_t sleep_us(struct worker *w, int64_t sleep_us_max)
                 (w->loader && load_waits(w));
     bool waits = !list_empty(&w->script_waits);
     if (waits && (until < 0 || until > SCRIPT_WAIT_US)) until = SCRIPT_WAIT_US;
-    if (soon && (until < 0 || until > DEFER_US)) until = DEFER_US;
+    if (soon && (until < 0 || until > STALL_US)) until = STALL_US;
+    int64_t look = defer_next_us(w);
+    if (look >= 0 && (until < 0 || until > look)) until = look;
     int64_t wait = hold_next_us(w);
     if (unlikely(wait >= 0) && (until < 0 || until > wait)) until = wait;
     w->snapshot_seen = snapshot_due(w);
@@ -502,7 +507,7 @@ bool worker_idle(const struct worker *w)
     for (worker_id to = 0; to < w->hub->count; to++)
         if (mailbox_pending(hub_mail(w->hub, w->id, to))) return false;
     return inbox_empty(w) && pubsub_idle(w) && tracking_idle(w) && list_empty(&w->ready) &&
-           list_empty(&w->stalled) && list_empty(&w->dirty) && list_empty(&w->local_hops) &&
+           list_empty(&w->stalled) && list_empty(&w->deferred) && list_empty(&w->dirty) && list_empty(&w->local_hops) &&
            list_empty(&w->local_answers) &&
            list_empty(&w->local_releases) && list_empty(&w->possess) && list_empty(&w->stills) &&
            list_empty(&w->script_jobs) && list_empty(&w->script_waits) &&

@@ -7,6 +7,7 @@
 
 #include "acl.h"
 #include "conn.h"
+#include "defer.h"
 #include "events.h"
 #include "group.h"
 #include "journal.h"
@@ -44,6 +45,7 @@ static void lists_init(struct worker *w)
     list_init(&w->conns);
     list_init(&w->ready);
     list_init(&w->stalled);
+    list_init(&w->deferred);
     list_init(&w->dirty);
     list_init(&w->paused);
     list_init(&w->local_hops);
@@ -109,7 +111,7 @@ struct worker *worker_new(struct hub *hub, worker_id id, struct io *io)
     w->expire_sink = worker_expire_sink(hub);
     w->active_expire = true;
     w->hold_spins = HOLD_SPINS_MAX;
-    w->defer_max = hub->lend_percent < 100 ? 1 : DEFER_MAX;
+    w->defer_budget = hub->lend_percent < 100 ? 1 : DEFER_BUDGET;
     struct shard_options scratch = {.id = id, .databases = hub->databases, .seed = hub->seed};
     w->scratch = shard_new(&scratch);
     w->group = group_new();

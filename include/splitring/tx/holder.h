@@ -24,6 +24,7 @@ struct holder {
     _Alignas(CACHE_LINE) _Atomic uint32_t word;
     uint32_t owner_holds; /* owner only: take and offer may be called in any order by its code */
     uint32_t by;          /* holder only: which worker that is; noted by it, read by hooks */
+    _Atomic uint32_t turns; /* holder writes: how often it was taken */
 };
 
 void holder_init(struct holder *h); /* starts HELD by its owner */
@@ -60,6 +61,19 @@ static inline void holder_offer(struct holder *h)
 static inline bool holder_is_free(const struct holder *h)
 {
     return atomic_load_explicit(&h->word, memory_order_relaxed) == HOLDER_FREE;
+}
+/* Thread: holder, as soon as it is that. */
+static inline void holder_note(struct holder *h, uint32_t by)
+{
+    h->by = by;
+    uint32_t turns = atomic_load_explicit(&h->turns, memory_order_relaxed);
+    atomic_store_explicit(&h->turns, turns + 1, memory_order_relaxed);
+}
+/* Two looks that see the same number and a shard that is not free saw one hold that lasts.
+ * Thread: any. */
+static inline uint32_t holder_turns(const struct holder *h)
+{
+    return atomic_load_explicit(&h->turns, memory_order_relaxed);
 }
 /* Thread: borrower. Never waits. */
 static inline bool holder_try(struct holder *h)
