@@ -21,9 +21,9 @@
 #include "splitring/base/mem.h"
 #include "splitring/io/os.h"
 
-/* An owner waits for its shard: some microseconds until its borrower gives it back. Where that takes
- * longer the borrower has been descheduled. Yielding helps only if it is on this CPU, and a loop of
- * yields cost a fifth of two busy workers' time (50 connections, 64 deep); so then it sleeps. */
+/* An owner waits for its shard: some microseconds until its borrower gives it back. Where that
+ * takes longer the borrower has been descheduled. Yielding helps only if it is on this CPU, and a
+ * loop of yields cost a fifth of two busy workers' time (50 connections, 64 deep): it sleeps. */
 static void pause_default(unsigned spins)
 {
     if (spins < 200)

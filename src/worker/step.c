@@ -507,8 +507,8 @@ bool worker_idle(const struct worker *w)
     for (worker_id to = 0; to < w->hub->count; to++)
         if (mailbox_pending(hub_mail(w->hub, w->id, to))) return false;
     return inbox_empty(w) && pubsub_idle(w) && tracking_idle(w) && list_empty(&w->ready) &&
-           list_empty(&w->stalled) && list_empty(&w->deferred) && list_empty(&w->dirty) && list_empty(&w->local_hops) &&
-           list_empty(&w->local_answers) &&
+           list_empty(&w->stalled) && list_empty(&w->deferred) && list_empty(&w->dirty) &&
+           list_empty(&w->local_hops) && list_empty(&w->local_answers) &&
            list_empty(&w->local_releases) && list_empty(&w->possess) && list_empty(&w->stills) &&
            list_empty(&w->script_jobs) && list_empty(&w->script_waits) &&
            list_empty(&w->holding) && list_empty(&w->log_waits);
