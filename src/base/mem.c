@@ -45,6 +45,44 @@ static size_t raw_usable(const void *ptr) { return mi_usable_size(ptr); }
 static void *raw_alloc_aligned(size_t len, size_t align) { return mi_malloc_aligned(len, align); }
 #endif
 
+void mem_purge(void)
+{
+#ifndef SPLITRING_LIBC_MALLOC
+    mi_collect(true);
+#else
+    (void)malloc_trim(0);
+#endif
+}
+
+#ifdef SPLITRING_LIBC_MALLOC
+bool mem_look(struct mem_class classes[MEM_CLASSES])
+{
+    (void)classes;
+    return false;
+}
+#else
+static bool look_at_area(const mi_heap_t *heap, const mi_heap_area_t *area, void *block, size_t len,
+                         void *ctx)
+{
+    struct mem_class *classes = ctx;
+    unsigned class = 4; /* 2^4 bytes */
+    (void)heap, (void)block;
+    if (len == 0) return true;
+    while (class + 1 < MEM_CLASSES && ((size_t)1 << class) < len) class++;
+    classes[class].pages++;
+    classes[class].blocks += area->used;
+    classes[class].used += area->used * len;
+    classes[class].held += area->committed;
+    return true;
+}
+
+bool mem_look(struct mem_class classes[MEM_CLASSES])
+{
+    for (unsigned i = 0; i < MEM_CLASSES; i++) classes[i] = (struct mem_class){0};
+    return mi_heap_visit_blocks(mi_heap_get_default(), false, look_at_area, classes);
+}
+#endif
+
 /* A zero length gets a block of one byte: a returned NULL then always means "no memory". */
 static size_t at_least_one(size_t len) { return len ? len : 1; }
 

@@ -37,7 +37,7 @@
 #define HEADER_LEN ((size_t)4096)
 #define SYSTEM_PAGE_LEN ((size_t)4096)
 #define REGION_LEN_MAX ((size_t)256 << 20)
-#define CLASS_COUNT (SLAB_BLOCK_MAX / 8 + 1) /* class 0 is not used */
+#define CLASS_COUNT SLAB_CLASSES /* class 0 is not used */
 #define EMPTIES_MAX 8u
 #define NO_BLOCK UINT16_MAX
 
@@ -293,6 +293,30 @@ size_t slab_bytes_used(const struct slab *slab) { return slab->bytes_used; }
 
 size_t slab_bytes_held(const struct slab *slab) { return slab->bytes_held; }
 
+void slab_trim(struct slab *slab)
+{
+    struct list *link;
+    while ((link = list_pop_front(&slab->empties)) != NULL)
+        discard_page(slab, CONTAINER_OF(link, struct page, list));
+    slab->empties_count = 0;
+}
+
+void slab_look(const struct slab *slab, struct slab_class *classes)
+{
+    memset(classes, 0, SLAB_CLASSES * sizeof(*classes));
+    for (size_t i = 0; i < slab->chunks_count; i++) {
+        const struct chunk_ref *ref = &slab->chunks[i];
+        for (uint64_t m = ~ref->unused; m; m &= m - 1) {
+            const struct page *page = &ref->chunk->pages[__builtin_ctzll(m)];
+            struct slab_class *class = &classes[page->used ? page->class : 0];
+            class->pages++;
+            class->pages_with_room += !page_full(page);
+            class->used += (size_t)page->used * page->class * 8;
+            class->held += page->touched * SYSTEM_PAGE_LEN;
+        }
+    }
+}
+
 #else /* SPLITRING_LIBC_MALLOC */
 
 /* One libc block each, so that ASan sees a byte too far; a list for slab_free_all. */
@@ -345,5 +369,18 @@ void slab_free(struct slab *slab, void *ptr, size_t len)
 size_t slab_bytes_used(const struct slab *slab) { return slab->bytes_used; }
 
 size_t slab_bytes_held(const struct slab *slab) { return slab->bytes_used; }
+
+void slab_trim(struct slab *slab) { (void)slab; }
+
+void slab_look(const struct slab *slab, struct slab_class *classes)
+{
+    memset(classes, 0, SLAB_CLASSES * sizeof(*classes));
+    for (const struct list *l = slab->blocks.next; l != &slab->blocks; l = l->next) {
+        struct slab_class *class = &classes[CONTAINER_OF(l, struct block, list)->class];
+        class->pages++;
+        class->used += CONTAINER_OF(l, struct block, list)->class * 8;
+        class->held = class->used;
+    }
+}
 
 #endif

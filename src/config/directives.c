@@ -161,7 +161,7 @@ const struct directive directives_honoured[] = {
     ROW(MEMORY, "client-query-buffer-limit", NULL, MUTABLE, client_query_buffer_limit, "1gb",
         LIMITS(MIB, INT64_MAX)),
     ROW(PERCENT, "maxmemory-clients", NULL, MUTABLE, maxmemory_clients, "0",
-        LIMITS(-100, INT64_MAX), SOON),
+        LIMITS(-100, INT64_MAX)),
     ROW(LIMITS, "client-output-buffer-limit", NULL, MULTI, output_limits,
         "normal 0 0 0 slave 256mb 64mb 60 pubsub 32mb 8mb 60"),
     ROW(STRING, "requirepass", NULL, SENSITIVE, requirepass, ""),

@@ -77,18 +77,36 @@ void os_sleep_us(int64_t us)
 
 /* --- process facts ---------------------------------------------------------------------------- */
 
-uint64_t os_rss_bytes(void)
+/* "size resident shared …", in pages. */
+static void read_statm(uint64_t *resident, uint64_t *shared)
 {
     char text[128];
+    *resident = *shared = 0;
     int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return 0;
+    if (fd < 0) return;
     ssize_t len = read(fd, text, sizeof text - 1);
     close(fd);
-    if (len <= 0) return 0;
+    if (len <= 0) return;
     text[len] = '\0';
-    char *resident = strchr(text, ' '); /* "size resident shared …", in pages */
-    if (!resident) return 0;
-    return strtoull(resident, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
+    char *at = strchr(text, ' ');
+    if (!at) return;
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    *resident = strtoull(at, &at, 10) * page;
+    *shared = strtoull(at, NULL, 10) * page;
+}
+
+uint64_t os_rss_bytes(void)
+{
+    uint64_t resident, shared;
+    read_statm(&resident, &shared);
+    return resident;
+}
+
+uint64_t os_rss_anon_bytes(void)
+{
+    uint64_t resident, shared;
+    read_statm(&resident, &shared);
+    return resident > shared ? resident - shared : 0;
 }
 
 uint64_t os_memory_total(void)

@@ -186,6 +186,16 @@ size_t shard_db_keys(const struct shard *shard, db_id db)
     return table ? table_count(table) : 0;
 }
 
+size_t shard_db_table_bytes(const struct shard *shard, db_id db)
+{
+    const struct table *table = shard_db(shard, db)->table;
+    return table ? table_bytes(table) : 0;
+}
+
+const struct slab *shard_slab(const struct shard *shard) { return shard->slab; }
+
+void shard_slab_trim(struct shard *shard) { slab_trim(shard->slab); }
+
 size_t shard_db_expires(const struct shard *shard, db_id db)
 {
     return shard_db(shard, db)->expires;

@@ -128,6 +128,7 @@ void conn_migrate_send(struct conn *c, int fd)
     struct worker *w = c->worker;
     c->migrate_fd = fd;
     parse_deinit(&c->parser);
+    client_memory_drop(c);
     list_remove(&c->link);
     w->conn_count--;
     counter_set(&w->pub->clients, w->conn_count);
@@ -158,6 +159,7 @@ void conn_adopt(struct worker *w, struct conn *c)
         conn_maybe_free(c);
         return;
     }
+    client_memory_count(c);
     acl_conn_adopted(c);
     if (c->in.len) conn_ready(c); /* bytes that came in while it was on its way */
 }

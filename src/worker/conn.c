@@ -53,6 +53,8 @@ struct conn *conn_new(struct worker *w, int fd, bool unix_socket, struct tls *tl
     list_init(&c->dirty_link);
     list_init(&c->subs);
     list_init(&c->monitor_link);
+    list_init(&c->class_link);
+    list_init(&c->grown_link);
     int rc = unlikely(tls != NULL) ? io_attach_tls(w->io, &c->sock, tls, c)
                                    : io_attach(w->io, &c->sock, fd, c);
     if (rc != 0) {
@@ -64,6 +66,7 @@ struct conn *conn_new(struct worker *w, int fd, bool unix_socket, struct tls *tl
     list_push_back(&w->conns, &c->link);
     w->conn_count++;
     counter_set(&w->pub->clients, w->conn_count);
+    client_memory_count(c);
     if (unlikely(log_wants(LOG_LEVEL_VERBOSE)))
         log_line(LOG_LEVEL_VERBOSE, "Accepted %s", conn_peer(c));
     return c;
@@ -116,6 +119,7 @@ void conn_close(struct conn *c)
 {
     if (c->flags & CONN_CLOSING) return;
     c->flags |= CONN_CLOSING;
+    client_memory_drop(c);
     conn_unpark(c);
     list_remove(&c->ready_link);
     list_remove(&c->dirty_link);
@@ -179,6 +183,7 @@ void conn_on_received(struct conn *c, const char *ptr, size_t len)
     if (c->flags & (CONN_CLOSING | CONN_CLOSE_AFTER)) return;
     c->bytes_in += len;
     c->active_ms = c->worker->now;
+    conn_resized(c);
     counter_add(&c->worker->pub->bytes_in, len);
     if (unlikely(!(c->flags & CONN_AUTHED) && c->flags & CONN_WANT_WRITE)) {
         conn_check_output(c);
@@ -260,6 +265,7 @@ void conn_on_closed(struct conn *c, int error)
 
 void conn_dirty(struct conn *c)
 {
+    conn_resized(c);
     if (c->flags & (CONN_DIRTY | CONN_CLOSING | CONN_WANT_WRITE)) return;
     c->flags |= CONN_DIRTY;
     list_push_back(&c->worker->dirty, &c->dirty_link);
@@ -326,6 +332,7 @@ void conn_on_writable(struct conn *c)
 {
     if (c->flags & CONN_CLOSING) return;
     c->flags &= ~(uint32_t)CONN_WANT_WRITE;
+    conn_resized(c);
     conn_flush(c);
 }
 
@@ -412,6 +419,8 @@ const char *conn_peer(struct conn *c)
 
 size_t conn_memory(const struct conn *c)
 {
-    return sizeof *c + c->in.cap + c->out.cap + parse_held(&c->parser) +
-           (c->multi ? c->multi->bytes : 0);
+    size_t bytes = sizeof *c + c->in.cap + c->out.cap + parse_held(&c->parser) + c->subs_bytes;
+    if (c->multi) bytes += sizeof *c->multi + c->multi->bytes;
+    if (c->track) bytes += tracking_conn_memory(c->track);
+    return bytes + watch_memory(c->watch);
 }

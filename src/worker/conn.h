@@ -82,6 +82,10 @@ struct conn {
     struct act *act;        /* (UN)SUBSCRIBE in flight */
     struct conn_track *track; /* client-side caching; NULL: neither it nor others redirect here */
     uint32_t ops_recent;    /* commands since the last balance check */
+    uint8_t memory_class;   /* under maxmemory-clients; 0: it is not evicted (client_memory.c) */
+    size_t memory;          /* what it was last counted with */
+    size_t subs_bytes;      /* of its subscriptions and the names of their channels */
+    struct list class_link, grown_link;
 };
 
 /* tls: of that descriptor, NULL: none; the caller's still if there is no memory (NULL). */
@@ -113,6 +117,11 @@ void conn_migrate_send(struct conn *c, int fd);
 void conn_adopt(struct worker *w, struct conn *c);
 /* What was in flight has been answered: goes on. */
 void conn_resume(struct conn *c);
+/* It received or sent something: what it takes of memory is looked at again. */
+static inline void conn_resized(struct conn *c)
+{
+    if (unlikely(c->worker->client_memory.limit != 0)) client_memory_note_slow(c);
+}
 /* Limits after output grew (client-output-buffer-limit). */
 void conn_check_output(struct conn *c);
 bool conn_output_full_slow(const struct conn *c);

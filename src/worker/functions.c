@@ -26,7 +26,7 @@
 
 struct function_store {
     claim_word locked;
-    counter generation;
+    counter generation, bytes;
     struct library_set *set;
 };
 
@@ -38,12 +38,24 @@ static void lock(struct hub *hub)
 
 static void unlock(struct hub *hub) { (void)claim_try_shared(&hub->functions->locked, 1, 0); }
 
+static uint64_t bytes_of(const struct library_set *set)
+{
+    uint64_t bytes = sizeof *set + set->entry_count * sizeof *set->entries;
+    for (size_t i = 0; i < set->count; i++) {
+        const struct library *l = set->items[i];
+        bytes += sizeof l + sizeof *l + l->name.len + l->text.len;
+        bytes += l->function_count * sizeof l->functions[0];
+    }
+    return bytes;
+}
+
 struct function_store *function_store_new(void)
 {
     struct buf error = {0};
     struct function_store *store = mem_zalloc(sizeof *store);
     store->set = library_set_new(NULL, 0, &error);
     check(store->set != NULL);
+    counter_set(&store->bytes, bytes_of(store->set));
     counter_set(&store->generation, 1); /* 0: a VM that knows nothing yet */
     return store;
 }
@@ -71,12 +83,15 @@ void functions_drop(struct hub *hub, struct library_set *set)
     unlock(hub);
 }
 
+uint64_t functions_bytes(const struct hub *hub) { return counter_get(&hub->functions->bytes); }
+
 /* Under the lock: from here on that is what there is. */
 static void publish(struct hub *hub, struct library_set *set)
 {
     struct function_store *store = hub->functions;
     library_set_unref(store->set);
     store->set = set;
+    counter_set(&store->bytes, bytes_of(set));
     counter_set_release(&store->generation, counter_get(&store->generation) + 1);
 }
 

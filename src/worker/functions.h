@@ -14,6 +14,8 @@ void function_store_free(struct function_store *store);
 struct library_set *functions_take(struct hub *hub);
 void functions_drop(struct hub *hub, struct library_set *set);
 
+uint64_t functions_bytes(const struct hub *hub); /* memory of all of them */
+
 /* What is added to the libraries there are, or put in their place: one reference to each is spent.
  * False: *error says why, and nothing has changed. */
 enum functions_change {

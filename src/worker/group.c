@@ -628,6 +628,7 @@ bool group_run_all(struct worker *w, unsigned groups_max)
         w->group_seq++;
         acl_refresh(w);
         collect(w, g);
+        if (unlikely(w->client_memory.limit != 0)) client_memory_step_slow(w);
         if (!g->count) continue;
         hold_shards(w, g, true);
         if (g->count > 1 && w->held) prefetch(w, g);

@@ -51,6 +51,7 @@ static void published_init(struct hub *hub)
             p->hists[kind] = mem_zalloc(command_count() * sizeof(counter));
         hub->shard_published[i].keys = mem_zalloc(hub->databases * sizeof(counter));
         hub->shard_published[i].expires = mem_zalloc(hub->databases * sizeof(counter));
+        hub->shard_published[i].table_bytes = mem_zalloc(hub->databases * sizeof(counter));
         hub->shard_published[i].expiry_avg = mem_zalloc(hub->databases * sizeof(counter));
     }
 }
@@ -174,6 +175,7 @@ void hub_free(struct hub *hub)
         mem_free(hub->shard_published[i].keys);
         mem_free(hub->shard_published[i].expires);
         mem_free(hub->shard_published[i].expiry_avg);
+        mem_free(hub->shard_published[i].table_bytes);
         shard_free(hub->shards[i]);
         locks_free(hub->locks[i]);
         waiting_deinit(&hub->waiting[i]);

@@ -22,7 +22,7 @@
  *   tracking.c, tracking_home.c: client-side caching; changes.c: who hears of changed keys
  *   observe*.c  what onlookers are told (the admin port)
  *   acl.c     who a connection is and what it may do; acl_log.c: who was refused
- *   budget.c  maxmemory: who may grow, and who makes room
+ *   budget.c  maxmemory: who may grow, and who makes room; client_memory.c: maxmemory-clients
  *   hotkeys.c, bigkeys.c: which keys cost most
  *   stats.c   published sums and gauges: what INFO reads
  *   persister.c the thread that writes files
@@ -36,6 +36,7 @@
 #define SPLITRING_SRC_WORKER_INTERNAL_H
 
 #include "budget.h"
+#include "client_memory.h"
 #include "keyed.h"
 #include "persist.h"
 #include "persister.h"
@@ -83,6 +84,8 @@ struct shard_active {
 /* What a holder of the shard publishes for any reader. */
 struct shard_published {
     _Alignas(CACHE_LINE) counter bytes, unlinked;
+    counter slab_used, slab_held; /* small blocks, and the pages they lie in; once a second */
+    counter *table_bytes;    /* by db; likewise */
     counter evict_score, evict_order; /* the best candidate, by which policy (budget.c) */
     counter hits, misses, expired, expired_fields, evicted, lazyfreed, lazyfree_pending;
     counter lock_waits, lock_active; /* gauges, once a second (stats.c), and for INFO */
@@ -99,7 +102,8 @@ struct shard_published {
 struct worker_published {
     _Alignas(CACHE_LINE) counter commands;
     counter connections, rejected, clients, bytes_in, bytes_out, error_replies;
-    counter clients_out_bytes, clients_in_bytes, out_max, in_max;
+    counter clients_bytes, out_max, in_max;
+    counter client_classes[CLIENT_CLASSES]; /* who may be evicted, by size (client_memory.c) */
     counter reads, writes; /* of sockets */
     counter passes, groups, busy_us, sleeps, wakes;
     counter ran_local, ran_borrowed, batches, batch_runs, txns, txns_direct, txns_refused;
@@ -365,6 +369,7 @@ struct worker {
     uint32_t quiet_ticks;
     uint64_t seen_commands;
     bool active_expire;       /* DEBUG SET-ACTIVE-EXPIRE */
+    bool cron_paused;         /* DEBUG PAUSE-CRON: no ticks */
     struct expire_sink expire_sink;
     uint64_t expiry_seen;     /* of the own shard, when the time to sleep was fixed */
     unsigned stop_listeners;
@@ -419,6 +424,7 @@ struct worker {
     uint64_t snapshot_commands; /* how many there were when its last slice began */
     struct loader *loader; /* NULL: this worker's part is loaded */
     struct budget budget;
+    struct client_memory client_memory;
     struct list stills;    /* struct still: commands for which everything must stand still */
     struct {
         instant_ms until;

@@ -243,6 +243,7 @@ static void set_flag(struct call *c, uint32_t flag)
 void cmd_client_no_evict(struct call *c)
 {
     set_flag(c, CONN_NO_EVICT);
+    client_memory_count(c->conn);
 }
 
 void cmd_client_no_touch(struct call *c)

@@ -261,9 +261,9 @@ static const struct {
     {"replicate", 3, INT32_MAX, refuse},
     {"config-rewrite-force-all", 2, 2, refuse},
     {"client-eviction", 2, 2, refuse},
-    {"pause-cron", 3, 3, refuse},
+    {"pause-cron", 3, 3, debug_pause_cron},
     {"set-skip-checksum-validation", 3, 3, refuse},
-    {"replybuffer", 4, 4, refuse},
+    {"replybuffer", 4, 4, nothing_to_do},
     {"structsize", 2, 2, refuse},
     {"stringmatch-test", 2, 2, refuse},
 };

@@ -7,6 +7,7 @@
 
 void debug_sleep(struct call *c);
 void debug_set_active_expire(struct call *c);
+void debug_pause_cron(struct call *c);
 void debug_object(struct call *c);
 void debug_sdslen(struct call *c);
 void debug_populate(struct call *c);

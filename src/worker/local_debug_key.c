@@ -68,6 +68,21 @@ void debug_set_active_expire(struct call *c)
     fanout_start(fanout_new(c->conn->worker, c->conn, expire_part, ok_done, on), true);
 }
 
+static void cron_part(struct worker *w, struct fanout *f)
+{
+    const bool *paused = f->arg;
+    w->cron_paused = *paused;
+    w->quiet = false;
+}
+
+void debug_pause_cron(struct call *c)
+{
+    int64_t value;
+    bool *paused = mem_alloc(sizeof *paused);
+    *paused = num_parse_i64(c->argv[2], &value) && value != 0;
+    fanout_start(fanout_new(c->conn->worker, c->conn, cron_part, ok_done, paused), true);
+}
+
 /* ---- OBJECT, SDSLEN ---- */
 
 struct key_request {

@@ -135,49 +135,52 @@ static void policy_line(void *ctx, struct slice name, struct slice value)
     buf_printf(i->out, "maxmemory_policy:%.*s\r\n", (int)value.len, value.ptr);
 }
 
-/* Without jemalloc's inner figures, "active" and "resident" are the process's, as in a Redis that
- * was built with libc's allocator. */
-static void allocator(struct info *i, uint64_t rss)
+/* "Active" is what is in use with the gaps between small blocks, "resident" the process' own
+ * memory without what is of files; the rest of what is resident is code and libraries. */
+static void allocator(struct info *i)
 {
-    uint64_t used = i->memory.used;
-    long long more = (long long)rss - (long long)used;
+    const struct stats_memory *m = &i->memory;
     buf_printf(i->out,
                "allocator_frag_ratio:%.2f\r\nallocator_frag_bytes:%lld\r\n"
-               "allocator_rss_ratio:1.00\r\nallocator_rss_bytes:0\r\n"
-               "rss_overhead_ratio:1.00\r\nrss_overhead_bytes:0\r\n"
+               "allocator_rss_ratio:%.2f\r\nallocator_rss_bytes:%lld\r\n"
+               "rss_overhead_ratio:%.2f\r\nrss_overhead_bytes:%lld\r\n"
                "mem_fragmentation_ratio:%.2f\r\nmem_fragmentation_bytes:%lld\r\n",
-               ratio(rss, used), more, ratio(rss, used), more);
+               ratio(m->active, m->used), (long long)(m->active - m->used),
+               ratio(m->resident, m->active), (long long)(m->resident - m->active),
+               ratio(m->rss, m->resident), (long long)(m->rss - m->resident),
+               ratio(m->rss, m->used), (long long)(m->rss - m->used));
 }
 
 static void info_memory(struct info *i)
 {
     const struct stats_memory *m = &i->memory;
-    uint64_t rss = os_rss_bytes(), overhead = m->startup + m->clients;
+    uint64_t dataset = m->used - m->overhead;
     sized(i, "used_memory", m->used);
-    sized(i, "used_memory_rss", rss);
+    sized(i, "used_memory_rss", m->rss);
     sized(i, "used_memory_peak", m->peak);
     buf_printf(i->out,
                "used_memory_peak_perc:%.2f%%\r\nused_memory_overhead:%llu\r\n"
                "used_memory_startup:%llu\r\nused_memory_dataset:%llu\r\n"
                "used_memory_dataset_perc:%.2f%%\r\nallocator_allocated:%llu\r\n"
                "allocator_active:%llu\r\nallocator_resident:%llu\r\n",
-               ratio(m->used, m->peak) * 100, (unsigned long long)overhead,
-               (unsigned long long)m->startup, (unsigned long long)m->shards,
-               ratio(m->shards, m->used - m->startup) * 100, (unsigned long long)m->used,
-               (unsigned long long)rss, (unsigned long long)rss);
+               ratio(m->used, m->peak) * 100, (unsigned long long)m->overhead,
+               (unsigned long long)m->startup, (unsigned long long)dataset,
+               ratio(dataset, m->used - m->startup) * 100, (unsigned long long)m->used,
+               (unsigned long long)m->active, (unsigned long long)m->resident);
     sized(i, "total_system_memory", os_memory_total());
-    info_scripts(i->w->hub, i->out);
+    info_scripts(i);
     sized(i, "maxmemory", budget_limit(i->hub, i->w->config));
     struct slice policy = SLICE("maxmemory-policy");
     config_get(i->w->config, &policy, 1, policy_line, i);
-    allocator(i, rss);
+    allocator(i);
     buf_printf(i->out,
                "mem_not_counted_for_evict:%llu\r\nmem_replication_backlog:0\r\n"
                "mem_total_replication_buffers:0\r\nmem_clients_slaves:0\r\n"
-               "mem_clients_normal:%llu\r\nmem_cluster_links:0\r\nmem_aof_buffer:0\r\n"
+               "mem_clients_normal:%llu\r\nmem_cluster_links:0\r\nmem_aof_buffer:%llu\r\n"
                "mem_allocator:%s\r\nactive_defrag_running:0\r\nlazyfree_pending_objects:%llu\r\n"
                "lazyfreed_objects:%llu\r\n",
-               (unsigned long long)m->not_counted, (unsigned long long)m->clients, mem_allocator(),
+               (unsigned long long)m->not_counted, (unsigned long long)m->clients,
+               (unsigned long long)m->journal, mem_allocator(),
                (unsigned long long)i->shards.lazyfree_pending,
                (unsigned long long)i->shards.lazyfreed);
 }
@@ -434,7 +437,7 @@ static void add_up(struct info *i)
  * been done may have been done a moment ago, by this worker in this pass, or by one that still
  * holds the shard: so each shard is taken once, for nothing. A holder that takes long (a slow
  * command) is not waited for. */
-static void await_publishing(struct worker *w)
+void info_await_publishing(struct worker *w)
 {
     int64_t until_us = os_mono_us() + WAIT_US_MAX;
     bool late = false;
@@ -454,7 +457,7 @@ void cmd_info(struct call *c)
     struct worker *w = c->conn->worker;
     struct buf text = {0};
     struct info info = {.w = w, .hub = w->hub, .out = &text};
-    await_publishing(w);
+    info_await_publishing(w);
     add_up(&info);
     uint32_t mask = chosen(c);
     for (unsigned s = 0; s < ARRAY_COUNT(sections); s++) {

@@ -23,9 +23,12 @@ void info_errorstats(struct info *i);
 void info_latencystats(struct info *i);
 void info_splitring(struct info *i);
 
+/* Every shard has published what has been done in it so far, if its holder does not take long.
+ * Holding nothing afterwards. */
+void info_await_publishing(struct worker *w);
 /* "967.52K", as Redis writes sizes for people. */
 void info_human(char out[32], uint64_t bytes);
 /* What scripts take (local_info_script.c). */
-void info_scripts(struct hub *hub, struct buf *out);
+void info_scripts(struct info *i);
 
 #endif

@@ -173,6 +173,12 @@ static void sub_free(struct worker *w, struct sub *sub)
     mem_free(sub);
 }
 
+/* With its slot, and with its topic as if nobody else listened to that: see watch_memory. */
+static size_t sub_bytes(const struct sub *sub)
+{
+    return sizeof *sub + 2 * sizeof(uint64_t) + sizeof *sub->topic + sub->topic->name.len;
+}
+
 /* NULL: no memory. */
 static struct sub *sub_new(struct worker *w, struct conn *c, enum topic_kind kind,
                            struct slice name)
@@ -189,6 +195,7 @@ static struct sub *sub_new(struct worker *w, struct conn *c, enum topic_kind kin
         sub_slot(w, c, t, &hash);
         if (table_insert(w->pubsub->subs, hash, sub, 0) == 0) {
             c->sub_count[kind]++;
+            c->subs_bytes += sub_bytes(sub);
             return sub;
         }
         sub_free(w, sub);
@@ -216,6 +223,7 @@ static void sub_detach(struct worker *w, struct sub *sub)
     table_slot_remove(w->pubsub->subs, hash, slot);
     list_remove(&sub->conn_link);
     sub->conn->sub_count[sub->topic->kind]--;
+    sub->conn->subs_bytes -= sub_bytes(sub);
 }
 
 /* ---- acts ---- */

@@ -137,6 +137,7 @@ bool script_store_add(struct script_store *store, struct slice sha, struct slice
 void script_store_flush(struct script_store *store);
 size_t script_store_count(const struct script_store *store);
 size_t script_store_bytes(const struct script_store *store);
+uint64_t script_texts_bytes(const struct hub *hub); /* the same, without the lock. Thread: any */
 /* How many it has forgotten, because there were others. */
 uint64_t script_store_forgotten(const struct script_store *store);
 /* Changes with every SCRIPT FLUSH: VMs that know an older one forget their scripts. */

@@ -32,7 +32,8 @@ struct script_store {
     counter generation, forgotten;
     struct stored *buckets[BUCKETS];
     struct list evals;
-    size_t eval_count, count, bytes;
+    size_t eval_count, count;
+    counter bytes; /* written under the lock */
 };
 
 struct script_store *script_store_new(void)
@@ -86,7 +87,7 @@ static void drop(struct script_store *store, struct stored *s)
     if (!list_empty(&s->eval_link)) store->eval_count--;
     list_remove(&s->eval_link);
     store->count--;
-    store->bytes -= sizeof *s + s->text.len;
+    counter_sub(&store->bytes, sizeof *s + s->text.len);
     mem_free(s);
 }
 
@@ -118,7 +119,7 @@ bool script_store_add(struct script_store *store, struct slice sha, struct slice
     list_init(&s->eval_link);
     *at = s;
     store->count++;
-    store->bytes += sizeof *s + text.len;
+    counter_add(&store->bytes, sizeof *s + text.len);
     if (pinned) return true;
     list_push_back(&store->evals, &s->eval_link);
     if (++store->eval_count > EVALS_MAX) {
@@ -137,7 +138,9 @@ void script_store_flush(struct script_store *store)
 
 size_t script_store_count(const struct script_store *store) { return store->count; }
 
-size_t script_store_bytes(const struct script_store *store) { return store->bytes; }
+size_t script_store_bytes(const struct script_store *store) { return counter_get(&store->bytes); }
+
+uint64_t script_texts_bytes(const struct hub *hub) { return script_store_bytes(hub->scripts); }
 
 uint64_t script_store_forgotten(const struct script_store *store)
 {

@@ -17,6 +17,10 @@
 #include "stats.h"
 
 #include "conn.h"
+#include "functions.h"
+#include "journal_log.h"
+#include "script.h"
+#include "splitring/base/slab.h"
 #include "splitring/base/check.h"
 #include "splitring/io/os.h"
 
@@ -91,22 +95,36 @@ void stats_memory_now(const struct hub *hub, struct stats_memory *out)
         const struct worker_published *p = &hub->published[i];
         out->shards += counter_get(&hub->shard_published[i].bytes);
         out->not_counted += counter_get(&hub->shard_published[i].unlinked);
-        out->scripts += counter_get(&p->vm_bytes);
+        out->vms += counter_get(&p->vm_bytes);
         out->tracking += counter_get(&hub->shard_published[i].tracking_bytes);
-        out->clients += counter_get(&p->clients) * sizeof(struct conn) +
-                        counter_get(&p->clients_in_bytes) + counter_get(&p->clients_out_bytes);
+        out->clients += counter_get(&p->clients_bytes);
     }
-    out->used = out->peak =
-        out->startup + out->shards + out->clients + out->tracking + out->scripts;
+    out->texts = script_texts_bytes(hub);
+    out->functions = functions_bytes(hub);
+    out->scripts = out->vms + out->texts + out->functions;
+    out->journal = counter_get(&hub->journal->log->buffered);
+    out->not_counted += out->journal;
+    out->used = out->peak = out->startup + out->shards + out->clients + out->tracking +
+                            out->scripts + out->journal;
 }
 
 void stats_memory(const struct hub *hub, struct stats_memory *out)
 {
+    uint64_t slab_used = 0;
     stats_memory_now(hub, out);
     for (unsigned i = 0; i < hub->count; i++) {
+        const struct shard_published *s = &hub->shard_published[i];
         uint64_t seen = counter_get(&hub->published[i].peak_bytes);
         if (seen > out->peak) out->peak = seen;
+        slab_used += counter_get(&s->slab_used);
+        out->slab_held += counter_get(&s->slab_held);
+        for (db_id db = 0; db < hub->databases; db++)
+            out->tables += counter_get(&s->table_bytes[db]);
     }
+    out->overhead = out->used - out->shards + out->tables;
+    out->active = out->used + out->slab_held - slab_used;
+    out->rss = os_rss_bytes();
+    out->resident = os_rss_anon_bytes();
 }
 
 /* ---- once a second ---- */
@@ -121,6 +139,11 @@ void stats_publish_shard(struct worker *w, shard_id s)
     counter_set(&pub->watched_keys, w->hub->watched[s].count);
     counter_set(&pub->blocking_keys, w->hub->waiting[s].keys.count);
     counter_set(&pub->nokey_keys, w->hub->waiting[s].nokey);
+    const struct shard *shard = w->hub->shards[s];
+    counter_set(&pub->slab_used, slab_bytes_used(shard_slab(shard)));
+    counter_set(&pub->slab_held, slab_bytes_held(shard_slab(shard)));
+    for (db_id db = 0; db < w->hub->databases; db++)
+        counter_set(&pub->table_bytes[db], shard_db_table_bytes(shard, db));
 }
 
 static void publish_gauges(struct worker *w, shard_id s)

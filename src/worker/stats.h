@@ -29,13 +29,21 @@ struct stats_memory {
     uint64_t shards;  /* keys, values, tables */
     uint64_t clients; /* connections and their buffers */
     uint64_t tracking; /* keys that clients cache (tracking.c) */
-    uint64_t scripts; /* VMs and the texts of scripts and functions */
-    uint64_t not_counted; /* for maxmemory: waits to be freed */
+    uint64_t scripts; /* of the next three */
+    uint64_t vms, texts, functions; /* Lua; texts of scripts; libraries of functions */
+    uint64_t journal; /* the append log's, not yet written */
+    uint64_t not_counted; /* for maxmemory: waits to be freed, or to be written */
     uint64_t used;    /* all of it */
     uint64_t peak;    /* highest `used` seen */
+    /* Of stats_memory() only: */
+    uint64_t tables;   /* of `shards`: tables of keys */
+    uint64_t overhead; /* all but keys and values */
+    uint64_t slab_held; /* pages of small blocks, as far as they were ever touched */
+    uint64_t active;   /* `used` with the gaps between small blocks */
+    uint64_t rss, resident; /* of the process; … that is not of files */
 };
 void stats_memory(const struct hub *hub, struct stats_memory *out);
-/* Without the peak. */
+/* Without the peak and what follows it. */
 void stats_memory_now(const struct hub *hub, struct stats_memory *out);
 
 #endif

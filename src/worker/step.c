@@ -400,6 +400,7 @@ static bool work(struct worker *w)
     keep_inputs(w);
     more |= worker_publish_mail(w); /* remote work starts before this worker's sends */
     worker_flush(w);
+    if (unlikely(w->client_memory.limit != 0)) more |= client_memory_step_slow(w);
     if (unlikely(w->balance_due)) worker_balance(w);
     more |= !list_empty(&w->local_answers) || !list_empty(&w->local_hops) || !list_empty(&w->ready);
     return worker_publish_mail(w) || more;
@@ -445,7 +446,8 @@ static int64_t sleep_us(struct worker *w, int64_t sleep_us_max)
     w->snapshot_seen = snapshot_due(w);
     if (unlikely(w->snapshot_seen) && (until < 0 || until > SNAPSHOT_LOOK_US))
         until = SNAPSHOT_LOOK_US;
-    if (unlikely(w->budget.again) && (until < 0 || until > 1000)) until = 1000;
+    bool again = w->budget.again || w->client_memory.again;
+    if (unlikely(again) && (until < 0 || until > 1000)) until = 1000;
     if (unlikely(tracking_claimed(w)) && (until < 0 || until > 1000)) until = 1000;
     if (sleep_us_max >= 0 && (until < 0 || until > sleep_us_max)) until = sleep_us_max;
     return until;

@@ -30,12 +30,11 @@
 static void client_ticks(struct worker *w)
 {
     int64_t timeout_ms = (int64_t)w->config->timeout_s * 1000;
-    uint64_t out = 0, in = 0, out_max = 0, in_max = 0;
+    uint64_t out_max = 0, in_max = 0;
     LIST_FOREACH_SAFE(link, next, &w->conns) {
         struct conn *c = CONTAINER_OF(link, struct conn, link);
         if (c->flags & CONN_CLOSING) continue;
-        out += c->out.cap;
-        in += c->in.cap + parse_held(&c->parser);
+        client_memory_count(c);
         if (c->out.cap > out_max) out_max = c->out.cap;
         if (c->in.cap > in_max) in_max = c->in.cap;
         bool late = unlikely(io_handshaking(&c->sock)) && w->now - c->created_ms > HANDSHAKE_MS;
@@ -46,8 +45,6 @@ static void client_ticks(struct worker *w)
         else if (c->flags & CONN_WANT_WRITE)
             conn_check_output(c);
     }
-    counter_set(&w->pub->clients_out_bytes, out);
-    counter_set(&w->pub->clients_in_bytes, in);
     counter_set(&w->pub->out_max, out_max);
     counter_set(&w->pub->in_max, in_max);
 }
@@ -156,7 +153,7 @@ bool timer_run(struct worker *w)
     }
     if (w->mono_us >= w->next_cron_mono_us) {
         w->next_cron_mono_us = w->mono_us + TICK_US;
-        tick(w);
+        if (likely(!w->cron_paused)) tick(w);
     }
     pause_over(w);
     block_tick(w);

@@ -60,6 +60,7 @@ struct tracked_key {
 struct prefix_route {
     struct list link;
     struct slice name;
+    uint64_t hash;
     uint32_t mask;
     uint32_t counts[]; /* by worker; the name's bytes follow */
 };
@@ -83,6 +84,7 @@ struct tracking {
     struct table *keys;
     struct table *clients;
     struct list prefixes; /* prefix_route.link */
+    struct table *routes; /* the same by name */
     size_t prefix_count;
     size_t items;  /* ids in keys */
     size_t key_bytes; /* of the entries of keys */
@@ -107,7 +109,13 @@ static struct slice client_of(const void *entry)
     return id_slice(&((const struct tracker *)entry)->id);
 }
 
+static struct slice route_name(const void *entry)
+{
+    return ((const struct prefix_route *)entry)->name;
+}
+
 static const struct table_ops key_ops = {.key = key_of};
+static const struct table_ops route_ops = {.key = route_name};
 static const struct table_ops client_ops = {.key = client_of};
 
 struct tracking *tracking_new(uint64_t seed)
@@ -115,6 +123,7 @@ struct tracking *tracking_new(uint64_t seed)
     struct tracking *t = mem_zalloc(sizeof *t);
     t->seed = seed;
     t->keys = table_new(&key_ops, seed);
+    t->routes = table_new(&route_ops, seed);
     t->clients = table_new(&client_ops, seed);
     list_init(&t->prefixes);
     list_init(&t->doomed);
@@ -143,6 +152,7 @@ void tracking_free(struct tracking *t)
     }
     while ((link = list_pop_front(&t->prefixes)) != NULL)
         mem_free(CONTAINER_OF(link, struct prefix_route, link));
+    table_free(t->routes);
     free_table(t->keys);
     free_table(t->clients);
     buf_deinit(&t->targets);
@@ -184,6 +194,7 @@ static void route_leave(struct tracking *t, struct prefix_route *r, worker_id at
     check(r->counts[at]);
     if (--r->counts[at] == 0) r->mask &= ~(1u << at);
     if (r->mask) return;
+    table_slot_remove(t->routes, r->hash, table_find_slot(t->routes, r->hash, r->name));
     list_remove(&r->link);
     t->prefix_count--;
     t->bytes -= mem_usable(r);
@@ -192,16 +203,20 @@ static void route_leave(struct tracking *t, struct prefix_route *r, worker_id at
 
 static struct prefix_route *route_take(struct tracking *t, struct slice name, uint32_t workers)
 {
-    LIST_FOREACH_SAFE(link, next, &t->prefixes) {
-        struct prefix_route *r = CONTAINER_OF(link, struct prefix_route, link);
-        if (slice_equal(r->name, name)) return r;
-    }
+    uint64_t hash = hash_key(name, t->seed);
+    struct prefix_route *r = table_find(t->routes, hash, name);
+    if (r) return r;
     size_t head = sizeof(struct prefix_route) + workers * sizeof(uint32_t);
-    struct prefix_route *r = mem_try_zalloc(head + name.len);
+    r = mem_try_zalloc(head + name.len);
     if (!r) return NULL;
     char *copy = (char *)r + head;
     if (name.len) memcpy(copy, name.ptr, name.len);
     r->name = slice_of(copy, name.len);
+    r->hash = hash;
+    if (table_insert(t->routes, hash, r, 0) < 0) {
+        mem_free(r);
+        return NULL;
+    }
     list_push_back(&t->prefixes, &r->link);
     t->prefix_count++;
     t->bytes += mem_usable(r);

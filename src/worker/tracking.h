@@ -89,6 +89,7 @@ struct tracking_home *tracking_home_new(struct worker *w);
 void tracking_home_free(struct tracking_home *h);
 /* Where the shard's side puts what it tells the writer's own client: RESP3 pushes. */
 struct buf *tracking_own(struct worker *w);
+size_t tracking_conn_memory(const struct conn_track *t);
 /* NULL: no memory. */
 struct conn_track *tracking_take(struct conn *c);
 void tracking_conn_closed(struct conn *c);

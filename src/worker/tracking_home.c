@@ -145,6 +145,13 @@ bool tracking_state_copy(struct tracking_state *to, const struct tracking_state 
     return true;
 }
 
+size_t tracking_conn_memory(const struct conn_track *t)
+{
+    size_t bytes = sizeof *t + t->held.cap + t->state.prefix_count * sizeof(struct slice);
+    for (size_t i = 0; i < t->state.prefix_count; i++) bytes += t->state.prefixes[i].len;
+    return bytes;
+}
+
 void tracking_state_free(struct tracking_state *state)
 {
     mem_free(state->prefixes);

@@ -148,6 +148,8 @@ void cmd_watch(struct call *c)
         node->absent = !exists(shard, list, c->ks.now);
         list_push_back(&list->nodes, &node->link);
         list_push_back(&set->nodes[s], &node->set_link);
+        counter_add_shared(&set->count, 1);
+        counter_add_shared(&set->bytes, sizeof *node + sizeof *list + list->key_len);
         changes_follow(set->hub, s);
     }
     reply_ok(&c->reply);
@@ -200,15 +202,14 @@ void watch_each(const struct watch_set *set,
     }
 }
 
-static void count_one(void *ctx, shard_id s, uint64_t hash)
-{
-    (void)s, (void)hash;
-    ++*(unsigned *)ctx;
-}
-
 unsigned watch_count(const struct watch_set *set)
 {
-    unsigned count = 0;
-    watch_each(set, count_one, &count);
-    return count;
+    return set ? (unsigned)counter_get(&set->count) : 0;
+}
+
+/* The key's name counts for everybody who watches it: that is what each would take alone. */
+size_t watch_memory(const struct watch_set *set)
+{
+    if (!set) return 0;
+    return sizeof *set + set->hub->count * sizeof(struct list) + counter_get(&set->bytes);
 }

@@ -11,6 +11,7 @@ struct exec;
 struct watch_set {
     struct hub *hub;    /* constant */
     counter refs;       /* its connection, and every shard in mask */
+    counter count, bytes; /* of its nodes, and their memory. Thread: each node's holder / any */
     uint32_t mask;      /* its connection's worker only: shards where keys are registered */
     struct list nodes[]; /* by shard: struct watch_node. Thread: holder of the shard */
 };
@@ -32,6 +33,7 @@ void watch_each(const struct watch_set *set,
 /* A key of this shard has changed; without ptr: the whole database. Thread: holder of the shard. */
 void watch_on_modified(struct hub *hub, struct shard *shard, db_id db, struct slice key);
 unsigned watch_count(const struct watch_set *set);
+size_t watch_memory(const struct watch_set *set); /* NULL: 0 */
 void watch_on_forget(struct worker *w, struct watch_set *set); /* MSG_UNWATCH, holding the shard */
 
 #endif

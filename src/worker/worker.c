@@ -59,6 +59,7 @@ static void lists_init(struct worker *w)
     list_init(&w->script_waits);
     list_init(&w->holding);
     list_init(&w->log_waits);
+    client_memory_init(&w->client_memory);
 }
 
 void worker_config_changed(struct worker *w)
@@ -66,6 +67,7 @@ void worker_config_changed(struct worker *w)
     const struct config *c = w->config;
     meter_config(w);
     budget_config(w);
+    client_memory_config(w);
     w->env = (struct env){
         .proto_max_bulk_len = c->proto_max_bulk_len,
         .databases = (uint32_t)c->databases,
@@ -105,9 +107,9 @@ struct worker *worker_new(struct hub *hub, worker_id id, struct io *io)
     w->config = mem_alloc(sizeof *w->config);
     config_clone(w->config, hub->config_start);
     meter_init(w);
+    lists_init(w);
     worker_config_changed(w);
     rng_seed(&w->rng, hub->seed + id * 0x9E3779B97F4A7C15u);
-    lists_init(w);
     w->expire_sink = worker_expire_sink(hub);
     w->active_expire = true;
     w->hold_spins = HOLD_SPINS_MAX;

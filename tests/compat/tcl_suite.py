@@ -45,16 +45,16 @@ UNITS = [
     "unit/pubsub", "unit/pause", "unit/introspection", "unit/introspection-2", "unit/other",
     "unit/protocol", "unit/info-command", "unit/quit", "unit/lazyfree", "unit/violations",
     "unit/slowlog", "unit/latency-monitor", "unit/functions", "unit/scripting", "unit/tracking",
-    "unit/acl", "unit/acl-v2", "unit/auth",
+    "unit/acl", "unit/acl-v2", "unit/auth", "unit/client-eviction",
 ]
 # Nothing of these runs against a server that stands elsewhere (the suite says so itself):
-# client-eviction, info, limits, maxmemory, memefficiency, networking,
-# obuf-limits, pendingquerybuf, pubsubshard, querybuf, replybufsize, wait.
+# info, limits, maxmemory, memefficiency, networking, obuf-limits, pendingquerybuf, pubsubshard,
+# querybuf, replybufsize, wait.
 CI_UNITS = [
     "unit/type/list", "unit/type/set", "unit/type/hash", "unit/type/stream",
     "unit/type/stream-cgroups", "unit/keyspace", "unit/expire", "unit/scan", "unit/sort",
     "unit/hyperloglog", "unit/geo", "unit/multi", "unit/pubsub", "unit/pause", "unit/introspection",
-    "unit/acl", "unit/acl-v2", "unit/auth",
+    "unit/acl", "unit/acl-v2", "unit/auth", "unit/client-eviction",
 ]
 UNIT_SECONDS = 180
 
@@ -78,6 +78,7 @@ PATCHES = [
 # Of the first server's tests only: the others start with files and settings of their own.
 USERS_WORDS = [
     (r'\A(start_server \{tags \{"(?:acl|auth)) external:skip', r"\1"),
+    (r'\A(tags \{")external:skip', r"\1"),
     (r'(\{tags \{"auth_binary_password) external:skip', r"\1"),
     (r"\*NOPERM\*keys\*", "*NOPERM*key*"), (r"\*NOPERM\*channels\*", "*NOPERM*channel*"),
     (r'assert_equal "This user has no perm', 'assert_match "User * has no perm'),
@@ -88,7 +89,7 @@ USERS_WORDS = [
 
 def reword(folder):
     """Applied to copies that were made before, too; a second time changes nothing."""
-    for name in ("acl", "acl-v2", "auth"):
+    for name in ("acl", "acl-v2", "auth", "client-eviction"):
         path = folder / "tests" / "unit" / f"{name}.tcl"
         old = new = path.read_text()
         for pattern, words in USERS_WORDS:

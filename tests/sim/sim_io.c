@@ -246,6 +246,7 @@ void os_bell_wait(struct os_bell *bell, int64_t timeout_us)
 void os_sleep_us(int64_t us) { (void)us; }
 long os_pid(void) { return 1; }
 uint64_t os_rss_bytes(void) { return 0; }
+uint64_t os_rss_anon_bytes(void) { return 0; }
 uint64_t os_memory_total(void) { return 0; }
 void os_entropy(void *out, size_t len) { memset(out, 7, len); } /* nobody asks for a password */
 void os_usage_get(struct os_usage *out) { *out = (struct os_usage){0}; }

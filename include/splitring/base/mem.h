@@ -17,6 +17,15 @@ void *mem_try_realloc(void *ptr, size_t len) WARN_UNUSED;       /* NULL: ptr is 
 void mem_free(void *ptr);                                       /* NULL is fine */
 size_t mem_usable(const void *ptr);                             /* bytes really taken; NULL: 0 */
 const char *mem_allocator(void);                                /* "mimalloc-209", "libc" */
+void mem_purge(void); /* what this thread's part of the allocator keeps for later goes back */
+
+/* The blocks of the calling thread's part of the allocator, by length (rounded up to powers of
+ * two from 16). False: it cannot tell. */
+#define MEM_CLASSES 40u
+struct mem_class {
+    size_t pages, blocks, used, held; /* bytes of blocks in use; of their pages */
+};
+bool mem_look(struct mem_class classes[MEM_CLASSES]);
 
 /* Address space without memory behind it, page by page on first touch. len is a multiple of 4096,
  * align a power of two >= 4096. mem_reserve returns NULL when the address space is out. */

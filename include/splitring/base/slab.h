@@ -19,5 +19,15 @@ void slab_free(struct slab *slab, void *ptr, size_t len);
 static inline size_t slab_class_len(size_t len) { return (len + 7u) & ~(size_t)7u; }
 size_t slab_bytes_used(const struct slab *slab);  /* sum of class sizes of live blocks */
 size_t slab_bytes_held(const struct slab *slab);  /* memory taken from the system */
+void slab_trim(struct slab *slab); /* empty pages kept for later go back to the system */
+
+/* What pages hold, by length of their blocks. classes: SLAB_CLASSES of them; the n-th is of blocks
+ * of 8 * n bytes, the first one of pages without blocks. O(pages). */
+#define SLAB_CLASSES (SLAB_BLOCK_MAX / 8u + 1u)
+struct slab_class {
+    size_t pages, pages_with_room;
+    size_t used, held; /* bytes */
+};
+void slab_look(const struct slab *slab, struct slab_class *classes);
 
 #endif

@@ -45,6 +45,7 @@ void os_cpus_find(struct os_cpus *out, const char *cgroup_root, const char *proc
 uint64_t os_cgroup_memory_max(const char *cgroup_root, const char *proc_cgroup);
 
 uint64_t os_rss_bytes(void);      /* /proc/self/statm */
+uint64_t os_rss_anon_bytes(void); /* … without what is of files: code, libraries */
 uint64_t os_memory_total(void);   /* physical memory */
 struct os_usage {
     double user_s, system_s;      /* CPU of the process */

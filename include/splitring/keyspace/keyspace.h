@@ -95,6 +95,10 @@ const struct shard_stats *shard_stats_of(struct shard *shard);
 void shard_stats_reset(struct shard *shard);
 size_t shard_db_keys(const struct shard *shard, db_id db);
 size_t shard_db_expires(const struct shard *shard, db_id db);
+size_t shard_db_table_bytes(const struct shard *shard, db_id db);
+/* Where its small blocks lie. */
+const struct slab *shard_slab(const struct shard *shard);
+void shard_slab_trim(struct shard *shard); /* pages kept for later go back to the system */
 instant_ms shard_db_avg_ttl(const struct shard *shard, db_id db);
 /* Background, bounded: `budget` is about the number of slots / entries looked at. */
 struct expire_sink { /* told of every key the sweep deletes, before it goes (effect DEL, events) */
