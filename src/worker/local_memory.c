@@ -228,7 +228,8 @@ static void small_blocks(const struct worker *w, struct buf *out)
         if (i == 0)
             buf_printf(out, "  empty: pages %zu, held %zu\n", k->pages, k->held);
         else
-            buf_printf(out, "  %zu bytes: blocks %zu, pages %zu (%zu with room), used %zu, held %zu\n",
+            buf_printf(out,
+                       "  %zu bytes: blocks %zu, pages %zu (%zu with room), used %zu, held %zu\n",
                        i * 8, k->used / (i * 8), k->pages, k->pages_with_room, k->used, k->held);
     }
 }

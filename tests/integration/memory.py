@@ -1,4 +1,4 @@
-"""MEMORY's commands against redis-server's, and maxmemory-clients: who is closed, and who is not."""
+"""MEMORY's commands against redis-server's, and maxmemory-clients: who is closed, who is not."""
 
 import re
 import sys
