@@ -131,8 +131,10 @@ class Commands(unittest.TestCase):
             for _ in client.pipeline([["DEL", f"k{n}"] for n in range(60000) if n % 5]):
                 pass
             text = client.ok("MEMORY", "DOCTOR").decode()
+            allocator = info(client, "memory", "mem_allocator")
         self.assertIn("Peak memory", text)
-        self.assertIn("allocator fragmentation", text)
+        if "mimalloc" in allocator:  # sanitizers want libc's, which has no pages of ours
+            self.assertIn("allocator fragmentation", text)
 
 
 class Eviction(unittest.TestCase):
