@@ -8,6 +8,8 @@
  * for it, and small blocks to the shard.
  * Source: https://redis.io/docs/latest/commands/memory-stats/ and its neighbours.
  * Thread: parts: each worker; the rest: the connection's worker. */
+#include <stdio.h>
+
 #include "conn.h"
 #include "fanout.h"
 #include "local.h"
