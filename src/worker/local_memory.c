@@ -19,7 +19,6 @@
 #include "splitring/base/slab.h"
 #include "splitring/cmd/handlers.h"
 
-#define MIB (1024.0 * 1024.0)
 /* What DOCTOR finds worth telling. */
 #define EMPTY_BYTES (5u << 20)
 #define PEAK_RATIO 1.5
