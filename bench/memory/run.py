@@ -5,6 +5,8 @@
                                               without a TTL, for Splitring and its peers
     bench/memory/run.py growth --keys 2000000 the slowest inserts, and when they came
     bench/memory/run.py shrink                everything deleted one by one; what RSS remains
+    bench/memory/run.py churn                 5M keys, 80 % deleted at random, as many of another
+                                              size: RSS by what is in use, with activedefrag
     bench/memory/run.py elements              1M elements of 16 B in one sorted set, set, list,
                                               stream, hash; 1M hashes of five fields
 
@@ -13,6 +15,7 @@ README.md beside bench/ says how to read it.
 
 import argparse
 import os
+import random
 import sys
 import time
 
@@ -139,6 +142,83 @@ def shrink(arguments, load):
     return results
 
 
+CHURN_BATCH = 1000
+CHURN_SIZES = ((60, 160), (8, 40))  # bytes of values: first, and those that come later
+CHURN_GONE = 0.8
+CHURN_SECONDS = 90  # in which gaps have to close
+CHURN_SETTINGS = (("activedefrag", "yes"), ("active-defrag-ignore-bytes", "1mb"))
+
+
+def churn_set(client, keys, sizes, dice):
+    low, high = sizes
+    text = "x" * high
+    for at in range(0, len(keys), CHURN_BATCH):
+        part = keys[at:at + CHURN_BATCH]
+        error = client.batch(encode([["SET", "k%015d" % key, text[:dice.randint(low, high)]]
+                                     for key in part]), len(part))
+        if error is not None:
+            raise lib.Failure(f"SET: {error}")
+
+
+def churn_used(client):
+    for line in client.command("INFO", "memory").decode().split():
+        if line.startswith("used_memory:"):
+            return int(line.split(":")[1])
+    raise lib.Failure("INFO memory has no used_memory")
+
+
+def churn_server(arguments, server):
+    """[(moment, used, RSS)] of one server; the last one is the best of CHURN_SECONDS."""
+    dice = random.Random(7)
+    keys = list(range(arguments.keys))
+    moments_seen = []
+    with server, server.client() as client:
+        helped = arguments.defrag and not any(
+            isinstance(client.command("CONFIG", "SET", name, value), Exception)
+            for name, value in CHURN_SETTINGS)
+        churn_set(client, keys, CHURN_SIZES[0], dice)
+        moments_seen.append(("full", churn_used(client), server.rss_bytes()))
+        dice.shuffle(keys)
+        gone = keys[:int(len(keys) * CHURN_GONE)]
+        for at in range(0, len(gone), CHURN_BATCH):
+            part = gone[at:at + CHURN_BATCH]
+            client.batch(encode([["DEL", "k%015d" % key] for key in part]), len(part))
+        moments_seen.append(("deleted", churn_used(client), server.rss_bytes()))
+        churn_set(client, [key + arguments.keys for key in gone], CHURN_SIZES[1], dice)
+        moments_seen.append(("refilled", churn_used(client), server.rss_bytes()))
+        best, end = server.rss_bytes(), time.monotonic() + arguments.churn_seconds
+        while time.monotonic() < end:
+            time.sleep(1)
+            best = min(best, server.rss_bytes())
+        moments_seen.append(("settled", churn_used(client), best))
+        if client.command("DBSIZE") != arguments.keys:
+            raise lib.Failure(f"{server.name} has lost keys")
+    return helped, moments_seen
+
+
+def churn(arguments, load):
+    """What RSS is after random deletes, by what is in use: bounded at 1.3 for Splitring."""
+    del load
+    results = []
+    rows = []
+    for server in lib.servers_of(arguments, arguments.server_cpu, arguments.threads):
+        lib.progress(f"{server.name}: filling, deleting at random, filling again")
+        helped, seen = churn_server(arguments, server)
+        row = [server.name, "yes" if helped else "no"]
+        for moment, used, rss in seen:
+            results.append({"measurement": "churn", "server": server.name, "moment": moment,
+                            "activedefrag": helped, "used": used, "rss": rss})
+            row.append(f"{used / (1 << 20):.0f} / {rss / (1 << 20):.0f} ({rss / used:.2f})")
+        rows.append(row)
+    lib.print_table(
+        f"used / RSS in MiB (ratio): {arguments.keys:,} keys with values of "
+        f"{CHURN_SIZES[0][0]}-{CHURN_SIZES[0][1]} B, {CHURN_GONE:.0%} of them deleted at random, "
+        f"as many set with {CHURN_SIZES[1][0]}-{CHURN_SIZES[1][1]} B",
+        ["server", "activedefrag", "full", "deleted", "refilled",
+         f"within {arguments.churn_seconds:g} s"], rows)
+    return results
+
+
 ELEMENTS_BATCH = 1000
 WARM_UP = 500  # requests that touch a server's buffers before its first RSS is read
 # name: one request of ELEMENTS_BATCH elements, the n-th; and how many elements a request makes.
@@ -212,7 +292,8 @@ def elements(arguments, load):
     return results
 
 
-MEASUREMENTS = {"bytes": bytes_per_key, "growth": growth, "shrink": shrink, "elements": elements}
+MEASUREMENTS = {"bytes": bytes_per_key, "growth": growth, "shrink": shrink,
+                "elements": elements, "churn": churn}
 
 
 def arguments_parse():
@@ -226,6 +307,9 @@ def arguments_parse():
                         help="value sizes (8 32 100; growth and shrink use the first, or 32)")
     parser.add_argument("--ttl", choices=("no", "yes", "both"), default="both")
     parser.add_argument("--shrink-seconds", type=float, default=15)
+    parser.add_argument("--churn-seconds", type=float, default=CHURN_SECONDS)
+    parser.add_argument("--no-defrag", dest="defrag", action="store_false",
+                        help="churn: without activedefrag")
     parser.add_argument("--control", action="store_true",
                         help="growth: then read each key once, timed alike: the tail without "
                              "growth")

@@ -14,9 +14,17 @@
  * pages are kept for any class, more are discarded. Chunks are cut from larger regions, because
  * every mapping costs the kernel an entry and there is a limit of 65530.
  *
+ * Evacuation: what deletes at random leave is a few blocks in every page, and none of them empty.
+ * Two passes over the page headers (they lie together, 2 KiB for 4 MiB of blocks) choose what to
+ * clear: the first counts pages of each class by sixteenths of fullness, the second keeps the
+ * fullest ones that all of the class' blocks fit into, and takes the rest out of the class' list,
+ * so that no new block comes into them. Which blocks lie there is known by the page alone; whoever
+ * has pointers to them copies them when he comes past. The slab moves nothing itself: it does not
+ * know its blocks' owners.
+ *
  * Invariants: a page is in exactly one state: unused (bit in chunk's `unused`), empty (in
- * `empties`), with room (in classes[class]), full (in no list). The lowest unused page is taken
- * first.
+ * `empties`), with room (in classes[class]), leaving (in `leaving`), full (in no list). The lowest
+ * unused page is taken first.
  *
  * Not mimalloc: it rounds small blocks to 16 bytes, and its heaps belong to threads, where a shard
  * is touched by whoever holds it.
@@ -49,6 +57,7 @@ struct page {
     uint16_t used;       /* live blocks */
     uint16_t class;      /* block length in words */
     uint16_t touched;    /* system pages that bump has reached, ever since the last discard */
+    uint16_t leaving;    /* bool: it is being evacuated */
 };
 
 struct chunk {
@@ -71,8 +80,21 @@ struct region {
     size_t len;
 };
 
+/* What an evacuation knows of each class while it chooses. */
+#define FULLNESS 16u
+struct evacuation {
+    bool choosing; /* the second pass */
+    size_t at;     /* the next chunk */
+    struct {
+        uint32_t pages[FULLNESS]; /* with room, by fullness; then: those that stay */
+        size_t blocks;            /* in them */
+    } classes[CLASS_COUNT];
+};
+
 struct slab {
     struct list classes[CLASS_COUNT]; /* pages with room */
+    struct list leaving;              /* pages that are being evacuated */
+    struct evacuation *evacuation;    /* while it chooses */
     struct list empties;
     size_t empties_count;
     struct chunk_ref *chunks;
@@ -88,6 +110,7 @@ struct slab *slab_new(void)
     struct slab *slab = mem_zalloc(sizeof(*slab));
     for (size_t i = 0; i < CLASS_COUNT; i++) list_init(&slab->classes[i]);
     list_init(&slab->empties);
+    list_init(&slab->leaving);
     return slab;
 }
 
@@ -101,6 +124,7 @@ void slab_free_all(struct slab *slab)
         mem_free(region);
     }
     mem_free(slab->chunks);
+    mem_free(slab->evacuation);
     mem_free(slab);
 }
 
@@ -197,6 +221,7 @@ static struct page *add_page(struct slab *slab, size_t class)
     page->free_first = NO_BLOCK;
     page->bump = (uint16_t)page_first(page);
     page->used = 0;
+    page->leaving = 0;
     page->class = (uint16_t) class;
     list_push_back(&slab->classes[class], &page->list);
     return page;
@@ -278,6 +303,7 @@ void slab_free(struct slab *slab, void *ptr, size_t len)
     slab->bytes_used -= (size_t)page->class * 8;
     if (unlikely(page->used == 0)) {
         list_remove(&page->list);
+        page->leaving = 0;
         if (slab->empties_count < EMPTIES_MAX) {
             slab->empties_count++;
             list_push_back(&slab->empties, &page->list);
@@ -292,6 +318,106 @@ void slab_free(struct slab *slab, void *ptr, size_t len)
 size_t slab_bytes_used(const struct slab *slab) { return slab->bytes_used; }
 
 size_t slab_bytes_held(const struct slab *slab) { return slab->bytes_held; }
+
+/* ---- evacuation ---- */
+
+static size_t page_cap(const struct page *page)
+{
+    return (PAGE_LEN / 8 - page_first(page)) / page->class;
+}
+
+bool slab_evacuate_start(struct slab *slab)
+{
+    check(slab->evacuation == NULL && list_empty(&slab->leaving));
+    slab->evacuation = mem_try_zalloc(sizeof(*slab->evacuation));
+    return slab->evacuation != NULL;
+}
+
+static bool may_leave(const struct page *page)
+{
+    return page->used > 0 && !page->leaving && !page_full(page);
+}
+
+static unsigned fullness(const struct page *page)
+{
+    size_t sixteenths = page->used * (size_t)FULLNESS / page_cap(page);
+    return sixteenths < FULLNESS ? (unsigned)sixteenths : FULLNESS - 1;
+}
+
+/* From counts to quotas: how many pages of each fullness stay. */
+static void decide(struct evacuation *ev)
+{
+    for (size_t class = 1; class < CLASS_COUNT; class++) {
+        size_t cap = PAGE_LEN / 8 / class;
+        size_t stay = ev->classes[class].blocks / cap + 2; /* one to fill, one for rounding */
+        for (unsigned i = FULLNESS; i-- > 0;) {
+            uint32_t *pages = &ev->classes[class].pages[i];
+            if (*pages > stay && i < FULLNESS - 1) *pages = (uint32_t)stay;
+            stay -= *pages < stay ? *pages : stay;
+        }
+    }
+}
+
+static void look_at_chunk(struct slab *slab, const struct chunk_ref *ref)
+{
+    struct evacuation *ev = slab->evacuation;
+    for (uint64_t m = ~ref->unused; m; m &= m - 1) {
+        struct page *page = &ref->chunk->pages[__builtin_ctzll(m)];
+        if (!may_leave(page)) continue;
+        uint32_t *pages = &ev->classes[page->class].pages[fullness(page)];
+        if (!ev->choosing) {
+            ++*pages;
+            ev->classes[page->class].blocks += page->used;
+        } else if (*pages) {
+            --*pages;
+        } else {
+            list_remove(&page->list);
+            page->leaving = 1;
+            list_push_back(&slab->leaving, &page->list);
+        }
+    }
+}
+
+bool slab_evacuate_choose(struct slab *slab, size_t chunks)
+{
+    struct evacuation *ev = slab->evacuation;
+    for (; chunks > 0 && ev->at < slab->chunks_count; chunks--)
+        look_at_chunk(slab, &slab->chunks[ev->at++]);
+    if (ev->at < slab->chunks_count) return true;
+    if (!ev->choosing) {
+        decide(ev);
+        ev->choosing = true;
+        ev->at = 0;
+        return true;
+    }
+    mem_free(ev);
+    slab->evacuation = NULL;
+    return false;
+}
+
+bool slab_evacuate_any(const struct slab *slab) { return !list_empty(&slab->leaving); }
+
+bool slab_evacuates(const struct slab *slab, const void *block)
+{
+    const struct chunk *chunk = chunk_of(block);
+    (void)slab;
+    return chunk->pages[(size_t)((const char *)block - (const char *)chunk) / PAGE_LEN].leaving;
+}
+
+bool slab_evacuate_end(struct slab *slab, size_t pages)
+{
+    mem_free(slab->evacuation); /* it was given up while it chose */
+    slab->evacuation = NULL;
+    struct list *link = NULL;
+    while (pages-- > 0 && (link = list_pop_front(&slab->leaving)) != NULL) {
+        struct page *page = CONTAINER_OF(link, struct page, list);
+        page->leaving = 0;
+        list_push_back(&slab->classes[page->class], &page->list);
+    }
+    return !list_empty(&slab->leaving);
+}
+
+/* ---- looking ---- */
 
 void slab_trim(struct slab *slab)
 {
@@ -322,13 +448,16 @@ void slab_look(const struct slab *slab, struct slab_class *classes)
 /* One libc block each, so that ASan sees a byte too far; a list for slab_free_all. */
 struct block {
     struct list list;
-    size_t class;
+    uint32_t class, made; /* made: by slab.evacuations */
     uint64_t bytes[];
 };
 
+/* An evacuation is of every block that is older than itself: more is moved than in earnest. */
 struct slab {
     struct list blocks;
     size_t bytes_used;
+    uint32_t evacuations;
+    bool evacuating;
 };
 
 struct slab *slab_new(void)
@@ -350,7 +479,8 @@ void *slab_alloc(struct slab *slab, size_t len)
     check(len >= 1 && len <= SLAB_BLOCK_MAX);
     struct block *block = mem_try_alloc(sizeof(*block) + len);
     if (block == NULL) return NULL;
-    block->class = (len + 7) / 8;
+    block->class = (uint32_t)((len + 7) / 8);
+    block->made = slab->evacuations;
     list_push_back(&slab->blocks, &block->list);
     slab->bytes_used += block->class * 8;
     return block->bytes;
@@ -372,13 +502,41 @@ size_t slab_bytes_held(const struct slab *slab) { return slab->bytes_used; }
 
 void slab_trim(struct slab *slab) { (void)slab; }
 
+bool slab_evacuate_start(struct slab *slab)
+{
+    slab->evacuations++;
+    return true;
+}
+
+bool slab_evacuate_choose(struct slab *slab, size_t chunks)
+{
+    (void)chunks;
+    slab->evacuating = true;
+    return false;
+}
+
+bool slab_evacuate_any(const struct slab *slab) { return slab->evacuating; }
+
+bool slab_evacuates(const struct slab *slab, const void *block)
+{
+    return slab->evacuating &&
+           CONTAINER_OF(block, const struct block, bytes)->made != slab->evacuations;
+}
+
+bool slab_evacuate_end(struct slab *slab, size_t pages)
+{
+    (void)pages;
+    slab->evacuating = false;
+    return false;
+}
+
 void slab_look(const struct slab *slab, struct slab_class *classes)
 {
     memset(classes, 0, SLAB_CLASSES * sizeof(*classes));
     for (const struct list *l = slab->blocks.next; l != &slab->blocks; l = l->next) {
         struct slab_class *class = &classes[CONTAINER_OF(l, struct block, list)->class];
         class->pages++;
-        class->used += CONTAINER_OF(l, struct block, list)->class * 8;
+        class->used += (size_t)CONTAINER_OF(l, struct block, list)->class * 8;
         class->held = class->used;
     }
 }

@@ -28,7 +28,8 @@ static const struct directive_word node_saves[] = {{"sync", 0}, {"best-effort", 
 static const char threads[] = "has no meaning here: every worker does its own I/O (see `threads`)";
 static const char ticks[] = "has no meaning here: there is no fixed tick, work is done when due";
 static const char tables[] = "has no meaning here: tables grow in small steps without rehashing";
-static const char defrag[] = "has no meaning here: the allocator is not jemalloc and needs no help";
+static const char defrag[] = "has no meaning here: the allocator is not jemalloc";
+static const char slices[] = "is not needed: collections are always moved in slices of 64 members";
 static const char no_fork[] = "has no meaning here: Splitring never forks";
 static const char kernel[] = "is left to the system: set it for the service";
 static const char crash[] = "has no meaning here: crashes are left to the system's core dumps";
@@ -70,15 +71,7 @@ const struct directive directives_plain[] = {
     TEXT(INT, tls_turns, "max-new-tls-connections-per-cycle", NULL, MUTABLE, "1", LIMITS(1, 1000)),
     TEXT(BOOL, tables, "activerehashing", NULL, MUTABLE, "yes"),
     TEXT(BOOL, defrag, "jemalloc-bg-thread", NULL, MUTABLE, "yes"),
-    TEXT(BOOL, defrag, "activedefrag", NULL, MUTABLE, "no"),
-    TEXT(INT, defrag, "active-defrag-cycle-min", NULL, MUTABLE, "1", LIMITS(1, 99)),
-    TEXT(INT, defrag, "active-defrag-cycle-max", NULL, MUTABLE, "25", LIMITS(1, 99)),
-    TEXT(INT, defrag, "active-defrag-cycle-us", NULL, MUTABLE, "500", LIMITS(0, 100000)),
-    TEXT(INT, defrag, "active-defrag-threshold-lower", NULL, MUTABLE, "10", LIMITS(0, 1000)),
-    TEXT(INT, defrag, "active-defrag-threshold-upper", NULL, MUTABLE, "100", LIMITS(0, 1000)),
-    TEXT(INT, defrag, "active-defrag-max-scan-fields", NULL, MUTABLE, "1000", LIMITS(1, INT64_MAX)),
-    TEXT(MEMORY, defrag, "active-defrag-ignore-bytes", NULL, MUTABLE, "100mb",
-         LIMITS(1, INT64_MAX)),
+    TEXT(INT, slices, "active-defrag-max-scan-fields", NULL, MUTABLE, "1000", LIMITS(1, INT64_MAX)),
     TEXT(ENUM, kernel, "oom-score-adj", NULL, MUTABLE, "no", WORDS(adjustments)),
     TEXT(OOM_VALUES, kernel, "oom-score-adj-values", NULL, MULTI, "0 200 800"),
     TEXT(BOOL, kernel, "disable-thp", NULL, IMMUTABLE, "yes"),

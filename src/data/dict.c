@@ -335,6 +335,25 @@ uint64_t dict_mark(struct dict *d, uint64_t cursor, size_t slots_max, table_mark
                       looked);
 }
 
+uint64_t dict_move(struct dict *d, uint64_t cursor, size_t slots_max, table_move_visit *move,
+                   void *ctx, size_t *looked)
+{
+    if (d->is_table) return table_move(table_of(d), cursor, slots_max, move, ctx, looked);
+    *looked = 1;
+    if (cursor >= POSITION_END || d->slots == 0) return 0;
+    uint64_t *end = (uint64_t *)d->body + d->slots;
+    for (uint64_t *slot = flat_seek(d, (unsigned)(cursor >> FLAT_TAG_SHIFT)); slot < end; slot++) {
+        ++*looked;
+        if (*slot == 0) continue;
+        uint64_t position = (uint64_t)slot_tag(*slot) << FLAT_TAG_SHIFT;
+        if (*looked > slots_max && position > cursor) return position;
+        void *entry = slot_entry(*slot), *moved = move(ctx, entry);
+        if (moved != entry) table_slot_replace(slot, moved);
+        cursor = position;
+    }
+    return 0;
+}
+
 void dict_each(const struct dict *d, table_visit *visit, void *ctx)
 {
     (void)dict_scan(d, 0, SIZE_MAX, visit, ctx);

@@ -357,6 +357,31 @@ bool ordered_rescore(struct ordered *o, struct ordered_member *m, double score)
     return true;
 }
 
+/* ---- moving ---- */
+
+void ordered_replace(struct ordered *o, const struct ordered_member *m, struct ordered_member *copy)
+{
+    struct ordered_bound bound = {
+        .by = ORDERED_BY_BOTH, .score = m->score, .text = ordered_text(m)};
+    struct ordered_cursor c;
+    ordered_descend(o, &bound, &c, NULL);
+    struct leaf *leaf = c.leaf;
+    check(c.at < leaf->count && slot_member(leaf->slots[c.at]) == m);
+    leaf->slots[c.at] = leaf_slot(leaf, copy);
+    if (c.at == 0) path_refirst(o, &c, copy);
+}
+
+size_t ordered_evacuate(struct ordered *o, uint64_t *rank)
+{
+    struct ordered_cursor c;
+    (void)ordered_at(o, *rank, &c);
+    struct leaf *leaf = c.leaf;
+    size_t passed = leaf->count - c.at;
+    if (slab_evacuates(o->slab, leaf)) (void)leaf_resize(o, &c, leaf->count);
+    *rank += passed;
+    return passed;
+}
+
 /* ---- removing ---- */
 
 /* The two leaves become one. False: no memory. */

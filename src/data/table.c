@@ -235,8 +235,22 @@ struct mark {
     unsigned mask, bits;
     size_t slots_max, looked;
     table_mark_visit *visit;
+    table_move_visit *move; /* instead of marking */
     void *ctx;
 };
+
+/* What happens to one slot; false: enough. */
+static inline bool mark_slot(uint64_t *slot, const struct mark *m)
+{
+    if (m->move) {
+        void *entry = slot_entry(*slot), *moved = m->move(m->ctx, entry);
+        if (moved != entry) table_slot_replace(slot, moved);
+        return true;
+    }
+    if ((*slot & m->mask) == m->bits) return true;
+    *slot = (*slot & ~(uint64_t)m->mask) | m->bits;
+    return m->visit(m->ctx, slot_entry(*slot));
+}
 
 /* The slots of one segment from the cursor on. True: stopped before its end, *position is there. */
 static bool mark_segment(struct table *t, size_t index, uint64_t *position, struct mark *m)
@@ -250,10 +264,7 @@ static bool mark_segment(struct table *t, size_t index, uint64_t *position, stru
         m->looked++;
         if (*slot == 0) continue;
         if (slot + PREFETCH_AHEAD < end) __builtin_prefetch(slot_entry(slot[PREFETCH_AHEAD]));
-        if ((*slot & m->mask) != m->bits) {
-            *slot = (*slot & ~(uint64_t)m->mask) | m->bits;
-            if (!m->visit(m->ctx, slot_entry(*slot))) more = false;
-        }
+        if (!mark_slot(slot, m)) more = false;
         if (more && m->looked < m->slots_max) continue;
         if (slot_tag(slot[1]) == slot_tag(*slot) && slot[1] != 0) continue;
         uint64_t known = (*position >> (POSITION_BITS - depth) << 16) | slot_tag(*slot);
@@ -263,21 +274,36 @@ static bool mark_segment(struct table *t, size_t index, uint64_t *position, stru
     return false;
 }
 
+static uint64_t mark_from(struct table *t, uint64_t cursor, struct mark *m)
+{
+    uint64_t position = cursor;
+    while (position < POSITION_END) {
+        size_t index = table_index(t, position << 16);
+        m->looked++;
+        if (t->segments[index] && mark_segment(t, index, &position, m)) break;
+        position = position_behind(t, index);
+        if (m->looked >= m->slots_max) break;
+    }
+    return position >= POSITION_END ? 0 : position;
+}
+
 uint64_t table_mark(struct table *t, uint64_t cursor, unsigned mask, unsigned bits,
                     size_t slots_max, table_mark_visit *visit, void *ctx, size_t *looked)
 {
     struct mark m = {
         .mask = mask, .bits = bits, .slots_max = slots_max, .visit = visit, .ctx = ctx};
-    uint64_t position = cursor;
-    while (position < POSITION_END) {
-        size_t index = table_index(t, position << 16);
-        m.looked++;
-        if (t->segments[index] && mark_segment(t, index, &position, &m)) break;
-        position = position_behind(t, index);
-        if (m.looked >= slots_max) break;
-    }
+    cursor = mark_from(t, cursor, &m);
     *looked = m.looked;
-    return position >= POSITION_END ? 0 : position;
+    return cursor;
+}
+
+uint64_t table_move(struct table *t, uint64_t cursor, size_t slots_max, table_move_visit *move,
+                    void *ctx, size_t *looked)
+{
+    struct mark m = {.slots_max = slots_max, .move = move, .ctx = ctx};
+    cursor = mark_from(t, cursor, &m);
+    *looked = m.looked;
+    return cursor;
 }
 
 #define RANDOM_TRIES 256

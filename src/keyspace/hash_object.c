@@ -393,6 +393,14 @@ static void part(const void *piece, struct snapshot_part *part)
     part->expire = field_expiry(piece);
 }
 
+static void *move_field(void *ctx, void *field) { return shard_moved(ctx, field, block_len(field)); }
+
+static uint64_t evacuate(struct shard *shard, struct object *object, uint64_t cursor,
+                         size_t slots_max, size_t *looked)
+{
+    return dict_move(members(object), cursor, slots_max, move_field, shard, looked);
+}
+
 const struct object_ops hash_object_ops = {
     .type = TYPE_HASH,
     .encoding = "hashtable",
@@ -404,4 +412,5 @@ const struct object_ops hash_object_ops = {
     .next_expiry = next_expiry,
     .members = members,
     .part = part,
+    .evacuate = evacuate,
 };

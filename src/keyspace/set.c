@@ -214,6 +214,17 @@ static void part(const void *piece, struct snapshot_part *part)
     part->text = set_block_text(piece);
 }
 
+static void *move_block(void *ctx, void *block)
+{
+    return shard_moved(ctx, block, block_len(set_block_text(block).len));
+}
+
+static uint64_t evacuate(struct shard *shard, struct object *object, uint64_t cursor,
+                         size_t slots_max, size_t *looked)
+{
+    return dict_move(members(object), cursor, slots_max, move_block, shard, looked);
+}
+
 const struct object_ops set_object_ops = {.type = TYPE_SET,
                                           .encoding = "hashtable",
                                           .free_step = free_step,
@@ -222,7 +233,8 @@ const struct object_ops set_object_ops = {.type = TYPE_SET,
                                           .save = save,
                                           .load = load,
                                           .members = members,
-                                          .part = part};
+                                          .part = part,
+                                          .evacuate = evacuate};
 
 /* ---- members ---- */
 

@@ -43,6 +43,7 @@ void shard_free(struct shard *shard)
         table_free(table);
     }
     while (shard_free_step(shard, SIZE_MAX) > 0) {}
+    defrag_drop(shard);
     slab_free_all(shard->slab);
     mem_free(shard->dbs);
     mem_free(shard);

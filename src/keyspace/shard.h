@@ -81,6 +81,7 @@ struct shard {
     size_t doomed_worth; /* what will come back of all of them, about */
     struct evict_pool candidates;
     struct rng rng;      /* LFU's dice */
+    struct defrag *defrag; /* NULL: never begun */
     struct shard_stats stats;
     void *tx;
     bool expiring; /* what is being told of as modified has expired */
@@ -233,6 +234,12 @@ size_t snapshot_own_bytes(const struct shard *shard);
 bool snapshot_level(struct shard *shard, size_t budget);
 /* The shard's end. */
 void snapshot_drop(struct shard *shard);
+
+/* While pages are being evacuated (defrag.c): the block, or its copy elsewhere. */
+void *shard_moved(struct shard *shard, void *block, size_t len);
+/* The same for a caller who frees the old block himself. */
+void *shard_copied(struct shard *shard, const void *block, size_t len);
+void defrag_drop(struct shard *shard);
 
 /* Puts work off (flush.c). */
 void shard_doom(struct shard *shard, enum doomed_kind kind, void *what, size_t left);

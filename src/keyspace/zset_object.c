@@ -319,6 +319,39 @@ static void object_part(const void *piece, struct snapshot_part *part)
     part->score = m->score;
 }
 
+static void *move_member(void *ctx, void *member)
+{
+    struct zset *z = ctx;
+    struct ordered_member *m = member;
+    /* The sequence finds the old block by its score and text; it is freed when the new one is in
+     * its place, so it is copied here and not by shard_moved. */
+    size_t len = ordered_member_len(ordered_text(m).len);
+    void *moved = shard_copied(z->shard, m, len);
+    if (moved == m) return m;
+    ordered_replace(&z->order, m, moved);
+    shard_release(z->shard, m, len);
+    return moved;
+}
+
+/* First the members by hash, then the leaves by rank. */
+#define LEAVES ((uint64_t)1 << 48)
+
+static uint64_t object_evacuate(struct shard *shard, struct object *object, uint64_t cursor,
+                                size_t slots_max, size_t *looked)
+{
+    struct zset *z = CONTAINER_OF(object, struct zset, object);
+    (void)shard;
+    *looked = 0;
+    if (cursor < LEAVES) {
+        cursor = dict_move(&z->index, cursor, slots_max, move_member, z, looked);
+        if (cursor) return cursor;
+    }
+    uint64_t rank = cursor < LEAVES ? 0 : cursor - LEAVES;
+    while (rank < z->order.count && *looked < slots_max)
+        *looked += ordered_evacuate(&z->order, &rank);
+    return rank < z->order.count ? LEAVES + rank : 0;
+}
+
 const struct object_ops zset_object_ops = {
     .type = TYPE_ZSET,
     .encoding = "skiplist",
@@ -329,4 +362,5 @@ const struct object_ops zset_object_ops = {
     .load = object_load,
     .members = object_members,
     .part = object_part,
+    .evacuate = object_evacuate,
 };

@@ -23,6 +23,7 @@
  *   observe*.c  what onlookers are told (the admin port)
  *   acl.c     who a connection is and what it may do; acl_log.c: who was refused
  *   budget.c  maxmemory: who may grow, and who makes room; client_memory.c: maxmemory-clients
+ *   defragger.c when small blocks are moved together
  *   hotkeys.c, bigkeys.c: which keys cost most
  *   stats.c   published sums and gauges: what INFO reads
  *   persister.c the thread that writes files
@@ -37,6 +38,7 @@
 
 #include "budget.h"
 #include "client_memory.h"
+#include "defragger.h"
 #include "keyed.h"
 #include "persist.h"
 #include "persister.h"
@@ -124,6 +126,8 @@ struct worker_published {
     counter *hists[3]; /* by enum meter_kind, by command id: pointers to struct hist; 0: none yet */
     counter ops_per_s, in_per_s, out_per_s; /* of the last second */
     counter cpu_user_us, cpu_system_us, sweep_us;
+    counter defrag[4]; /* hits, misses, keys with hits, keys without */
+    counter defrag_us, defrag_since_us, defrag_percent; /* of rounds; of the one that runs, or 0 */
     counter evict_over_us; /* time with more in use than maxmemory, as this worker saw it */
     counter evict_over_since_us; /* … still is; 0: not now */
     counter peak_bytes; /* highest used memory that this worker has seen */
@@ -425,6 +429,7 @@ struct worker {
     struct loader *loader; /* NULL: this worker's part is loaded */
     struct budget budget;
     struct client_memory client_memory;
+    struct defragger defragger;
     struct list stills;    /* struct still: commands for which everything must stand still */
     struct {
         instant_ms until;

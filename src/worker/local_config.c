@@ -330,11 +330,13 @@ static void resetstat_part(struct worker *w, struct fanout *f)
     (void)f;
     counter *own[] = {&p->commands, &p->connections, &p->rejected, &p->bytes_in, &p->bytes_out,
                       &p->reads, &p->writes, &p->error_replies, &p->sweep_us, &p->passes,
+                      &p->defrag[0], &p->defrag[1], &p->defrag[2], &p->defrag[3],
+                      &p->defrag_us,
                       &p->groups, &p->sleeps, &p->wakes, &p->ran_local, &p->ran_borrowed,
                       &p->batches, &p->batch_runs, &p->txns, &p->txns_direct, &p->txns_refused,
                       &p->messages_out, &p->messages_in,
                       &p->inbox_max, &p->migrated, &p->protocol_errors, &p->output_kills,
-                      &p->query_kills, &p->acl_denied[0], &p->acl_denied[1], &p->acl_denied[2],
+                      &p->query_kills, &p->evicted_clients, &p->acl_denied[0], &p->acl_denied[1], &p->acl_denied[2],
                       &p->acl_denied[3], &p->acl_denied[4]};
     for (size_t i = 0; i < ARRAY_COUNT(own); i++) counter_set(own[i], 0);
     for (size_t i = 0; i < ERROR_CODES; i++) counter_set(&p->errors[i], 0);

@@ -177,10 +177,12 @@ static void info_memory(struct info *i)
                "mem_not_counted_for_evict:%llu\r\nmem_replication_backlog:0\r\n"
                "mem_total_replication_buffers:0\r\nmem_clients_slaves:0\r\n"
                "mem_clients_normal:%llu\r\nmem_cluster_links:0\r\nmem_aof_buffer:%llu\r\n"
-               "mem_allocator:%s\r\nactive_defrag_running:0\r\nlazyfree_pending_objects:%llu\r\n"
+               "mem_allocator:%s\r\nactive_defrag_running:%llu\r\n"
+               "lazyfree_pending_objects:%llu\r\n"
                "lazyfreed_objects:%llu\r\n",
                (unsigned long long)m->not_counted, (unsigned long long)m->clients,
                (unsigned long long)m->journal, mem_allocator(),
+               (unsigned long long)counter_get(&i->sum.defrag_percent),
                (unsigned long long)i->shards.lazyfree_pending,
                (unsigned long long)i->shards.lazyfreed);
 }
@@ -408,6 +410,8 @@ static void add_worker(struct info *i, const struct worker_published *p)
         ADD(*sum, p, acl_denied[why]);
     ADD(*sum, p, protocol_errors), ADD(*sum, p, output_kills), ADD(*sum, p, query_kills);
     ADD(*sum, p, evicted_clients), ADD(*sum, p, dirty), ADD(*sum, p, sweep_us);
+    for (unsigned kind = 0; kind < 4; kind++) ADD(*sum, p, defrag[kind]);
+    ADD(*sum, p, defrag_us), ADD(*sum, p, defrag_percent);
     ADD(*sum, p, watching), ADD(*sum, p, timeouts), ADD(*sum, p, blocked);
     ADD(*sum, p, pubsub_clients), ADD(*sum, p, tracking_clients);
     ADD(*sum, p, ops_per_s), ADD(*sum, p, in_per_s), ADD(*sum, p, out_per_s);

@@ -44,6 +44,24 @@ static unsigned long long exceeded_us(const struct info *i, bool with_past)
     return most;
 }
 
+/* Times in ms; of the round that has run longest, where several workers run one. */
+static void defrag(struct info *i)
+{
+    const struct worker_published *p = &i->sum;
+    unsigned long long current_us = 0;
+    for (unsigned n = 0; n < i->hub->count; n++) {
+        uint64_t since = counter_get(&i->hub->published[n].defrag_since_us);
+        uint64_t now = (uint64_t)i->w->mono_us;
+        if (since && now > since && now - since > current_us) current_us = now - since;
+    }
+    buf_printf(i->out,
+               "active_defrag_hits:%llu\r\nactive_defrag_misses:%llu\r\n"
+               "active_defrag_key_hits:%llu\r\nactive_defrag_key_misses:%llu\r\n"
+               "total_active_defrag_time:%llu\r\ncurrent_active_defrag_time:%llu\r\n",
+               get(&p->defrag[0]), get(&p->defrag[1]), get(&p->defrag[2]), get(&p->defrag[3]),
+               (get(&p->defrag_us) + current_us) / 1000, current_us / 1000);
+}
+
 void info_stats(struct info *i)
 {
     const struct worker_published *p = &i->sum;
@@ -64,10 +82,8 @@ void info_stats(struct info *i)
                get(&i->shards.topics[0]), get(&i->shards.topics[2]), get(&i->shards.topics[1]));
     buf_append_slice(i->out, SLICE("latest_fork_usec:0\r\n"
                                    "total_forks:0\r\nmigrate_cached_sockets:0\r\n"
-                                   "slave_expires_tracked_keys:0\r\nactive_defrag_hits:0\r\n"
-                                   "active_defrag_misses:0\r\nactive_defrag_key_hits:0\r\n"
-                                   "active_defrag_key_misses:0\r\ntotal_active_defrag_time:0\r\n"
-                                   "current_active_defrag_time:0\r\n"));
+                                   "slave_expires_tracked_keys:0\r\n"));
+    defrag(i);
     buf_printf(i->out, "tracking_total_keys:%llu\r\ntracking_total_items:%llu\r\n"
                        "tracking_total_prefixes:%llu\r\nunexpected_error_replies:0\r\n",
                get(&i->shards.tracking_keys), get(&i->shards.tracking_items),

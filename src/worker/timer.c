@@ -162,6 +162,7 @@ bool timer_run(struct worker *w)
     more |= free_some(w);
     if (unlikely(w->budget.limit)) more |= budget_step_slow(w);
     more |= tracking_step(w);
+    if (unlikely(w->config->defrag || w->defragger.runs)) defragger_step(w);
     return more;
 }
 
@@ -186,6 +187,10 @@ int64_t timer_next_us(struct worker *w)
         if (left < next) next = left;
         if (w->quiet && w->next_cron_mono_us < w->mono_us + left)
             w->next_cron_mono_us = w->mono_us + left;
+    }
+    if (unlikely(w->defragger.runs)) {
+        int64_t left = defragger_next_us(w) - w->mono_us;
+        if (left < next) next = left > 0 ? left : 1;
     }
     counter_set(&w->hub->shard_published[w->id].owner_wakes_at,
                 next == INT64_MAX ? UINT64_MAX : (uint64_t)(w->now + next / 1000 + 1));

@@ -385,10 +385,21 @@ bool tracking_listen(struct worker *w, const struct tracking_act *act)
 {
     struct tracking_home *h = w->tracking;
     const struct tracking_state *before = &act->before, *after = &act->after;
-    for (size_t i = 0; before->at == w->id && i < before->prefix_count; i++)
-        unlisten(h, act->id, before->prefixes[i]);
-    for (size_t i = 0; after->at == w->id && i < after->prefix_count; i++)
-        if (!listen_one(h, act, after->prefixes[i])) return false;
+    bool leaves = before->at == w->id, enters = after->at == w->id;
+    bool same = leaves && enters && before->redirect == after->redirect &&
+                before->noloop == after->noloop && before->proto == after->proto;
+    /* Both are in order: a client that adds one prefix to thousands moves only that one. */
+    for (size_t b = 0, a = 0; b < before->prefix_count || a < after->prefix_count;) {
+        int order = b == before->prefix_count  ? 1
+                    : a == after->prefix_count ? -1
+                                               : slice_compare(before->prefixes[b],
+                                                               after->prefixes[a]);
+        bool kept = order == 0 && same;
+        if (order <= 0 && leaves && !kept) unlisten(h, act->id, before->prefixes[b]);
+        if (order >= 0 && enters && !kept && !listen_one(h, act, after->prefixes[a])) return false;
+        b += order <= 0;
+        a += order >= 0;
+    }
     return true;
 }
 

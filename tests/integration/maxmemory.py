@@ -410,32 +410,58 @@ class Accuracy(unittest.TestCase):
             client.pipeline([["SET", name, "x" * 100] for name in missing])
         return len(names) - len(missing)
 
-    def test_hit_rates_on_a_zipf_trace(self):
-        """Both run side by side: ages are whole seconds in both."""
+    def zipf(self, seed):
         weights = list(itertools.accumulate(1 / (n + 1) for n in range(self.KEYS)))
-        rng = random.Random(3)
+        rng = random.Random(seed)
         order = list(range(self.KEYS))
         rng.shuffle(order)
-        trace = [order[bisect.bisect(weights, rng.random() * weights[-1])]
-                 for _ in range(self.STEPS)]
+        return [order[bisect.bisect(weights, rng.random() * weights[-1])]
+                for _ in range(self.STEPS)]
+
+    def run_both(self, clients, policy, trace, rooms):
+        """Side by side (ages are whole seconds in both): hits, and keys held in the end."""
+        hits = [0, 0]
+        for client, room in zip(clients, rooms):
+            client.ok("CONFIG", "SET", "maxmemory", "0", "maxmemory-policy", policy)
+            client.ok("FLUSHALL")
+            client.ok("CONFIG", "RESETSTAT")
+            client.ok("CONFIG", "SET", "maxmemory", str(used(client) + room))
+        for at in range(0, len(trace), 100):
+            for n, client in enumerate(clients):
+                hits[n] += self.step(client, trace[at:at + 100])
+        for client in clients:
+            self.assertGreater(info(client, "stats", "evicted_keys"), 1000)
+        return hits, [client.ok("DBSIZE") for client in clients]
+
+    def test_hit_rates_on_a_zipf_trace(self):
+        trace = self.zipf(3)
         with support.server() as ours, support.oracle() as theirs, ours.client() as a, \
                 theirs.client() as b:
             for policy in ("allkeys-lru", "allkeys-lfu", "allkeys-random"):
-                hits = [0, 0]
-                for client in (a, b):
-                    client.ok("CONFIG", "SET", "maxmemory", "0", "maxmemory-policy", policy)
-                    client.ok("FLUSHALL")
-                    client.ok("CONFIG", "RESETSTAT")
-                    client.ok("CONFIG", "SET", "maxmemory", str(used(client) + self.ROOM))
-                for at in range(0, len(trace), 100):
-                    for n, client in enumerate((a, b)):
-                        hits[n] += self.step(client, trace[at:at + 100])
-                held = [client.ok("DBSIZE") for client in (a, b)]
-                for client in (a, b):
-                    self.assertGreater(info(client, "stats", "evicted_keys"), 1000)
+                hits, held = self.run_both((a, b), policy, trace, (self.ROOM, self.ROOM))
                 print(f"{policy}: hit rate {hits[0] / len(trace):.4f}, "
                       f"redis-server {hits[1] / len(trace):.4f}; keys {held}")
                 self.assertGreaterEqual(hits[0] / hits[1], 0.99, (policy, hits))
+
+    def test_hit_rates_with_as_many_keys_as_redis(self):
+        """The choice alone: redis-server gets as much room as it needs to keep as many keys."""
+        with support.server() as ours, support.oracle() as theirs, ours.client() as a, \
+                theirs.client() as b:
+            for policy in ("allkeys-lru", "allkeys-lfu"):
+                sums, room = [0, 0], self.ROOM * 3 // 2
+                for seed in (11, 12, 13):
+                    trace, tries = self.zipf(seed), 0
+                    while True:
+                        hits, held = self.run_both((a, b), policy, trace, (self.ROOM, room))
+                        tries += 1
+                        if abs(held[1] - held[0]) <= held[0] // 100 or tries == 4:
+                            break
+                        room = room * held[0] // held[1]
+                    self.assertLess(abs(held[1] - held[0]), held[0] // 20, held)
+                    sums = [have + more for have, more in zip(sums, hits)]
+                    print(f"{policy}, seed {seed}: hits {hits[0] / hits[1]:.4f} of redis-server's "
+                          f"with keys {held}")
+                self.assertGreaterEqual(sums[0] / sums[1], 0.99, (policy, sums))
 
 
 if __name__ == "__main__":

@@ -124,6 +124,11 @@ struct config {
     int64_t tracking_table_max_keys; /* 0: no limit */
 
     /* keyspace and memory */
+    bool defrag;
+    int64_t defrag_ignore_bytes;        /* gaps that are worth no work */
+    int defrag_lower, defrag_upper;     /* gaps in percent of what is in use: from where on, … */
+    int defrag_cycle_min, defrag_cycle_max; /* … and percent of a CPU there */
+    int defrag_cycle_us;                /* of one slice */
     int databases;
     int64_t maxmemory;           /* bytes; 0: no limit; < 0: -percent of the memory there is */
     enum config_policy maxmemory_policy;

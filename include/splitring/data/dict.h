@@ -50,6 +50,9 @@ static inline bool dict_is_saved(const struct dict *d, const uint64_t *slot)
 }
 uint64_t dict_mark(struct dict *d, uint64_t cursor, size_t slots_max, table_mark_visit *visit,
                    void *ctx, size_t *looked);
+/* As table_move. */
+uint64_t dict_move(struct dict *d, uint64_t cursor, size_t slots_max, table_move_visit *move,
+                   void *ctx, size_t *looked);
 /* NULL: empty. Uniform in the flat form, nearly so beyond. */
 void *dict_random(const struct dict *d, uint64_t random);
 /* Expiry of members, as table_note_expiry / table_sweep / table_expiry_min; the flat form is swept

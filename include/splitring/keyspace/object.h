@@ -61,6 +61,10 @@ struct object_ops {
     enum snapshot_next (*next)(struct shard *shard, struct object *object, void *cut,
                                struct snapshot_part *part);
     size_t (*kept)(const struct object *object); /* memory only for that; not in bytes() */
+    /* Takes members' blocks out of pages that are being evacuated (defrag.h), from a cursor on that
+     * ends with 0; *looked: slots. NULL: it has none in the slab. */
+    uint64_t (*evacuate)(struct shard *shard, struct object *object, uint64_t cursor,
+                         size_t slots_max, size_t *looked);
 };
 
 /* First member of every such struct. */
