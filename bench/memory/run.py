@@ -145,7 +145,7 @@ def shrink(arguments, load):
 CHURN_BATCH = 1000
 CHURN_SIZES = ((60, 160), (8, 40))  # bytes of values: first, and those that come later
 CHURN_GONE = 0.8
-CHURN_SECONDS = 90  # in which gaps have to close
+CHURN_SECONDS = 60  # in which gaps have to close
 CHURN_SETTINGS = (("activedefrag", "yes"), ("active-defrag-ignore-bytes", "1mb"))
 
 

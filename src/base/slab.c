@@ -103,6 +103,7 @@ struct slab {
     struct region *regions; /* newest first; its rest is cut into chunks */
     size_t region_at;       /* bytes of the newest region that are chunks already */
     size_t bytes_used, bytes_held;
+    size_t evacuated;       /* bytes of pages */
 };
 
 struct slab *slab_new(void)
@@ -303,6 +304,7 @@ void slab_free(struct slab *slab, void *ptr, size_t len)
     slab->bytes_used -= (size_t)page->class * 8;
     if (unlikely(page->used == 0)) {
         list_remove(&page->list);
+        if (unlikely(page->leaving)) slab->evacuated += PAGE_LEN;
         page->leaving = 0;
         if (slab->empties_count < EMPTIES_MAX) {
             slab->empties_count++;
@@ -417,6 +419,8 @@ bool slab_evacuate_end(struct slab *slab, size_t pages)
     return !list_empty(&slab->leaving);
 }
 
+size_t slab_evacuated(const struct slab *slab) { return slab->evacuated; }
+
 /* ---- looking ---- */
 
 void slab_trim(struct slab *slab)
@@ -455,7 +459,7 @@ struct block {
 /* An evacuation is of every block that is older than itself: more is moved than in earnest. */
 struct slab {
     struct list blocks;
-    size_t bytes_used;
+    size_t bytes_used, blocks_count;
     uint32_t evacuations;
     bool evacuating;
 };
@@ -482,6 +486,7 @@ void *slab_alloc(struct slab *slab, size_t len)
     block->class = (uint32_t)((len + 7) / 8);
     block->made = slab->evacuations;
     list_push_back(&slab->blocks, &block->list);
+    slab->blocks_count++;
     slab->bytes_used += block->class * 8;
     return block->bytes;
 }
@@ -492,13 +497,18 @@ void slab_free(struct slab *slab, void *ptr, size_t len)
     struct block *block = CONTAINER_OF(ptr, struct block, bytes);
     check((len + 7) / 8 == block->class);
     list_remove(&block->list);
+    slab->blocks_count--;
     slab->bytes_used -= block->class * 8;
     mem_free(block);
 }
 
 size_t slab_bytes_used(const struct slab *slab) { return slab->bytes_used; }
 
-size_t slab_bytes_held(const struct slab *slab) { return slab->bytes_used; }
+/* With what each block has beside its bytes, so that there is always something to mend. */
+size_t slab_bytes_held(const struct slab *slab)
+{
+    return slab->bytes_used + slab->blocks_count * sizeof(struct block);
+}
 
 void slab_trim(struct slab *slab) { (void)slab; }
 
@@ -528,6 +538,12 @@ bool slab_evacuate_end(struct slab *slab, size_t pages)
     (void)pages;
     slab->evacuating = false;
     return false;
+}
+
+size_t slab_evacuated(const struct slab *slab)
+{
+    (void)slab;
+    return 0;
 }
 
 void slab_look(const struct slab *slab, struct slab_class *classes)

@@ -359,7 +359,8 @@ bool ordered_rescore(struct ordered *o, struct ordered_member *m, double score)
 
 /* ---- moving ---- */
 
-void ordered_replace(struct ordered *o, const struct ordered_member *m, struct ordered_member *copy)
+void ordered_replace(struct ordered *o, const struct ordered_member *m,
+                     struct ordered_member *copy)
 {
     struct ordered_bound bound = {
         .by = ORDERED_BY_BOTH, .score = m->score, .text = ordered_text(m)};

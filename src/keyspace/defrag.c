@@ -6,10 +6,9 @@
  *   pages      to another one         blocks again
  *
  * All small memory of a shard lies in its slab, in pages of one block size. Filling and deleting at
- * random leaves every page with a few blocks; blocks of another size cannot use the gaps. So what is
- * in few blocks is copied into the fullest pages of its class, and the empty page goes back to the
- * system at once. Larger blocks are mimalloc's, which gives back what is free of each page-sized
- * block by itself; small ones are where waste is (see bench/memory/run.py churn).
+ * random leaves every page with a few blocks, and blocks of another size cannot use the gaps. So
+ * these blocks are copied into the fullest pages of their class, and the empty page goes back to
+ * the system at once. Blocks above 1 KiB are mimalloc's and stay (bench/memory/run.py churn).
  *
  * Why a walk over keys, and not over the sparse pages? A block does not say what it is, and has no
  * way back to the slot that points to it: that would cost eight bytes in each. The walk is the
@@ -29,7 +28,7 @@
  *     is a pointer to the object, stays good. Values that were handed over to a snapshot or wait to
  *     be freed are in no table, so nobody meets them here.
  *   - A walk over members (HSCAN, the snapshot's) is by hash; no cursor names a block.
- * Lists and streams keep their elements in nodes of their own (blocks.c), which are not of the slab.
+ * Lists and streams keep their elements in nodes of their own, which are not of the slab.
  *
  * A large collection is put off and done in slices of its own, found again by its key's name.
  * Thread: holder of the shard. */
@@ -158,8 +157,8 @@ static void walk_step(struct shard *shard)
         return;
     }
     struct table *table = shard->dbs[d->db].table;
-    if (table) d->cursor = table_move(table, d->cursor, SLOTS_PER_LOOK, visit_entry, shard, &looked);
-    else d->cursor = 0;
+    d->cursor = !table ? 0
+                       : table_move(table, d->cursor, SLOTS_PER_LOOK, visit_entry, shard, &looked);
     d->spent += looked + 1;
     if (d->cursor == 0) d->db++;
 }
@@ -219,7 +218,9 @@ bool shard_defrag_step(struct shard *shard, size_t budget)
 
 struct defrag_counts shard_defrag_counts(const struct shard *shard)
 {
-    return shard->defrag ? shard->defrag->counts : (struct defrag_counts){0};
+    if (!shard->defrag) return (struct defrag_counts){0};
+    shard->defrag->counts.freed = slab_evacuated(shard->slab);
+    return shard->defrag->counts;
 }
 
 void defrag_drop(struct shard *shard)

@@ -393,7 +393,10 @@ static void part(const void *piece, struct snapshot_part *part)
     part->expire = field_expiry(piece);
 }
 
-static void *move_field(void *ctx, void *field) { return shard_moved(ctx, field, block_len(field)); }
+static void *move_field(void *ctx, void *field)
+{
+    return shard_moved(ctx, field, block_len(field));
+}
 
 static uint64_t evacuate(struct shard *shard, struct object *object, uint64_t cursor,
                          size_t slots_max, size_t *looked)

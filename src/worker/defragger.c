@@ -73,7 +73,6 @@ static void consider(struct worker *w)
     worker_hold(w, w->id);
     if (!shard_defrag_start(w->shard)) return;
     d->runs = true;
-    d->gaps_begun = gap;
     d->begun_us = d->next_us = w->mono_us;
     publish(w);
 }
@@ -81,12 +80,13 @@ static void consider(struct worker *w)
 static void round_over(struct worker *w)
 {
     struct defragger *d = &w->defragger;
-    uint64_t used, gap;
+    uint64_t used, gap, freed = shard_defrag_counts(w->shard).freed;
     stats_publish_shard(w, w->id);
     gap = gaps(w, &used);
     counter_add(&w->pub->defrag_us, (uint64_t)(w->mono_us - d->begun_us));
     d->runs = false;
-    d->gaps_left = gap + d->gaps_begun / MENDED_SHARE > d->gaps_begun ? gap : 0;
+    d->gaps_left = freed - d->freed < gap / MENDED_SHARE ? gap : 0;
+    d->freed = freed;
     d->next_us = w->mono_us + LOOK_US;
 }
 

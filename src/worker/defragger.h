@@ -12,7 +12,7 @@ struct defragger {
     bool runs;
     unsigned percent;    /* of a CPU, of this round */
     int64_t next_us;     /* the next slice, or the next look at whether to begin */
-    uint64_t gaps_begun; /* bytes, when the round began */
+    uint64_t freed;      /* bytes, by all rounds before */
     uint64_t gaps_left;  /* … that a round could not mend: more must come before the next one */
     int64_t begun_us;
     uint64_t commands;   /* of the worker, at its last slice */

@@ -336,7 +336,8 @@ static void resetstat_part(struct worker *w, struct fanout *f)
                       &p->batches, &p->batch_runs, &p->txns, &p->txns_direct, &p->txns_refused,
                       &p->messages_out, &p->messages_in,
                       &p->inbox_max, &p->migrated, &p->protocol_errors, &p->output_kills,
-                      &p->query_kills, &p->evicted_clients, &p->acl_denied[0], &p->acl_denied[1], &p->acl_denied[2],
+                      &p->query_kills, &p->evicted_clients,
+                      &p->acl_denied[0], &p->acl_denied[1], &p->acl_denied[2],
                       &p->acl_denied[3], &p->acl_denied[4]};
     for (size_t i = 0; i < ARRAY_COUNT(own); i++) counter_set(own[i], 0);
     for (size_t i = 0; i < ERROR_CODES; i++) counter_set(&p->errors[i], 0);

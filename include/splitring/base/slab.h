@@ -21,16 +21,17 @@ size_t slab_bytes_used(const struct slab *slab);  /* sum of class sizes of live 
 size_t slab_bytes_held(const struct slab *slab);  /* memory taken from the system */
 void slab_trim(struct slab *slab); /* empty pages kept for later go back to the system */
 
-/* Evacuation: pages with few blocks are chosen, so many that the others of their class have room for
- * what is in them, and get no new blocks. Their blocks go elsewhere as their owners copy them
+/* Evacuation: pages with few blocks are chosen, so many that the others of their class have room
+ * for what is in them, and get no new blocks. Their blocks go elsewhere as their owners copy them
  * (slab_alloc, memcpy, slab_free); a page whose last block has gone is empty as any other.
- *   start ─▶ choose, in slices of some chunks of 4 MiB ─▶ … slab_evacuates() ? copy ─▶ end, in slices */
+ *   start ─▶ choose, in slices ─▶ … slab_evacuates() ? copy ─▶ end, in slices */
 bool slab_evacuate_start(struct slab *slab);                 /* false: no memory */
-bool slab_evacuate_choose(struct slab *slab, size_t chunks); /* false: all are chosen */
+bool slab_evacuate_choose(struct slab *slab, size_t chunks); /* of 4 MiB; false: it is over */
 bool slab_evacuate_any(const struct slab *slab);             /* some chosen page has blocks still */
 bool slab_evacuates(const struct slab *slab, const void *block);
 /* What could not be moved stays: its pages are as others again. False: that was all. */
 bool slab_evacuate_end(struct slab *slab, size_t pages);
+size_t slab_evacuated(const struct slab *slab); /* bytes of chosen pages that became empty */
 
 /* What pages hold, by length of their blocks. classes: SLAB_CLASSES of them; the n-th is of blocks
  * of 8 * n bytes, the first one of pages without blocks. O(pages). */

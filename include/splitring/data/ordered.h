@@ -81,7 +81,8 @@ int ordered_append(struct ordered *o, struct ordered_member *m) WARN_UNUSED;
 bool ordered_rescore(struct ordered *o, struct ordered_member *m, double score);
 void ordered_remove(struct ordered *o, const struct ordered_member *m); /* must be in here */
 /* A copy takes the place of a member that is in here. */
-void ordered_replace(struct ordered *o, const struct ordered_member *m, struct ordered_member *copy);
+void ordered_replace(struct ordered *o, const struct ordered_member *m,
+                     struct ordered_member *copy);
 /* If the leaf with the member of this rank lies in a page that is being evacuated, it moves; *rank
  * becomes that of the next leaf. Members passed over. */
 size_t ordered_evacuate(struct ordered *o, uint64_t *rank);

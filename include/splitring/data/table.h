@@ -74,8 +74,8 @@ typedef bool table_mark_visit(void *ctx, void *entry);
 uint64_t table_mark(struct table *table, uint64_t cursor, unsigned mask, unsigned bits,
                     size_t slots_max, table_mark_visit *visit, void *ctx, size_t *looked);
 
-/* The same walk for moving entries to other blocks: what `move` returns takes the entry's place (the
- * same key; or the entry itself). Bits stay. move must not change the table otherwise. */
+/* The same walk for moving entries to other blocks: what `move` returns takes the entry's place
+ * (the same key; or the entry itself). Bits stay. move must not change the table otherwise. */
 typedef void *table_move_visit(void *ctx, void *entry);
 uint64_t table_move(struct table *table, uint64_t cursor, size_t slots_max, table_move_visit *move,
                     void *ctx, size_t *looked);

@@ -18,6 +18,7 @@ bool shard_defrag_runs(const struct shard *shard);
 /* Since the start: blocks that were moved, blocks that could stay; keys with any, and without. */
 struct defrag_counts {
     uint64_t hits, misses, key_hits, key_misses;
+    uint64_t freed; /* bytes of pages */
 };
 struct defrag_counts shard_defrag_counts(const struct shard *shard);
 
