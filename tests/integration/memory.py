@@ -223,5 +223,32 @@ class Eviction(unittest.TestCase):
                    start + 100_000)
 
 
+class QueryBuffer(unittest.TestCase):
+    """client-query-buffer-limit: who sends more than that before it can be run is closed."""
+
+    def closed(self, server):
+        with server.client() as control, server.client() as client:
+            control.ok("CONFIG", "SET", "client-query-buffer-limit", "1mb")
+            client.ok("SET", "k", "x" * 900_000)
+            try:
+                client.send_bytes(b"*2\r\n$3000000\r\n")
+                for _ in range(20):
+                    client.send_bytes(b"x" * 100_000)
+                    time.sleep(0.01)
+                client.read()
+            except (ConnectionError, EOFError, OSError):
+                pass
+            else:
+                self.fail("an answer")
+            return int(info(control, "clients", "connected_clients"))
+
+    def test_as_redis(self):
+        with support.server() as ours, support.oracle() as theirs:
+            self.assertEqual(self.closed(ours), self.closed(theirs))
+            with ours.client() as client:
+                self.assertEqual(
+                    info(client, "stats", "client_query_buffer_limit_disconnections"), "1")
+
+
 if __name__ == "__main__":
     unittest.main()
