@@ -29,13 +29,16 @@ struct listeners {
     enum listen_kind kinds[2 * BINDS_MAX + 1];
     unsigned count;
 };
-/* Of a pod's memory: the rest is for what is not counted, such as the gaps between blocks, pages of
- * files, the kernel's socket buffers. */
+/* Of a pod's memory, in percent: the rest is for what is not counted, such as the gaps between
+ * blocks, pages of files, the kernel's socket buffers; and for what a thousand clients can have on
+ * its way within one pass, which does not shrink with the pod (tests/integration/pressure.py). */
 #define POD_SHARE 75
-/* Of that, what clients' buffers may take before the largest are closed (maxmemory-clients).
+#define POD_SHARE_MIN 40
+#define POD_RESERVE ((uint64_t)102 << 20)
+/* Of maxmemory, what clients' buffers may take before the largest are closed (maxmemory-clients).
  * Data makes room for them only where keys can be evicted, and for values that have arrived by half
  * there is no other bound. */
-#define POD_CLIENTS 10
+#define POD_CLIENTS 8
 
 struct start {
     struct hub *hub;
@@ -200,12 +203,15 @@ void server_limit_memory(struct config *config, bool clients_given)
     bool limited;
     uint64_t memory = server_memory(&limited);
     if (!limited) return;
-    config->maxmemory = -POD_SHARE;
+    int share = memory > POD_RESERVE ? (int)((memory - POD_RESERVE) * 100 / memory) : 0;
+    if (share > POD_SHARE) share = POD_SHARE;
+    if (share < POD_SHARE_MIN) share = POD_SHARE_MIN;
+    config->maxmemory = -share;
     if (!clients_given) config->maxmemory_clients = -POD_CLIENTS;
     log_line(LOG_LEVEL_NOTICE,
              "maxmemory is %d%% of this cgroup's %llu bytes, because no setting says otherwise "
              "(`maxmemory 0`: no limit). At the limit maxmemory-policy decides.",
-             POD_SHARE, (unsigned long long)memory);
+             share, (unsigned long long)memory);
 }
 
 int server_run(const struct config *config)
