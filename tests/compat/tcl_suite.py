@@ -54,7 +54,7 @@ CI_UNITS = [
     "unit/type/list", "unit/type/set", "unit/type/hash", "unit/type/stream",
     "unit/type/stream-cgroups", "unit/keyspace", "unit/expire", "unit/scan", "unit/sort",
     "unit/hyperloglog", "unit/geo", "unit/multi", "unit/pubsub", "unit/pause", "unit/introspection",
-    "unit/acl", "unit/acl-v2", "unit/auth", "unit/client-eviction",
+    "unit/acl", "unit/acl-v2", "unit/auth",
 ]
 UNIT_SECONDS = 180
 
