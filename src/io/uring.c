@@ -37,6 +37,10 @@
 #define SQ_ENTRIES 1024u
 #define CQ_ENTRIES 8192u /* overflow loses nothing but costs: room for a burst of connections */
 
+/* The kernel runs about so many deferred receives per call (IO_LOCAL_TW_DEFAULT_MAX), and no flag
+ * says that more are left: where so many came it is asked again, because small passes are dear. */
+#define TASKS_PER_CALL 20u
+
 enum { OP_ACCEPT, OP_RECV, OP_HANGUP, OP_OUT, OP_KINDS, OP_WAKE, OP_NOBODY };
 
 #define BIT(kind) (1u << (kind))
@@ -305,6 +309,10 @@ static int uring_wait(struct io *io, struct io_event *events, unsigned cap,
         if (wait->after) wait->after(wait->ctx);
     }
     unsigned n = reap(u, events, cap);
+    for (unsigned last = n; last >= TASKS_PER_CALL && n < cap; n += last) {
+        if (enter(u, 0, 0, IORING_ENTER_GETEVENTS, NULL) < 0) break;
+        last = reap(u, events + n, cap - n);
+    }
     if (rc < 0 && n == 0 && rc != -EINTR && rc != -ETIME && rc != -EBUSY && rc != -EAGAIN)
         return rc;
     return (int)n;
