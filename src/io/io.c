@@ -21,6 +21,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "engine.h"
@@ -182,7 +183,8 @@ ssize_t io_send(struct io *io, struct io_sock *sock, const char *ptr, size_t len
     if (unlikely(sock->tls)) return tls_sock_send(io, sock, ptr, len);
     do {
         io->syscalls++;
-        sent = send(sock->fd, ptr, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+        /* Not send(): a cancellation point, which costs two locked instructions per call. */
+        sent = syscall(SYS_sendto, sock->fd, ptr, len, MSG_NOSIGNAL | MSG_DONTWAIT, NULL, 0);
     } while (sent < 0 && errno == EINTR);
     return sent < 0 ? -errno : sent;
 }

@@ -356,7 +356,7 @@ bool conn_output_full_slow(const struct conn *c)
 }
 
 /* A client that does not read: past its limits it is closed. */
-void conn_check_output(struct conn *c)
+void conn_check_output_slow(struct conn *c)
 {
     struct worker *w = c->worker;
     size_t unsent = c->out.len - c->out_sent + (c->track ? c->track->held.len : 0);

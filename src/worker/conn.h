@@ -123,7 +123,17 @@ static inline void conn_resized(struct conn *c)
     if (unlikely(c->worker->client_memory.limit != 0)) client_memory_note_slow(c);
 }
 /* Limits after output grew (client-output-buffer-limit). */
-void conn_check_output(struct conn *c);
+void conn_check_output_slow(struct conn *c);
+static inline void conn_check_output(struct conn *c)
+{
+    const struct config_output_limit *limit = &c->worker->config->output_limits[c->limit_class];
+    size_t unsent = c->out.len - c->out_sent;
+    /* Below both limits (0, none, becomes the largest), and nothing else to think of. */
+    bool fine = unsent <= (size_t)limit->hard_bytes - 1 && unsent <= (size_t)limit->soft_bytes - 1;
+    bool plain = (c->flags & (CONN_AUTHED | CONN_MONITOR)) == CONN_AUTHED && !c->track;
+    if (likely(fine && plain && !c->out_sent && !c->over_soft_ms)) return;
+    conn_check_output_slow(c);
+}
 bool conn_output_full_slow(const struct conn *c);
 /* So much is unsent that nothing more of its input is to be run (it goes on when that is sent). */
 static inline bool conn_output_full(const struct conn *c)

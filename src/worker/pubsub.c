@@ -31,6 +31,7 @@
 
 /* More than so many changes are not made on a borrowed shard. */
 #define NEAR_MAX 512u
+#define TEXT_MAX 4096u /* of a message that is put together before it is copied */
 
 struct topic {
     struct list subs;
@@ -79,6 +80,7 @@ struct pubsub {
     struct list begun, ended; /* acts to start, acts without parts to end */
     unsigned acts;
     struct buf head; /* of a message */
+    struct buf text; /* all of a short one */
 };
 
 /* ---- tables ---- */
@@ -111,6 +113,7 @@ void pubsub_free(struct pubsub *p)
     for (unsigned kind = 0; kind < TOPIC_KINDS; kind++) table_free(p->topics[kind]);
     table_free(p->subs);
     buf_deinit(&p->head);
+    buf_deinit(&p->text);
     mem_free(p);
 }
 
@@ -521,10 +524,21 @@ static void put(struct buf *out, uint8_t proto, struct slice head, const struct 
     buf_append(out, r->wire, r->wire_len);
 }
 
+/* A short message is put together once, and then copied as one. */
+static struct slice text_of(struct worker *w, struct slice head, const struct push_record *r)
+{
+    struct buf *text = &w->pubsub->text;
+    text->len = 0;
+    text->failed = false;
+    if (head.len + r->wire_len <= TEXT_MAX) put(text, 2, head, r);
+    return buf_slice(text);
+}
+
 /* head: what comes before channel and payload, without its first byte. */
-static void deliver_to(const struct topic *t, struct slice head,
+static void deliver_to(struct worker *w, const struct topic *t, struct slice head,
                        const struct push_record *r)
 {
+    struct slice text = text_of(w, head, r);
     LIST_FOREACH_SAFE(link, next, &t->subs) {
         struct sub *sub = CONTAINER_OF(link, struct sub, topic_link);
         struct conn *c = sub->conn;
@@ -533,8 +547,12 @@ static void deliver_to(const struct topic *t, struct slice head,
             put(&c->act->held, c->proto, head, r);
             continue;
         }
-        struct buf *out = tracking_out(c);
-        put(out, c->proto, head, r);
+        struct buf *out = &c->out;
+        if (unlikely(c->track || !out->ptr)) out = tracking_out(c);
+        if (likely(text.len && c->proto == 2))
+            buf_append(out, text.ptr, text.len);
+        else
+            put(out, c->proto, head, r);
         if (out == &c->out) conn_dirty(c);
         conn_check_output(c);
     }
@@ -550,7 +568,7 @@ static void deliver_patterns(struct worker *w, const struct push_record *r)
         buf_printf(&p->head, "4\r\n$8\r\npmessage\r\n$%zu\r\n", t->name.len);
         buf_append_slice(&p->head, t->name);
         buf_append(&p->head, "\r\n", 2);
-        deliver_to(t, buf_slice(&p->head), r);
+        deliver_to(w, t, buf_slice(&p->head), r);
     }
 }
 
@@ -569,6 +587,6 @@ void pubsub_deliver(struct worker *w, const struct push_record *r)
     const struct topic *t = table_find(table, r->hash, push_channel(r));
     struct slice head = SLICE("3\r\n$7\r\nmessage\r\n");
     if (sharded) head = SLICE("3\r\n$8\r\nsmessage\r\n");
-    if (t) deliver_to(t, head, r);
+    if (t) deliver_to(w, t, head, r);
     if (!sharded && !list_empty(&w->pubsub->patterns)) deliver_patterns(w, r);
 }
