@@ -37,7 +37,7 @@ void multi_free(struct multi *m)
     }
     mem_free(m->slots);
     buf_deinit(&m->own);
-    mem_free(m->cmds);
+    if (m->cmds != m->few) mem_free(m->cmds);
     mem_free(m);
 }
 
@@ -111,6 +111,10 @@ static struct queued *copy_command(const struct op *op, size_t *len)
         if (op->argv[a].len) memcpy(at, op->argv[a].ptr, op->argv[a].len);
         at += op->argv[a].len;
     }
+    /* op->key is not: it stands for a key that is about to be used. */
+    bool known = op->hash && !(op->cmd->flags & CMD_MOVABLE_KEYS) && op->cmd->key_first > 0;
+    q->key = known && q->argv[op->cmd->key_first].len ? q->argv[op->cmd->key_first].ptr : NULL;
+    q->hash = op->hash;
     return q;
 }
 
@@ -120,12 +124,14 @@ void multi_queue(struct op *op)
     struct multi *m = c->multi;
     size_t len;
     if (m->count == m->cap) {
-        size_t cap = m->cap ? m->cap * 2 : 8;
-        struct queued **more = mem_try_realloc(m->cmds, cap * sizeof *more);
+        size_t cap = m->cap * 2;
+        bool few = m->cmds == m->few;
+        struct queued **more = mem_try_realloc(few ? NULL : m->cmds, cap * sizeof *more);
         if (!more) {
             conn_close(c);
             return;
         }
+        if (few) memcpy(more, m->few, sizeof m->few);
         m->cmds = more;
         m->cap = cap;
     }
@@ -137,8 +143,7 @@ void multi_queue(struct op *op)
     m->cmds[m->count++] = q;
     m->bytes += len + sizeof(struct queued *);
     m->keys += (size_t)q->argc;
-    struct reply reply = conn_reply(c);
-    reply_simple(&reply, "QUEUED");
+    buf_append(&c->out, "+QUEUED\r\n", 9);
 }
 
 /* ---- commands ---- */
@@ -151,6 +156,8 @@ void cmd_multi(struct call *c)
         return;
     }
     conn->multi = mem_zalloc(sizeof *conn->multi);
+    conn->multi->cmds = conn->multi->few;
+    conn->multi->cap = MULTI_FEW;
     conn->flags |= CONN_MULTI;
     reply_ok(&c->reply);
 }
@@ -192,6 +199,7 @@ static void exec_of(struct worker *w, struct conn *c, const struct queued *q, st
     *x = (struct exec){.cmd = q->cmd, .argv = q->argv, .argc = q->argc, .db = c->db,
                        .proto = c->proto, .now = w->now, .out = out, .client = c,
                        .client_id = c->id, .own_out = &c->multi->own,
+                       .key = q->key, .hash = q->hash,
                        .oom = c->multi->oom,
                        .large_request = c->multi->bytes >= w->meter.request_limit,
                        .keys_limited = unlikely(!(c->flags & CONN_FREE)) &&
@@ -260,6 +268,7 @@ static void run_one(struct worker *w, struct conn *c, const struct queued *q, st
     struct exec x;
     exec_of(w, c, q, out, &x);
     enum route route = command_route(q->cmd, q->argv, q->argc);
+    uint32_t mask = c->multi->mask;
     if (route == ROUTE_HERE) {
         exec_local(w, c, &x);
     } else if (route == ROUTE_SHARD) {
@@ -267,6 +276,8 @@ static void run_one(struct worker *w, struct conn *c, const struct queued *q, st
         exec_one(w, &x, (shard_id)(s < 0 ? 0 : s));
     } else if (route == ROUTE_CHANNEL) {
         exec_one(w, &x, hub_shard_of(w->hub, q->argv[1]));
+    } else if (route == ROUTE_KEYS && mask && !(mask & (mask - 1))) { /* every key lives there */
+        exec_one(w, &x, (shard_id)__builtin_ctz(mask));
     } else {
         exec_many(w, &x);
     }

@@ -10,12 +10,16 @@
 /* One queued command; its arguments lie behind it. */
 struct queued {
     const struct command *cmd;
+    const char *key; /* of whose hash this is; NULL: not known */
+    uint64_t hash;
     int argc;
     struct slice argv[];
 };
 
+#define MULTI_FEW 8u
+
 struct multi {
-    struct queued **cmds;
+    struct queued **cmds; /* few, or a block */
     size_t count, cap;
     size_t bytes;   /* of memory */
     size_t keys;    /* upper bound of keys */
@@ -34,6 +38,7 @@ struct multi {
     size_t stated;             /* where its effects begin, in those of the unit */
     bool running;   /* EXEC has begun, some commands are made later */
     bool calling;   /* one of them is being called */
+    struct queued *few[MULTI_FEW];
     struct buf own; /* invalidations that its commands cause to their client */
 };
 
