@@ -94,10 +94,15 @@ const struct command *command_find_again(struct command_memo *memo, const struct
     *sub_missing = false;
     if (unlikely(name.len > 8)) return command_find(argv, argc, sub_missing);
     uint64_t text = load8(name.ptr, name.len);
-    if (likely(text == memo->name && name.len == memo->len)) return memo->cmd;
+    unsigned at = (unsigned)((text * 0x9E3779B97F4A7C15u) >> 61);
+    static_assert(COMMAND_MEMO == 8, "three bits");
+    if (likely(text == memo->at[at].name && name.len == memo->at[at].len)) return memo->at[at].cmd;
     const struct command *cmd = command_find(argv, argc, sub_missing);
-    if (cmd && !cmd->subcommands && !cmd->parent)
-        *memo = (struct command_memo){.name = text, .len = name.len, .cmd = cmd};
+    if (cmd && !cmd->subcommands && !cmd->parent) {
+        memo->at[at].name = text;
+        memo->at[at].len = name.len;
+        memo->at[at].cmd = cmd;
+    }
     return cmd;
 }
 

@@ -109,6 +109,11 @@ static inline void *entry_pointer(const struct entry *e)
 {
     return (void *)(uintptr_t)*entry_word(e);
 }
+/* As entry_object(). */
+static inline struct object *entry_object_of(const struct entry *e)
+{
+    return kind_is_object(e->kind) ? entry_pointer(e) : NULL;
+}
 static inline char *entry_text(const struct entry *e)
 {
     return (char *)(uintptr_t)e + entry_head(e);

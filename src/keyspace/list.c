@@ -276,12 +276,22 @@ bool list_next(struct list_iter *it, struct lp_value *value)
 
 struct lp_value list_peek(const struct entry *e, enum list_end end)
 {
-    struct list_iter it;
-    struct lp_value value;
-    list_iter_at(&it, e, end == LIST_HEAD ? 0 : list_count(e) - 1, LIST_TAIL);
-    bool any = list_next(&it, &value);
-    check(any);
-    return value;
+    const struct list *list = list_of(e);
+    const char *bytes;
+    if (list) {
+        struct blocks_cursor c;
+        if (end == LIST_HEAD) blocks_first(&list->blocks, &c);
+        else blocks_last(&list->blocks, &c);
+        check(c.block);
+        bytes = c.block->bytes;
+        if (node_is_plain(c.block))
+            return (struct lp_value){.text = slice_of(bytes, c.block->len)};
+    } else {
+        bytes = entry_packed(e).ptr;
+    }
+    size_t at = end == LIST_HEAD ? lp_first(bytes) : lp_last(bytes);
+    check(at != LP_NONE);
+    return lp_get(bytes, at);
 }
 
 /* ---- searching ---- */

@@ -35,7 +35,7 @@ static int large_end(const struct list_key *l, const struct large *large, int rc
     return rc;
 }
 
-static bool is_large_form(const struct list_key *l) { return entry_form(l->entry) == FORM_OBJECT; }
+static bool is_large_form(const struct list_key *l) { return kind_is_object(l->entry->kind); }
 
 /* ---- the change of form ---- */
 
@@ -192,9 +192,27 @@ static int own_range(struct list *list, uint64_t start, uint64_t count)
     return 0;
 }
 
+/* The element at one end. */
+static void delete_end(struct list *list, enum list_end end)
+{
+    struct blocks_cursor c;
+    size_t at = LP_HEADER;
+    if (end == LIST_HEAD) {
+        blocks_first(&list->blocks, &c);
+    } else {
+        blocks_last(&list->blocks, &c);
+        if (!node_is_plain(c.block)) at = lp_last(c.block->bytes);
+    }
+    list_node_delete(list, &c, at, 1);
+}
+
 static int large_delete(struct list *list, uint64_t start, uint64_t count)
 {
     if (own_range(list, start, count)) return -ENOMEM;
+    if (count == 1 && (start == 0 || start + 1 == list->blocks.count)) {
+        delete_end(list, start == 0 ? LIST_HEAD : LIST_TAIL);
+        return 0;
+    }
     struct blocks_cursor c;
     uint32_t in_node = 0;
     blocks_at(&list->blocks, start, &c, &in_node);

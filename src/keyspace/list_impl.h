@@ -16,7 +16,7 @@ enum { NODE_PLAIN = 1 }; /* block.flags: one element, as it is */
 
 static inline struct list *list_of(const struct entry *e)
 {
-    return (struct list *)(void *)entry_object(e);
+    return (struct list *)(void *)entry_object_of(e);
 }
 static inline bool node_is_plain(const struct block *node) { return node->flags & NODE_PLAIN; }
 

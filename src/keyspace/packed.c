@@ -26,7 +26,7 @@ struct slice entry_packed(const struct entry *e)
 
 struct object *entry_object(const struct entry *e)
 {
-    return kind_is_object(e->kind) ? entry_pointer(e) : NULL;
+    return entry_object_of(e);
 }
 
 struct entry *ks_edit(struct ks *ks, struct slice key)

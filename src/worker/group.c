@@ -109,17 +109,9 @@ static struct slice *group_args(struct group *g, int argc)
  * are copied one behind the other, the next one begins at the same byte. */
 static const char *key_hint_of(struct slice key) { return key.len ? key.ptr : NULL; }
 
-static void op_keys(struct worker *w, struct op *op)
+static __attribute__((noinline)) void op_keys_slow(struct worker *w, struct op *op)
 {
     const struct command *cmd = op->cmd;
-    if (cmd->key_first > 0 && cmd->key_first == cmd->key_last && !cmd->keys) {
-        struct slice key = op->argv[cmd->key_first];
-        op->shard = (int16_t)hub_shard_of(w->hub, key);
-        op->key = key_hint_of(key);
-        op->hash = hash_key(key, w->hub->seed);
-        op->mask = 1u << op->shard;
-        return;
-    }
     struct key_ref local[64];
     struct key_ref *refs = op->argc <= 64 ? local : mem_alloc((size_t)op->argc * sizeof *refs);
     int count = command_keys(cmd, op->argv, op->argc, refs);
@@ -135,6 +127,21 @@ static void op_keys(struct worker *w, struct op *op)
     if (refs != local) mem_free(refs);
     if (count <= 0) op->mask = 1u << w->id; /* malformed: the handler says why, anywhere */
     op->shard = op->mask & (op->mask - 1) ? OP_MANY : (int16_t)__builtin_ctz(op->mask);
+}
+
+static inline void op_keys(struct worker *w, struct op *op)
+{
+    const struct command *cmd = op->cmd;
+    bool fixed = cmd->key_first > 0 && cmd->key_first == cmd->key_last;
+    if (likely(fixed && !(cmd->flags & CMD_MOVABLE_KEYS))) {
+        struct slice key = op->argv[cmd->key_first];
+        op->shard = (int16_t)hub_shard_of(w->hub, key);
+        op->key = key_hint_of(key);
+        op->hash = hash_key(key, w->hub->seed);
+        op->mask = 1u << op->shard;
+        return;
+    }
+    op_keys_slow(w, op);
 }
 
 static void op_route(struct worker *w, struct op *op)

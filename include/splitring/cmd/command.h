@@ -149,13 +149,16 @@ static inline enum route command_route(const struct command *cmd, const struct s
 /* argv[0] (and argv[1] for containers). Sets *sub_missing when the container is known but the
  * subcommand is not (its error text differs). NULL: unknown command. Case-insensitive. */
 const struct command *command_find(const struct slice *argv, int argc, bool *sub_missing);
-/* The name that was found last: clients give the same command again and again. {0}: none. */
+/* Names that were found last: clients give the same commands again and again. {0}: none. */
+#define COMMAND_MEMO 8u
 struct command_memo {
-    uint64_t name;
-    size_t len;
-    const struct command *cmd;
+    struct {
+        uint64_t name;
+        size_t len;
+        const struct command *cmd;
+    } at[COMMAND_MEMO];
 };
-/* As command_find(); much cheaper if it is the memo's name, to the letter. */
+/* As command_find(); much cheaper for a name that is in the memo, to the letter. */
 const struct command *command_find_again(struct command_memo *memo, const struct slice *argv,
                                          int argc, bool *sub_missing);
 const struct command *command_by_name(struct slice name); /* "get", "config|get" */
