@@ -426,6 +426,7 @@ struct worker {
     bool misconf;          /* … those that write are (stop-writes-on-bgsave-error) */
     bool snapshot_seen;    /* … when the time to sleep was fixed */
     uint64_t snapshot_commands; /* how many there were when its last slice began */
+    int64_t snapshot_left_us;   /* when that ended */
     struct loader *loader; /* NULL: this worker's part is loaded */
     struct budget budget;
     struct client_memory client_memory;

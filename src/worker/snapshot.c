@@ -33,10 +33,11 @@
 #include "splitring/io/os.h"
 #include "splitring/keyspace/snapshot.h"
 
-#define STEP_SLOTS 256u     /* between two looks at the clock */
+#define STEP_SLOTS 64u      /* between two looks at the clock */
 #define LEVEL_BUDGET 2000u  /* of what follows a snapshot that was given up */
-#define SLICE_BUSY_US 100   /* beside commands */
-#define SLICE_IDLE_US 1000
+#define SLICE_PART 6        /* of the time since the last slice, beside commands … */
+#define SLICE_LEAST_US 10
+#define SLICE_IDLE_US 200   /* … and at most: a command that comes now waits for it */
 
 static struct snapshots *of(const struct hub *hub) { return hub->snapshots; }
 
@@ -290,16 +291,27 @@ static bool crowded(const struct snapshots *s, uint32_t count)
     return s->memory_limit && sum > s->memory_limit + (uint64_t)count * 2 * SNAPSHOT_CHUNK;
 }
 
+/* A share of a busy worker's time, so that the CPU time per command rises by as much and no more,
+ * whether its passes are short or long. */
+static int64_t slice_us(const struct worker *w, int64_t mono_us)
+{
+    if (counter_get(&w->pub->commands) == w->snapshot_commands) return SLICE_IDLE_US;
+    int64_t part = (mono_us - w->snapshot_left_us) / SLICE_PART;
+    if (part < SLICE_LEAST_US) return SLICE_LEAST_US;
+    return part < SLICE_IDLE_US ? part : SLICE_IDLE_US;
+}
+
 static void walk(struct worker *w, struct snapshot_share *share)
 {
-    bool busy = counter_get(&w->pub->commands) != w->snapshot_commands;
-    int64_t until_us = os_mono_us() + (busy ? SLICE_BUSY_US : SLICE_IDLE_US);
+    int64_t mono_us = os_mono_us(), until_us = mono_us + slice_us(w, mono_us);
     bool more = shard_snapshot_running(w->shard);
     w->snapshot_commands = counter_get(&w->pub->commands);
     while (more && !is_full(share)) {
         more = shard_snapshot_step(w->shard, STEP_SLOTS);
-        if (os_mono_us() >= until_us) break;
+        mono_us = os_mono_us();
+        if (mono_us >= until_us) break;
     }
+    w->snapshot_left_us = mono_us;
 }
 
 bool snapshot_step(struct worker *w)
