@@ -100,7 +100,8 @@ class Table:
         """{command: options that a peer documents and we do not}"""
         return {name: missing for peer in (self.redis, self.valkey)
                 for name, (_, words) in peer.items() if name in self.ours
-                and (missing := words - self.ours[name][1])}
+                and (missing := words - self.ours[name][1]
+                     - set(self.notes["otherwise"].get(name, ())))}
 
     def text(self):
         states = {name: self.state(name) for name in self.names}
