@@ -105,7 +105,10 @@ int file_truncate(int fd, uint64_t len) { return ftruncate(fd, (off_t)len) < 0 ?
 
 int file_make_dir(const char *path)
 {
-    return mkdir(path, 0755) < 0 && errno != EEXIST ? -errno : 0;
+    bool is_new = mkdir(path, 0755) == 0;
+    if (!is_new && errno != EEXIST) return -errno;
+    int rc = file_sync_folder(path); /* who made it may have been killed before it was kept */
+    return !is_new && rc == -EACCES ? 0 : rc;
 }
 
 void file_flush_begin(int fd, uint64_t from, uint64_t len)

@@ -109,6 +109,8 @@ uint64_t os_rss_anon_bytes(void)
     return resident > shared ? resident - shared : 0;
 }
 
+void os_end_now(int code) { _exit(code); }
+
 uint64_t os_memory_total(void)
 {
     long pages = sysconf(_SC_PHYS_PAGES);

@@ -10,6 +10,8 @@
 
 /* The line without its end. */
 size_t aof_line_format(struct aof_sum sum, char out[AOF_SUM_LINE_MAX]);
+/* The number in the line: over the bytes, and the lag if there is one. */
+uint64_t aof_sum_final(struct aof_sum sum);
 /* A line without its end; strictly what aof_line_format writes. */
 bool aof_line_parse(struct slice line, struct aof_sum *sum);
 

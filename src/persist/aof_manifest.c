@@ -229,7 +229,7 @@ static bool sum_is_wrong(struct slice line, struct slice rest)
     struct aof_sum said, sum = {0};
     if (!aof_line_parse(line, &said)) return line.len > 1 && line.ptr[1] != ' ';
     aof_sum_add(&sum, rest.ptr, rest.len);
-    return sum.crc != said.crc || sum.bytes != said.bytes;
+    return sum.crc != said.crc || sum.bytes != said.bytes || said.lag;
 }
 
 const char *aof_manifest_parse(struct aof_manifest *m, struct slice text, unsigned *line,

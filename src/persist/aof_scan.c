@@ -5,9 +5,11 @@
  * may be cut. Anything else that is wrong is damage: it is not for us to decide what may be lost.
  * In a file with checksums the two are told apart:
  *
- *   a #CRC line further on is right   damage: a later write is whole, so this one was
+ *   a #CRC line further on is right   damage: a later write is whole, so this one was; unless it
+ *     says that this one was not synced yet
  *   the write's own #CRC line stands there, but is wrong    torn if a sector is zero, else damage
- *   no #CRC line follows              torn where the file just ends, or if a sector is zero
+ *   no #CRC line follows              torn where the file just ends, if a sector is zero, or what
+ *                                     is left of one behind a whole command
  *
  * Whole commands behind the last #CRC line count: another server may have appended them. Files
  * without checksums are Redis', and are judged as there: what ends early is torn, what has no form
@@ -43,7 +45,8 @@ static int ends(struct aof_scan *scan, enum aof_verdict verdict, uint64_t at, co
 /* ---- behind what is wrong ---- */
 
 struct look {
-    bool line, right; /* a #CRC line over whole bytes of ours; one that fits */
+    bool line;        /* a #CRC line over whole bytes of ours */
+    bool right;       /* one that fits, written when what is wrong here had been synced */
     bool zeros;       /* a sector of zeros */
     uint64_t line_at;
 };
@@ -87,7 +90,10 @@ static int try_line(struct aof_scan *scan, uint64_t at, struct slice rest, struc
     if (!look->line) look->line_at = at;
     look->line = true;
     int rc = sum_range(scan, at - said.bytes, at, &sum);
-    if (rc == 0 && sum.crc == said.crc) look->right = true;
+    sum.lag = said.lag;
+    uint64_t from = at - said.bytes;
+    if (rc == 0 && aof_sum_final(sum) == said.crc)
+        look->right |= said.lag <= from && from - said.lag > scan->summed;
     return rc < 0 ? rc : 0;
 }
 
@@ -127,6 +133,16 @@ static int look_behind(struct aof_scan *scan, struct look *look)
     return rc;
 }
 
+/* The file ended here once, and grew by a length alone; or it was cut here, and that came to the
+ * disk in part: the rest of the sector is zero. */
+static bool ended_here(struct aof_scan *scan, uint64_t at)
+{
+    char rest[SECTOR];
+    uint64_t len = SECTOR - at % SECTOR;
+    if (len > scan->options.size - at) len = scan->options.size - at;
+    return read_at(scan, at, rest, (size_t)len) == (ssize_t)len && is_zero(rest, (size_t)len);
+}
+
 /* Nothing behind the last checksum that was right can be trusted. */
 static void trust_sums_only(struct aof_scan *scan)
 {
@@ -151,6 +167,7 @@ static int judge(struct aof_scan *scan, int rc, uint64_t at, const char *why)
     struct look look = {0};
     int failed = look_behind(scan, &look);
     if (failed < 0) return failed;
+    look.zeros |= ended_here(scan, at);
     if (look.right) return damaged(scan, at, why);
     if (look.line || rc == 0) {
         if (!look.zeros) return damaged(scan, at, why);
@@ -178,14 +195,17 @@ static void take_command(struct aof_scan *scan, const struct aof_item *item)
 
 static int take_sum(struct aof_scan *scan, const struct aof_item *item)
 {
-    bool mark = item->sum.bytes == 0 && item->sum.crc == 0;
+    bool mark = item->sum.bytes == 0 && item->sum.crc == 0 && !item->sum.lag;
     if (item->offset == 0 && mark) {
         scan->marked = true;
     } else if (!scan->marked) {
         return ends(scan, AOF_DAMAGED, item->offset,
                     "a checksum in a file that does not begin with one");
-    } else if (mark || item->sum.crc != scan->sum.crc || item->sum.bytes != scan->sum.bytes) {
-        return judge(scan, 0, scan->summed, "bytes do not fit their checksum");
+    } else {
+        struct aof_sum found = scan->sum;
+        found.lag = item->sum.lag;
+        if (mark || item->sum.crc != aof_sum_final(found) || item->sum.bytes != found.bytes)
+            return judge(scan, 0, scan->summed, "bytes do not fit their checksum");
     }
     scan->sum = (struct aof_sum){0};
     scan->summed = item->end;

@@ -32,7 +32,7 @@ struct holding {
 static uint64_t durable(const struct worker *w)
 {
     if (w->config->appendfsync != CONFIG_FSYNC_ALWAYS) return UINT64_MAX;
-    if (!journal_on(w->hub)) return UINT64_MAX;
+    if (!journal_on(w->hub) || unlikely(w->hub->faults & FAULT_REPLY_EARLY)) return UINT64_MAX;
     return counter_get_acquire_shared(&w->hub->journal->durable);
 }
 

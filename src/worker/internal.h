@@ -317,6 +317,8 @@ struct group {
     size_t big_args_cap;
 };
 
+#define STOP_GRACE_US 2000000
+
 struct worker {
     /* constant after start */
     struct hub *hub;
@@ -411,7 +413,7 @@ struct worker {
     unsigned monitors_joining; /* MONITOR not yet answered */
     uint32_t monitor_mask; /* workers with such connections */
     unsigned recent_ready; /* running average × 16 of connections per pass (adaptive wait) */
-    int64_t stop_since_us;
+    int64_t stop_since_us; /* for STOP_GRACE_US nobody who is at work is cut short */
     bool stopping;
     bool stopped;
     bool drained, drain_last; /* nothing left here; nor anywhere */

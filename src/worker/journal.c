@@ -229,6 +229,7 @@ uint64_t journal_lag_bytes(const struct hub *hub)
 void journal_saw_all(struct worker *w)
 {
     uint64_t ticket = counter_get_acquire_shared(&w->hub->journal->tickets);
+    if (unlikely(w->hub->faults & FAULT_HOLD_OWN)) return;
     if (ticket > w->hold) w->hold = ticket;
 }
 
@@ -248,10 +249,13 @@ void journal_look(struct hub *hub, struct journal_view *view)
     view->below = JOURNAL_IDLE;
     view->last = counter_get_acquire_shared(&j->tickets);
     for (worker_id i = 0; i < hub->count; i++) {
+        if (unlikely(hub->preempt)) hub->preempt(hub->preempt_ctx);
         uint64_t open = counter_get_acquire_shared(&j->lanes[i].open);
         if (open < view->below) view->below = open;
     }
     if (view->last < view->below) view->below = view->last + 1;
+    if (unlikely(hub->faults & FAULT_MERGE_NO_BOUND)) view->below = JOURNAL_IDLE;
+    if (unlikely(hub->preempt)) hub->preempt(hub->preempt_ctx);
     for (worker_id i = 0; i < hub->count; i++) view->heads[i] = next_of(j->lanes[i].head);
 }
 

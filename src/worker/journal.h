@@ -104,6 +104,7 @@ static inline void journal_saw_shard(struct worker *w, shard_id s)
 {
     if (likely(!journal_on(w->hub))) return;
     uint64_t ticket = w->hub->shard_tickets[s].ticket;
+    if (unlikely(w->hub->faults & FAULT_HOLD_OWN)) return;
     if (unlikely(ticket > w->hold)) w->hold = ticket;
 }
 void journal_saw_all(struct worker *w);

@@ -4,8 +4,8 @@
  * is named before anything is written to it, a base only when it lies whole on the disk, and what
  * is not needed any more goes last. A log that is switched on while the server runs names nothing
  * before its base is there: until then what the manifest says is the old state, whole.
- * Every start begins a new incr file: nobody has to know where the checksum of the last one stood,
- * and what is torn in it stays as the loader left it.
+ * Every start begins a new incr file, unless nothing is in the last one: nobody has to know where
+ * the checksum of the last one stood, and what is torn in it stays as the loader left it.
  * Thread: P; journal_files_start: before P uses the log. */
 #include <errno.h>
 #include <stdio.h>
@@ -73,7 +73,9 @@ static bool manifest_change(struct journal_log *l, struct aof_manifest *next)
 
 /* ---- incr files ---- */
 
-/* Creates one with its mark: its descriptor, or a negative errno. */
+/* Creates one with its mark: its descriptor, or a negative errno. The mark is on the disk before
+ * the manifest names the file: else a power loss could leave a length and a first sector of zeros,
+ * and nobody could tell that from damage. */
 static int create_incr(const struct journal_log *l, int64_t seq, char name[AOF_NAME_MAX + 1])
 {
     char path[600];
@@ -82,6 +84,7 @@ static int create_incr(const struct journal_log *l, int64_t seq, char name[AOF_N
     int rc = file_make_dir(l->dir);
     int fd = rc < 0 ? rc : file_create(path);
     rc = fd < 0 ? fd : file_write_at(fd, 0, AOF_MARK, sizeof AOF_MARK - 1);
+    if (rc == 0) rc = file_sync(fd);
     if (rc < 0 && fd >= 0) (void)file_close(fd);
     if (rc < 0)
         log_line(LOG_LEVEL_WARNING, "Can't open the append-only file %s: %s", path,
@@ -89,14 +92,14 @@ static int create_incr(const struct journal_log *l, int64_t seq, char name[AOF_N
     return rc < 0 ? rc : fd;
 }
 
-bool journal_files_cut(struct journal_log *l)
+bool journal_files_cut(struct journal_log *l, bool names)
 {
     char name[AOF_NAME_MAX + 1];
     int64_t seq = aof_manifest_seq(&l->manifest, AOF_INCR) + 1;
     if (seq <= l->seq) seq = l->seq + 1; /* one that the manifest has not named yet */
     int fd = create_incr(l, seq, name);
     if (fd < 0) return false;
-    if (!l->waits_for_base) {
+    if (!l->waits_for_base && names) {
         struct aof_manifest next;
         aof_manifest_copy(&next, &l->manifest);
         aof_manifest_add(&next, AOF_INCR, seq, slice_str(name));
@@ -109,7 +112,8 @@ bool journal_files_cut(struct journal_log *l)
     if (l->fd >= 0) (void)file_close(l->fd);
     l->fd = fd;
     l->seq = seq;
-    l->file_size = sizeof AOF_MARK - 1;
+    l->file_size = l->synced_size = sizeof AOF_MARK - 1;
+    l->asked_size = 0;
     l->db_known = false;
     return true;
 }
@@ -161,10 +165,8 @@ bool journal_files_base(struct journal_log *l)
     aof_manifest_retire(&next, l->waits_for_base || l->fd < 0 ? 0 : 1);
     aof_manifest_add(&next, AOF_BASE, seq, slice_str(name));
     if (l->waits_for_base) aof_manifest_add(&next, AOF_INCR, l->seq, slice_str(incr));
-    if (!manifest_change(l, &next)) {
-        file_remove(path);
-        return false;
-    }
+    /* If it fails, the disk may bear the new manifest or the old one: the base stays where it is. */
+    if (!manifest_change(l, &next)) return false;
     l->waits_for_base = false;
     l->others_size = size_of(path);
     drop_history(l);
@@ -200,32 +202,51 @@ static int create_empty_base(struct journal_log *l)
     return rc;
 }
 
+/* The last incr, if nothing but the mark is in it: its descriptor. It is not written anew, because
+ * the manifest names it: it is whole at every moment. */
+static int reopen_incr(const struct journal_log *l, const struct aof_file *last)
+{
+    char path[600], mark[sizeof AOF_MARK];
+    uint64_t size;
+    path_of(l, last->name, path);
+    int fd = file_open(path, &size);
+    if (fd < 0) return fd;
+    ssize_t got = file_read_at(fd, 0, mark, sizeof mark);
+    (void)file_close(fd);
+    bool empty = got == sizeof AOF_MARK - 1 && memcmp(mark, AOF_MARK, sizeof AOF_MARK - 1) == 0;
+    return empty ? file_reopen(path) : -ENOENT;
+}
+
+static int new_incr(struct journal_log *l)
+{
+    char name[AOF_NAME_MAX + 1];
+    l->seq = aof_manifest_seq(&l->manifest, AOF_INCR) + 1;
+    int fd = create_incr(l, l->seq, name);
+    if (fd < 0) return fd;
+    log_line(LOG_LEVEL_NOTICE, "Creating AOF incr file %s on server start", name);
+    aof_manifest_add(&l->manifest, AOF_INCR, l->seq, slice_str(name));
+    return fd;
+}
+
 /* The incr file that this run appends to. */
 static int open_incr(struct journal_log *l)
 {
-    char name[AOF_NAME_MAX + 1], path[600];
+    char path[600];
     const struct aof_file *last = aof_manifest_last_incr(&l->manifest);
-    if (last) {
-        path_of(l, last->name, path);
-        if (size_of(path) <= sizeof AOF_MARK - 1) { /* nothing in it: it is used again */
-            struct aof_manifest *m = &l->manifest;
-            for (unsigned i = 0; i < m->count; i++)
-                if (&m->files[i] == last) aof_manifest_forget(m, i);
-        }
-    }
-    int64_t seq = aof_manifest_seq(&l->manifest, AOF_INCR) + 1;
-    l->fd = create_incr(l, seq, name);
+    l->fd = last ? reopen_incr(l, last) : -ENOENT;
+    if (l->fd >= 0) l->seq = last->seq;
+    else l->fd = new_incr(l);
     if (l->fd < 0) return l->fd;
-    log_line(LOG_LEVEL_NOTICE, "Creating AOF incr file %s on server start", name);
-    aof_manifest_add(&l->manifest, AOF_INCR, seq, slice_str(name));
-    l->seq = seq;
-    l->file_size = sizeof AOF_MARK - 1;
+    int rc = manifest_write(l, &l->manifest); /* the folder, too, may not be on the disk yet */
+    if (rc < 0) return rc;
+    l->file_size = l->synced_size = sizeof AOF_MARK - 1;
+    l->asked_size = 0;
     for (unsigned i = 0; i < l->manifest.count; i++) {
         path_of(l, l->manifest.files[i].name, path);
-        if (l->manifest.files[i].seq != seq || l->manifest.files[i].type != AOF_INCR)
+        if (l->manifest.files[i].seq != l->seq || l->manifest.files[i].type != AOF_INCR)
             l->others_size += size_of(path);
     }
-    return manifest_write(l, &l->manifest);
+    return 0;
 }
 
 int journal_files_start(struct hub *hub, const struct config *config)

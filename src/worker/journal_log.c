@@ -17,9 +17,6 @@
  * Thread: P. */
 #include "journal_log.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "splitring/base/check.h"
 #include "splitring/base/mem.h"
 #include "splitring/base/num.h"
@@ -45,7 +42,7 @@ static bool is_always(const struct journal_log *l)
 /* Replies that were held are not sent. */
 __attribute__((noreturn)) static void give_up(void)
 {
-    _Exit(1);
+    os_end_now(1);
 }
 
 /* ---- what others learn ---- */
@@ -103,18 +100,19 @@ static size_t plain_run(const struct effects *e, size_t i)
     return i;
 }
 
-static void put_effects(struct journal_log *l, const struct effects *e, instant_us now_us)
+static void put_effects(struct journal_log *l, const struct effects *e, instant_us now_us,
+                        bool wraps)
 {
     l->group += e->count;
     put_stamp(l, now_us);
     for (size_t i = 0; i < e->count;) {
         const struct effect_end *end = &e->ends[i];
         if (!l->db_known || l->db != end->db) put_select(l, end->db);
-        if (end->opens) buf_append_slice(&l->out, SLICE("*1\r\n$5\r\nMULTI\r\n"));
+        if (end->opens && wraps) buf_append_slice(&l->out, SLICE("*1\r\n$5\r\nMULTI\r\n"));
         size_t next = end->opens || end->closes ? i + 1 : plain_run(e, i);
         size_t from = i ? e->ends[i - 1].end : 0;
         buf_append(&l->out, e->bytes.ptr + from, e->ends[next - 1].end - from);
-        if (end->closes) buf_append_slice(&l->out, SLICE("*1\r\n$4\r\nEXEC\r\n"));
+        if (end->closes && wraps) buf_append_slice(&l->out, SLICE("*1\r\n$4\r\nEXEC\r\n"));
         i = next;
     }
 }
@@ -179,6 +177,7 @@ static bool write_out(struct hub *hub, struct journal_log *l, int64_t mono_us)
     }
     if (!l->sealed) {
         aof_sum_add(&sum, l->out.ptr, l->out.len);
+        sum.lag = l->file_size - l->synced_size;
         if (buf_reserve(&l->out, AOF_SUM_LINE_MAX))
             l->out.len += aof_sum_line(&sum, l->out.ptr + l->out.len);
     }
@@ -213,12 +212,15 @@ static void sync_here(struct hub *hub, struct journal_log *l, int64_t mono_us)
 {
     if (l->fd < 0) return;
     int rc = file_sync_data(l->fd);
+    if (unlikely(hub->faults & FAULT_SYNC_IGNORED)) rc = 0;
     l->synced_us = mono_us;
     counter_add(&l->fsyncs, 1);
-    if (rc < 0)
+    if (rc < 0) {
         on_sync_error(hub, l, rc);
-    else
-        set_durable(hub, l->written);
+        return;
+    }
+    l->synced_size = l->file_size;
+    set_durable(hub, l->written);
 }
 
 /* Under always a sync serves all who wait, and lasts longer than anything else here. Those whom the
@@ -246,15 +248,21 @@ static void sync_group(struct hub *hub, struct journal_log *l, int64_t mono_us)
     l->group = 0;
 }
 
+static void sync_came_home(struct hub *hub, struct journal_log *l, uint64_t ticket)
+{
+    if (l->asked_size > l->synced_size) l->synced_size = l->asked_size;
+    set_durable(hub, ticket);
+}
+
 static void sync_if_due(struct hub *hub, struct journal_log *l, int64_t mono_us)
 {
     int rc;
     uint64_t ticket;
     if (journal_sync_over(&l->sync, &rc, &ticket)) {
-        if (rc < 0)
+        if (rc < 0 && !(hub->faults & FAULT_SYNC_IGNORED))
             on_sync_error(hub, l, rc);
         else
-            set_durable(hub, ticket);
+            sync_came_home(hub, l, ticket);
     }
     if (l->written <= counter_get(&hub->journal->durable) || l->fd < 0) return;
     if (is_always(l)) {
@@ -267,6 +275,7 @@ static void sync_if_due(struct hub *hub, struct journal_log *l, int64_t mono_us)
     if (counter_get(&l->fsync) == CONFIG_FSYNC_NO || lazy(l) || l->broken) return;
     if (mono_us - l->synced_us < SECOND_US) return;
     if (journal_sync_ask(&l->sync, l->fd, l->written)) {
+        l->asked_size = l->file_size;
         counter_add(&l->fsyncs, 1);
         l->synced_us = mono_us;
     } else if (mono_us - l->synced_us > 2 * SECOND_US) {
@@ -280,10 +289,11 @@ static void sync_if_due(struct hub *hub, struct journal_log *l, int64_t mono_us)
 static void cut(struct hub *hub, struct journal_log *l, int64_t mono_us)
 {
     journal_sync_wait(&l->sync);
-    if (l->fd >= 0 && counter_get(&l->fsync) != CONFIG_FSYNC_NO && !l->broken)
-        sync_here(hub, l, mono_us);
+    bool syncs = counter_get(&l->fsync) != CONFIG_FSYNC_NO && !l->broken;
+    if (l->fd >= 0 && syncs && !(hub->faults & FAULT_CUT_UNSYNCED)) sync_here(hub, l, mono_us);
     bool on = l->fd >= 0 || l->waits_for_base; /* else: a rewrite of a log that is switched off */
-    l->cut_failed = on && !journal_files_cut(l);
+    bool names = !(hub->faults & FAULT_MANIFEST_LATE);
+    l->cut_failed = on && !journal_files_cut(l, names);
     l->cut_seen = true;
 }
 
@@ -315,7 +325,8 @@ static bool take(struct hub *hub, struct journal_log *l, const struct journal_bl
     l->merged = b->ticket;
     switch (b->kind) {
     case JOURNAL_EFFECTS:
-        if (l->fd >= 0) put_effects(l, &b->effects, now_us);
+        if (l->fd >= 0)
+            put_effects(l, &b->effects, now_us, !(hub->faults & FAULT_UNIT_UNWRAPPED));
         break;
     case JOURNAL_LOST: lost(hub, l, -12, "Out of memory for the append only file"); break;
     case JOURNAL_BEGIN: begin(hub, l, mono_us); break;

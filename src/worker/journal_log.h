@@ -50,6 +50,7 @@ struct journal_log {
     bool broken;              /* what was synced may be lost: only a new base helps */
     struct buf out;           /* not yet written */
     uint64_t file_size;       /* of the incr, whole blocks */
+    uint64_t synced_size, asked_size; /* of it, on the disk; when the running sync was asked for */
     uint64_t others_size;     /* of the other files of the manifest */
     uint64_t merged, written; /* the last tickets in out, in the file */
     bool db_known;
@@ -72,8 +73,9 @@ void journal_end(struct hub *hub);
 
 /* Opens the log at start; before P may touch it. 0, or it has been logged why not. */
 int journal_files_start(struct hub *hub, const struct config *config);
-/* A new incr file takes what follows. False: it could not be made, the old one goes on. */
-bool journal_files_cut(struct journal_log *l);
+/* A new incr file takes what follows, and the manifest names it (or not: a planted fault). False:
+ * it could not be made, the old one goes on. */
+bool journal_files_cut(struct journal_log *l, bool names);
 /* The base has been written aside: it takes the place of what was before the cut. */
 bool journal_files_base(struct journal_log *l);
 void journal_files_aside(char out[64]); /* the name of the base while it is written */

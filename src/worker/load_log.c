@@ -376,12 +376,21 @@ int load_log_look(struct worker *w, struct loader *l, uint64_t bytes)
 
 /* ---- the end ---- */
 
-/* Cuts what was torn, and closes what no checksum covers. */
-static int make_whole(const struct load_file *f)
+static int sync_path(const char *path)
+{
+    uint64_t size;
+    int fd = file_open(path, &size), rc = fd < 0 ? fd : file_sync(fd);
+    if (fd >= 0) (void)file_close(fd);
+    return rc;
+}
+
+/* Cuts what was torn, and closes what no checksum covers. A server that was killed may have left
+ * what is in the page cache alone: clients are shown nothing that a power loss could still take. */
+static int make_whole(const struct load_file *f, bool keep_torn)
 {
     char line[AOF_SUM_LINE_MAX];
     struct aof_sum sum = f->sum;
-    int rc = f->cut ? file_cut(f->path, f->valid) : 0;
+    int rc = f->cut && !keep_torn ? file_cut(f->path, f->valid) : sync_path(f->path);
     if (rc == 0 && f->seal) {
         int fd = file_reopen(f->path);
         rc = fd < 0 ? fd : file_write_at(fd, f->valid, line, aof_sum_line(&sum, line));
@@ -427,6 +436,6 @@ int load_log_end(struct worker *w)
     const struct load_plan *plan = w->hub->persist.plan;
     int rc = plan->adopts ? adopt(w->config) : 0;
     for (unsigned i = 0; i < plan->count && rc == 0; i++)
-        if (plan->files[i].cut || plan->files[i].seal) rc = make_whole(&plan->files[i]);
+        rc = make_whole(&plan->files[i], w->hub->faults & FAULT_TORN_KEPT);
     return rc;
 }

@@ -212,6 +212,7 @@ static bool run_slice(struct script_job *job, struct call *c, struct script_call
         w->serve_later = nested;
         return false;
     }
+    if (job->killed && job->wrote) journal_rewind(w, job->stated); /* the server stops */
     journal_close(w, job->stated);
     if (!nested) serve(w);
     counter_set(&w->pub->vm_bytes, script_vm_bytes(w->vm));
@@ -329,7 +330,9 @@ static void step_job(struct worker *w, struct script_job *job)
     if (!worker_hold_all(w, job->mask, false)) return;
     struct buf *out = t->is_exec ? multi_script_out(t->conn, &t->reply) : &t->reply;
     struct reply reply = {.out = out, .proto = t->x.proto};
-    if (w->stopping) job->killed = true;
+    /* What has written goes on: half of it must be neither seen nor logged. */
+    bool grace = w->mono_us - w->stop_since_us < STOP_GRACE_US;
+    if (w->stopping && !(job->wrote && grace)) job->killed = true;
     if (is_busy(w, job))
         for (uint32_t m = job->mask; m; m &= m - 1)
             locks_cancel_waiting(w->hub->locks[__builtin_ctz(m)], w);

@@ -251,7 +251,8 @@ static void lock_point(struct txn *t)
     /* Each unit's effects are stated by one worker, in one record: with a journal it does not
      * split. */
     bool writes = t->x.cmd->flags & CMD_WRITE;
-    if (journal_on(t->home->hub) && writes && t->way == TXN_PARTS) t->way = TXN_HELD;
+    bool splits = !journal_on(t->home->hub) || t->home->hub->faults & FAULT_LOG_SPLITS;
+    if (!splits && writes && t->way == TXN_PARTS) t->way = TXN_HELD;
     if (t->way == TXN_HELD) { /* one time for all comes with running on all of them at once */
         t->phase = TXN_PHASE_WRITE;
         list_push_back(&t->home->possess, &t->held_link);

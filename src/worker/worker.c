@@ -21,8 +21,6 @@
 #include "splitring/io/tls.h"
 #include "tracking.h"
 
-#define STOP_GRACE_US 2000000
-
 static bool sink_locked(void *ctx, struct shard *shard, db_id db, struct slice key, uint64_t hash)
 {
     struct hub *hub = ctx;

@@ -2,10 +2,14 @@
  * in one thread, with sockets, clock and scheduling made up from one seed.
  *
  *   sim_io.c      the io, net and os faces: clients' bytes in, replies out, sleeping, waking
- *   sim_run.c     one schedule: workers as coroutines, clients with random programs
+ *   sim_thread.c  threads as coroutines, and the clock
+ *   sim_disk.c    the file face: a disk, and what a power loss leaves of it
+ *   sim_run.c     one schedule: workers as coroutines, clients
+ *   sim_program.c what the clients do, at random
  *   sim_wire.c    what is sent, and how it reads
  *   sim_model.c   is there an order of the commands that explains every reply?
  *   sim_pubsub.c  instead: publishers and listeners, and what may be heard in which order
+ *   sim_crash.c   crashes: the log is loaded by another server; was anything lost?
  *   sim_main.c    many seeds; planted faults
  *
  * Thread: one. */
@@ -16,8 +20,10 @@
 
 #include "splitring/base/buf.h"
 #include "splitring/base/rng.h"
+#include "splitring/config/config.h"
 #include "splitring/io/io.h"
 #include "splitring/worker/worker.h"
+#include "sim_disk.h"
 
 #define SIM_WORKERS_MAX 4
 #define SIM_CLIENTS_MAX 5
@@ -28,6 +34,8 @@
 #define SIM_LIST_LEN_MAX 64
 #define SIM_RESCUE_MAX 60 /* commands of the client that ends everybody's waiting */
 #define SIM_HEARD_MAX 256
+#define SIM_CRASHES_MAX 400
+#define SIM_THREADS_MAX 2 /* beside the workers: P and the log's sync */
 #define SIM_STACK (512 * 1024) /* LuaJIT's frames, too; sim_run.c looks if that was enough */
 
 /* ---- programs ---- */
@@ -42,6 +50,7 @@ enum op_kind {
     SIM_MLIST, /* MULTI, RPUSH k0 v0, LPOP k1, RPUSH k2 v1, EXEC */
     SIM_RPUSH, SIM_LPOP, SIM_LLEN, SIM_LMOVE, SIM_LMPOP, SIM_BLPOP, SIM_BLMOVE, SIM_BLMPOP,
     SIM_PUBLISH, SIM_SUBSCRIBE, SIM_UNSUBSCRIBE, /* sim_pubsub.c */
+    SIM_WAITAOF, SIM_SAVE, SIM_BGSAVE, SIM_REWRITE, /* any reply is right */
     SIM_KINDS
 };
 
@@ -90,20 +99,49 @@ struct sim_listener {
 
 /* ---- the world ---- */
 
+/* A coroutine that stands for a thread. */
+struct sim_fiber {
+    ucontext_t context;
+    char *stack;
+    void (*run)(void *arg);
+    void *arg;
+    bool waiting, woken, finished;
+    int64_t wait_until_us; /* < 0: no timeout */
+};
+
 struct io {
     struct sim *sim;
     int id;
-    bool woken;
     struct io_event events[256];
     char *buffers[256]; /* receive buffers of the events, freed at the next wait */
     char *given[256];
     unsigned event_count, given_count;
-    ucontext_t context;
-    char *stack;
-    bool waiting;         /* in io_wait */
-    int64_t wait_until_us; /* < 0: no timeout */
-    bool finished;
+    struct sim_fiber fiber;
 };
+
+struct os_thread {
+    struct sim_fiber fiber;
+};
+
+/* What runs: commands alone, or a server that writes to a disk, in three ways. */
+enum sim_mode { SIM_MEMORY, SIM_DISK, SIM_DISK_FAILS, SIM_DISK_EACH };
+
+/* A moment at which the server may have died. */
+struct sim_crash {
+    struct sim_disk *disk; /* what is found afterwards */
+    int sent[SIM_CLIENTS_MAX + 1], answered[SIM_CLIENTS_MAX + 1];
+    int durable[SIM_CLIENTS_MAX + 1]; /* of each client's commands, so many must be there */
+    uint64_t step;
+    unsigned kept_percent;
+};
+
+/* All that a keyspace of the programs holds. */
+struct sim_state {
+    uint8_t lens[SIM_LISTS];
+    uint8_t lists[SIM_LISTS][SIM_LIST_LEN_MAX];
+    int64_t values[SIM_KEYS]; /* SIM_ABSENT */
+};
+#define SIM_ABSENT INT64_MIN
 
 struct sim {
     uint64_t seed;
@@ -121,7 +159,18 @@ struct sim {
     ucontext_t scheduler;
     const void *stack; /* the scheduler's, for AddressSanitizer */
     size_t stack_size;
-    struct io *running;
+    struct sim_fiber *running; /* NULL: the scheduler */
+    struct os_thread *threads[SIM_THREADS_MAX];
+    unsigned thread_count;
+    enum sim_mode mode;
+    uint32_t faults;
+    struct sim_disk *disk;   /* NULL: none, every file operation fails */
+    enum config_fsync fsync;
+    bool log;                /* appendonly yes; else there are only dumps */
+    bool died;               /* the server ended itself */
+    unsigned crash_percent;  /* of the moments in which the disk changes */
+    unsigned crash_count;
+    struct sim_crash crashes[SIM_CRASHES_MAX];
     unsigned preempt_percent, lend_percent;
     bool pubsub;   /* publishers and listeners, nothing else */
     unsigned listeners; /* the first clients */
@@ -137,9 +186,54 @@ struct sim {
 };
 
 /* One schedule from a seed, with planted faults (0: none). False: failure says why. */
-bool sim_run(struct sim *sim, uint64_t seed, uint32_t faults);
-/* Coroutines (sim_run.c): gives the processor back to the scheduler. */
+bool sim_run(struct sim *sim, uint64_t seed, enum sim_mode mode, uint32_t faults);
+
+/* ---- coroutines (sim_thread.c) ---- */
+
+/* The world that runs on this thread. */
+struct sim *sim_current(void);
+void sim_set_current(struct sim *sim);
+/* Gives the processor back to the scheduler; nothing outside of a coroutine. */
 void sim_yield(struct sim *sim);
+/* The same, until it is woken or the time is over (< 0: never). */
+void sim_wait(struct sim *sim, struct sim_fiber *fiber, int64_t timeout_us);
+bool sim_runnable(const struct sim *sim, const struct sim_fiber *fiber);
+void sim_fiber_start(struct sim_fiber *fiber, void (*run)(void *arg), void *arg);
+void sim_fiber_resume(struct sim *sim, struct sim_fiber *fiber);
+void sim_fiber_free(struct sim_fiber *fiber);
+
+/* ---- worlds (sim_run.c) ---- */
+
+/* A server: hub, workers, and with a disk the persistence thread. False: it does not start. */
+bool sim_server_start(struct sim *sim, const struct hub_options *options);
+/* A worker or thread goes on; false: none can. */
+bool sim_server_step(struct sim *sim);
+bool sim_advance_clock(struct sim *sim);
+void sim_connect(struct sim *sim, unsigned client);
+void sim_server_stop(struct sim *sim);
+void sim_server_free(struct sim *sim);
+/* What hub_options are drawn for every world. */
+void sim_server_config(struct sim *sim, struct config *config);
+/* Clients look at what they were sent. */
+void sim_clients_read(struct sim *sim);
+
+void sim_programs(struct sim *sim); /* sim_program.c */
+
+/* ---- crashes (sim_crash.c) ---- */
+
+/* The disk is about to change: perhaps the server dies here. */
+void sim_crash_here(void *sim);
+/* The server ends, by itself or because it was told to: what is found then? */
+void sim_crash_at_end(struct sim *sim, bool clean);
+/* Each of the crashes: a new server loads what there is. Was anything lost, torn or made up? */
+void sim_crashes_judge(struct sim *sim);
+/* Is there an order of the commands, with each client's own and real time, that explains every
+ * reply, and in which the keyspace is `found` at a moment when all durable ones are over? */
+bool sim_crash_explained(const struct sim *sim, const struct sim_crash *crash,
+                         const struct sim_state *found);
+
+/* ---- clients ---- */
+
 /* Puts an event into a worker's io (sim_io.c). */
 void sim_event(struct io *io, struct io_event event, char *buffer);
 /* Delivers some of the client's bytes; false: nothing to deliver or nowhere to. */

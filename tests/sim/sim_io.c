@@ -1,17 +1,17 @@
 /* The outside world of a simulated worker: the io face, and what the worker uses of net, os and
- * log.
+ * log. (Threads and clocks: sim_thread.c; files: sim_disk.c.)
  *
  * A wait gives the processor to the scheduler, which resumes the worker when it has an event, was
  * woken, or its time is over: so a lost wake-up is a schedule that never ends. Sends are short at
  * random, refuse at random, and are points where another worker may run.
  * Thread: one. */
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "sim.h"
 #include "splitring/base/check.h"
-#include "splitring/io/file.h"
 #include "splitring/io/log.h"
 #include "splitring/io/net.h"
 #include "splitring/io/notify.h"
@@ -125,9 +125,16 @@ static void let_go(struct io *io, struct io_sock *sock)
     sim_event(io, (struct io_event){.kind = IO_EV_RELEASED, .owner = sock->owner}, NULL);
 }
 
+/* What has arrived goes along with the connection. */
 void io_detach(struct io *io, struct io_sock *sock)
 {
-    let_go(io, sock);
+    if (sock->fd < 100) {
+        let_go(io, sock);
+        return;
+    }
+    client_of(io, sock->fd)->io = NULL;
+    sim_event(io, (struct io_event){.kind = IO_EV_RELEASED, .fd = sock->fd, .owner = sock->owner},
+              NULL);
 }
 
 void io_close(struct io *io, struct io_sock *sock)
@@ -168,11 +175,7 @@ int io_wait(struct io *io, struct io_event *events, unsigned cap, const struct i
     struct sim *sim = io->sim;
     for (unsigned i = 0; i < io->given_count; i++) free(io->given[i]);
     io->given_count = 0;
-    io->wait_until_us = wait->timeout_us < 0 ? -1 : sim->clock_us + wait->timeout_us;
-    io->waiting = true;
-    sim_yield(sim);
-    io->waiting = false;
-    io->woken = false;
+    sim_wait(sim, &io->fiber, wait->timeout_us);
     unsigned n = io->event_count < cap ? io->event_count : cap;
     memcpy(events, io->events, n * sizeof *events);
     memcpy(io->given, io->buffers, n * sizeof io->given[0]);
@@ -185,7 +188,7 @@ int io_wait(struct io *io, struct io_event *events, unsigned cap, const struct i
 
 void io_wake_shared(struct io *io)
 {
-    io->woken = true;
+    io->fiber.woken = true;
 }
 
 enum io_engine io_engine_of(const struct io *io)
@@ -230,38 +233,12 @@ bool net_peer_is_loopback(int fd)
     return true;
 }
 
-int64_t os_mono_ns(void) { return 1; }
-int64_t os_mono_us(void) { return 1; }
-instant_us os_unix_us(void) { return 1; }
-void os_yield(void) {}
-
-struct os_bell *os_bell_new(void) { return NULL; }
-void os_bell_free(struct os_bell *bell) { (void)bell; }
-void os_bell_ring_shared(struct os_bell *bell) { (void)bell; }
-void os_bell_wait(struct os_bell *bell, int64_t timeout_us)
-{
-    (void)bell;
-    (void)timeout_us;
-}
-void os_sleep_us(int64_t us) { (void)us; }
 long os_pid(void) { return 1; }
 uint64_t os_rss_bytes(void) { return 0; }
 uint64_t os_rss_anon_bytes(void) { return 0; }
 uint64_t os_memory_total(void) { return 0; }
 void os_entropy(void *out, size_t len) { memset(out, 7, len); } /* nobody asks for a password */
 void os_usage_get(struct os_usage *out) { *out = (struct os_usage){0}; }
-int os_thread_start(struct os_thread **out, const char *name, int cpu, int *pin_error,
-                    void (*run)(void *arg), void *arg)
-{
-    (void)out;
-    (void)name;
-    (void)cpu;
-    (void)pin_error;
-    (void)run;
-    (void)arg;
-    return -EAGAIN;
-}
-void os_thread_join(struct os_thread *thread) { (void)thread; }
 void os_thread_usage_get(struct os_usage *out) { *out = (struct os_usage){0}; }
 void os_exe_path(char *out, size_t cap) { snprintf(out, cap, "sim"); }
 void os_uname(char *out, size_t cap) { snprintf(out, cap, "sim"); }
@@ -287,169 +264,25 @@ int os_chdir(const char *path)
     return 0;
 }
 
-int os_file_read(const char *path, size_t max_len, struct buf *out)
-{
-    (void)path;
-    (void)max_len;
-    (void)out;
-    return -ENOENT;
-}
-
-int os_file_replace(const char *path, struct slice content)
-{
-    (void)path;
-    (void)content;
-    return -EROFS;
-}
-
-int file_open(const char *path, uint64_t *size)
-{
-    (void)path;
-    *size = 0;
-    return -ENOENT;
-}
-
-ssize_t file_read(int fd, char *ptr, size_t len)
-{
-    (void)fd;
-    (void)ptr;
-    (void)len;
-    return -EIO;
-}
-
-int file_create(const char *path)
-{
-    (void)path;
-    return -EROFS;
-}
-
-int file_write(int fd, const char *ptr, size_t len)
-{
-    (void)fd;
-    (void)ptr;
-    (void)len;
-    return -EIO;
-}
-
-int file_write_at(int fd, uint64_t offset, const char *ptr, size_t len)
-{
-    (void)offset;
-    return file_write(fd, ptr, len);
-}
-
-ssize_t file_read_at(int fd, uint64_t offset, char *ptr, size_t len)
-{
-    (void)offset;
-    return file_read(fd, ptr, len);
-}
-
-int file_cut(const char *path, uint64_t len)
-{
-    (void)path;
-    (void)len;
-    return -EROFS;
-}
-
-int file_reopen(const char *path)
-{
-    (void)path;
-    return -EROFS;
-}
-
-int file_link(const char *from, const char *to)
-{
-    (void)from;
-    (void)to;
-    return -EROFS;
-}
-
-bool file_is_link(const char *path)
-{
-    (void)path;
-    return false;
-}
-
-int file_make_dir(const char *path)
-{
-    (void)path;
-    return -EROFS;
-}
-
-int file_sync_data(int fd)
-{
-    (void)fd;
-    return -EIO;
-}
-
-int file_truncate(int fd, uint64_t len)
-{
-    (void)fd;
-    (void)len;
-    return -EIO;
-}
-
-int file_sync(int fd)
-{
-    (void)fd;
-    return -EIO;
-}
-
-void file_flush_begin(int fd, uint64_t from, uint64_t len)
-{
-    (void)fd;
-    (void)from;
-    (void)len;
-}
-
-int file_flush_wait(int fd, uint64_t from, uint64_t len)
-{
-    (void)fd;
-    (void)from;
-    (void)len;
-    return 0;
-}
-
-int file_close(int fd)
-{
-    (void)fd;
-    return 0;
-}
-
-int file_rename(const char *from, const char *to)
-{
-    (void)from;
-    (void)to;
-    return -EROFS;
-}
-
-void file_remove(const char *path) { (void)path; }
-
-int file_sync_folder(const char *path)
-{
-    (void)path;
-    return -EROFS;
-}
-
-int file_list_open(struct file_list *list, const char *path)
-{
-    (void)path;
-    list->dir = NULL;
-    return -ENOENT;
-}
-
-const char *file_list_next(struct file_list *list)
-{
-    (void)list;
-    return NULL;
-}
-
-void file_list_close(struct file_list *list) { (void)list; }
-
 void log_set_level(enum log_level level) { (void)level; }
 void log_set_format(enum log_format format, enum log_time time) { (void)format, (void)time; }
-bool log_wants(enum log_level level) { return level > LOG_LEVEL_WARNING; }
+/* With SPLITRING_SIM_LOG set in the environment, what the server says is shown. */
+static bool shown(void)
+{
+    static int wanted = -1;
+    if (wanted < 0) wanted = getenv("SPLITRING_SIM_LOG") != NULL;
+    return wanted;
+}
+
+bool log_wants(enum log_level level) { return level > LOG_LEVEL_WARNING || shown(); }
+
 void log_line(enum log_level level, const char *fmt, ...)
 {
+    va_list args;
     (void)level;
-    (void)fmt;
+    if (!shown()) return;
+    va_start(args, fmt);
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+    fputc('\n', stderr);
 }

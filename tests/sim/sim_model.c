@@ -11,12 +11,13 @@
 
 #include "sim.h"
 
-#define ABSENT INT64_MIN
+#define ABSENT SIM_ABSENT
 #define VISITED_START (1u << 12)
 #define VISITED_MAX (1u << 24) /* beyond: undecided, which counts as explained */
 
 struct state {
     uint8_t at[SIM_CLIENTS_MAX + 1];
+    uint8_t crashed; /* what was found is the state of a moment before this one */
     uint8_t lens[SIM_LISTS];
     uint8_t lists[SIM_LISTS][SIM_LIST_LEN_MAX];
     int64_t values[SIM_KEYS];
@@ -27,6 +28,8 @@ struct search {
     uint64_t *visited; /* open addressing */
     size_t count, cap;
     bool undecided;
+    const struct sim_crash *crash; /* sim_crash_explained */
+    const struct sim_state *found;
 };
 
 /* ---- the plain keyspace ---- */
@@ -331,6 +334,26 @@ static bool may_come_now(const struct sim *sim, const struct state *s, unsigned 
     return true;
 }
 
+/* It has done nothing, whatever it said: it was refused for the disk's sake, stopped with the
+ * server, or concerns the disk alone. */
+static bool has_no_part(const struct sim_op *op)
+{
+    static const char *const refusals[] = {"-MISCONF", "-EXECABORT", "Script killed"};
+    if (op->kind >= SIM_WAITAOF) return true;
+    for (unsigned i = 0; op->reply.len && i < ARRAY_COUNT(refusals); i++)
+        if (memmem(op->reply.ptr, op->reply.len, refusals[i], strlen(refusals[i]))) return true;
+    return false;
+}
+
+/* It has its reply: can it have been given now? */
+static bool apply_answered(const struct sim *sim, struct state *s, const struct sim_op *op)
+{
+    char reply[256];
+    if (has_no_part(op)) return true;
+    size_t len = apply(sim, s, op, reply);
+    return len == op->reply.len && memcmp(reply, op->reply.ptr, len) == 0;
+}
+
 static bool explore(struct search *search, const struct state *s)
 {
     const struct sim *sim = search->sim;
@@ -343,9 +366,7 @@ static bool explore(struct search *search, const struct state *s)
         if (!may_come_now(sim, s, c)) continue;
         const struct sim_op *op = &sim->clients[c].ops[s->at[c]];
         struct state next = *s;
-        char reply[256];
-        size_t len = apply(sim, &next, op, reply);
-        if (len != op->reply.len || memcmp(reply, op->reply.ptr, len) != 0) continue;
+        if (!apply_answered(sim, &next, op)) continue;
         next.at[c]++;
         if (explore(search, &next)) return true;
     }
@@ -362,6 +383,105 @@ bool sim_serializable(const struct sim *sim)
     bool found = explore(&search, &start);
     free(search.visited);
     return found;
+}
+
+/* ---- after a crash ----
+ *
+ * Commands that had no reply when it came may have happened or not: of each client's the first ones.
+ * What was found is the state at some moment of the order; if replies are not held for the disk,
+ * commands that were answered may come after that moment. */
+
+static bool is_found(const struct search *search, const struct state *s)
+{
+    const struct sim_state *found = search->found;
+    for (unsigned c = 0; c < search->sim->client_count; c++)
+        if (s->at[c] < search->crash->durable[c]) return false;
+    return !memcmp(s->values, found->values, sizeof s->values) &&
+           !memcmp(s->lens, found->lens, sizeof s->lens) &&
+           !memcmp(s->lists, found->lists, sizeof s->lists);
+}
+
+static bool all_explained(const struct search *search, const struct state *s)
+{
+    for (unsigned c = 0; c < search->sim->client_count; c++)
+        if (s->at[c] < search->crash->answered[c]) return false;
+    return s->crashed;
+}
+
+static bool may_come_before_crash(const struct search *search, const struct state *s, unsigned c)
+{
+    const struct sim_op *op = &search->sim->clients[c].ops[s->at[c]];
+    if (s->at[c] >= search->crash->sent[c]) return false;
+    for (unsigned other = 0; other < search->sim->client_count; other++) {
+        if (other == c || s->at[other] >= search->crash->answered[other]) continue;
+        const struct sim_op *first = &search->sim->clients[other].ops[s->at[other]];
+        if (first->completed < op->invoked) return false;
+    }
+    return true;
+}
+
+static bool explore_crash(struct search *search, const struct state *s);
+
+/* One without a reply, as it may have gone; which of them is a number. False: there is no such. */
+static bool explore_unanswered(struct search *search, const struct state *s, unsigned c,
+                               int which, bool *explained)
+{
+    const struct sim *sim = search->sim;
+    struct sim_op op = sim->clients[c].ops[s->at[c]];
+    bool may_do_nothing = sim_op_blocks(&op) || op.kind == SIM_CAS || op.kind >= SIM_WAITAOF ||
+                          sim->mode == SIM_DISK_FAILS;
+    bool many = sim_op_blocks(&op) && op.kind != SIM_BLMOVE;
+    struct state next = *s;
+    char reply[256], line[24] = "";
+    next.at[c]++;
+    if (which == 0) { /* nothing */
+        *explained = may_do_nothing && explore_crash(search, &next);
+        return true;
+    }
+    if (which > (many ? op.key_count : 1) || op.kind >= SIM_WAITAOF) return false;
+    if (many) snprintf(line, sizeof line, "\n%s\r", sim->keys[op.keys[which - 1]]);
+    op.reply = slice_str(line);
+    *explained = apply(sim, &next, &op, reply) > 0 && explore_crash(search, &next);
+    return true;
+}
+
+static bool explore_crash(struct search *search, const struct state *s)
+{
+    const struct sim *sim = search->sim;
+    if (search->undecided || all_explained(search, s)) return true;
+    if (seen_before(search, s)) return false;
+    if (!s->crashed && is_found(search, s)) {
+        struct state next = *s;
+        next.crashed = 1;
+        if (explore_crash(search, &next)) return true;
+    }
+    for (unsigned c = 0; c < sim->client_count; c++) {
+        if (!may_come_before_crash(search, s, c)) continue;
+        bool explained = false;
+        if (s->at[c] < search->crash->answered[c]) {
+            struct state next = *s;
+            if (!apply_answered(sim, &next, &sim->clients[c].ops[s->at[c]])) continue;
+            next.at[c]++;
+            explained = explore_crash(search, &next);
+        }
+        for (int which = 0; s->at[c] >= search->crash->answered[c] && !explained; which++)
+            if (!explore_unanswered(search, s, c, which, &explained)) break;
+        if (explained) return true;
+    }
+    return false;
+}
+
+bool sim_crash_explained(const struct sim *sim, const struct sim_crash *crash,
+                         const struct sim_state *found)
+{
+    struct search search = {.sim = sim, .cap = VISITED_START, .crash = crash, .found = found};
+    search.visited = calloc(search.cap, sizeof(uint64_t));
+    struct state start;
+    memset(&start, 0, sizeof start);
+    for (int i = 0; i < SIM_KEYS; i++) start.values[i] = ABSENT;
+    bool explained = explore_crash(&search, &start);
+    free(search.visited);
+    return explained;
 }
 
 /* ---- the bank ---- */

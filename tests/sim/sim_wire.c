@@ -150,6 +150,17 @@ static void list_op_write(const struct sim *sim, const struct sim_op *op, const 
     if (blocks && op->kind != SIM_BLMPOP) put_arg(out, timeout);
 }
 
+static void disk_op_write(const struct sim_op *op, struct buf *out)
+{
+    static const char *const names[] = {"SAVE", "BGSAVE", "BGREWRITEAOF"};
+    if (op->kind != SIM_WAITAOF) {
+        put_command(out, names[op->kind - SIM_SAVE], NULL, 0);
+        return;
+    }
+    buf_printf(out, "*4\r\n$7\r\nWAITAOF\r\n$1\r\n1\r\n$1\r\n0\r\n");
+    put_number(out, op->timeout_ms);
+}
+
 void sim_op_write(const struct sim *sim, const struct sim_op *op, struct buf *out)
 {
     static const char *const names[SIM_KINDS] = {
@@ -157,6 +168,10 @@ void sim_op_write(const struct sim *sim, const struct sim_op *op, struct buf *ou
         "EXISTS", "RENAME", "COPY", "DBSIZE", "FLUSHALL", "PING", "MULTI", "CAS",
         "TRANSFER", "LOOK", "MLIST",
         "RPUSH", "LPOP", "LLEN", "LMOVE", "LMPOP", "BLPOP", "BLMOVE", "BLMPOP"};
+    if (op->kind >= SIM_WAITAOF) {
+        disk_op_write(op, out);
+        return;
+    }
     if (op->wrap != WRAP_MULTI) {
         wrapped_write(sim, op, out);
         return;

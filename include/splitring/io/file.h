@@ -25,7 +25,7 @@ int file_write_at(int fd, uint64_t offset, const char *ptr, size_t len) WARN_UNU
 int file_sync(int fd) WARN_UNUSED; /* data and size are on the disk */
 int file_sync_data(int fd) WARN_UNUSED; /* the same without times and modes: fdatasync */
 int file_truncate(int fd, uint64_t len) WARN_UNUSED;
-int file_make_dir(const char *path) WARN_UNUSED; /* there may be one */
+int file_make_dir(const char *path) WARN_UNUSED; /* there may be one; it is on the disk */
 /* The kernel may begin to write what was given since the last call, so that file_sync is short. */
 void file_flush_begin(int fd, uint64_t from, uint64_t len);
 /* Waits until these bytes have been written (no promise: file_sync still has to follow). A negative

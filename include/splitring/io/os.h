@@ -44,6 +44,9 @@ void os_cpus_find(struct os_cpus *out, const char *cgroup_root, const char *proc
 /* Memory limit of the cgroup in bytes; 0: none. */
 uint64_t os_cgroup_memory_max(const char *cgroup_root, const char *proc_cgroup);
 
+/* The process ends here and now: nothing is sent, flushed or freed any more. */
+__attribute__((noreturn)) void os_end_now(int code);
+
 uint64_t os_rss_bytes(void);      /* /proc/self/statm */
 uint64_t os_rss_anon_bytes(void); /* … without what is of files: code, libraries */
 uint64_t os_memory_total(void);   /* physical memory */

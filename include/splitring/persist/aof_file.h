@@ -4,6 +4,8 @@
  *   *3\r\n$3\r\nSET\r\n…                 commands, and #TS:<seconds>\r\n lines, as Redis has them
  *   #CRC:<16 hex digits>:<n>\r\n         behind each flush: CRC-64 of the n bytes since the last
  *                                        such line
+ *   #CRC:<16 hex digits>:<n>:<lag>\r\n   the same, when the lag bytes before those were not yet
+ *                                        synced; the sum is over `:<lag>`, too
  *
  * Redis passes over lines that begin with '#'. A manifest of ours begins with a line
  * `#CRC:<16 hex digits>:<n>\n` over the n bytes behind it.
@@ -24,11 +26,12 @@ enum { AOF_E_TORN = 40, AOF_E_FORMAT };
 /* ---- checksums, for who writes ---- */
 
 #define AOF_MARK "#CRC:0000000000000000:0\r\n"
-#define AOF_SUM_LINE_MAX 48u
+#define AOF_SUM_LINE_MAX 72u
 
 /* Over the bytes of a file since its last #CRC line. {0}: right behind one. */
 struct aof_sum {
     uint64_t crc, bytes;
+    uint64_t lag; /* bytes before those that a power loss could still take when these were written */
 };
 
 void aof_sum_add(struct aof_sum *sum, const char *ptr, size_t len);

@@ -57,7 +57,16 @@ enum fault {
     FAULT_LOCKS_SHIFT = 16,            /* three bits: enum lock_fault */
     FAULT_SCRIPT_NO_UNDO = 1u << 19,   /* a script that starts again leaves what it wrote */
     FAULT_SCRIPT_UNLOCKED = 1u << 20,  /* a script on held shards does not look at locks */
-    FAULT_TRACKING_EARLY = 1u << 24    /* invalidations overtake replies that are being made */
+    FAULT_REPLY_EARLY = 1u << 21,      /* replies do not wait for the disk */
+    FAULT_MERGE_NO_BOUND = 1u << 22,   /* the log does not wait for tickets that are open */
+    FAULT_SYNC_IGNORED = 1u << 23,     /* a sync that failed counts as one */
+    FAULT_TRACKING_EARLY = 1u << 24,   /* invalidations overtake replies that are being made */
+    FAULT_TORN_KEPT = 1u << 25,        /* a torn end stays in its file */
+    FAULT_UNIT_UNWRAPPED = 1u << 26,   /* no MULTI … EXEC around what happened as one */
+    FAULT_LOG_SPLITS = 1u << 27,       /* each shard's worker states its part of a command */
+    FAULT_CUT_UNSYNCED = 1u << 28,     /* a file of the log ends, and the next begins, unsynced */
+    FAULT_HOLD_OWN = 1u << 29,         /* only who wrote waits for the disk, readers do not */
+    FAULT_MANIFEST_LATE = 1u << 30     /* an incr file is written to, and never named */
 };
 
 struct hub *hub_new(const struct hub_options *options) WARN_UNUSED;
