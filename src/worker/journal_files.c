@@ -165,7 +165,7 @@ bool journal_files_base(struct journal_log *l)
     aof_manifest_retire(&next, l->waits_for_base || l->fd < 0 ? 0 : 1);
     aof_manifest_add(&next, AOF_BASE, seq, slice_str(name));
     if (l->waits_for_base) aof_manifest_add(&next, AOF_INCR, l->seq, slice_str(incr));
-    /* If it fails, the disk may bear the new manifest or the old one: the base stays where it is. */
+    /* If it fails, the disk may bear the new manifest or the old one: the base stays. */
     if (!manifest_change(l, &next)) return false;
     l->waits_for_base = false;
     l->others_size = size_of(path);

@@ -1,13 +1,13 @@
 /* Crashes: at moments in which the disk changes it is noted what a power loss would leave, and what
- * clients have been told by then. The world goes on; when it has ended, another server is started on
- * each of these disks, with any number of workers, and its keys are read.
+ * clients have been told by then. The world goes on; when it has ended, another server is started
+ * on each of these disks, with any number of workers, and its keys are read.
  *
  *   always     all that was answered is there
  *   everysec   what WAITAOF said is there
  *   no log     what SAVE said is there
  *
  * In all of them the state is that of one moment in one order of all commands, which explains every
- * reply as well (sim_model.c): so nothing is there in half, and nothing without what came before it.
+ * reply as well (sim_model.c): so nothing is there in half, and nothing without what came before.
  * Loading changes the disk, too: it may be cut short by another crash, and then the same is found.
  * Thread: one. */
 #include <stdio.h>

@@ -8,8 +8,8 @@
  * Within a sector a write is whole or absent, and sectors reach the disk in any order. A file's
  * length may be on the disk before what it covers, which then reads as zeros. A sync that fails
  * leaves pages that look clean and are not on the disk (as Linux does): later syncs pass them over.
- * (So a process that dies there and is started again reads what is not on the disk, and cannot know;
- * of a disk that has failed only power losses are looked at.)
+ * (So a process that dies there and is started again reads what is not on the disk, and cannot
+ * know; of a disk that has failed only power losses are looked at.)
  * A new name counts when its folder is synced; this is stricter than ext4, which orders all changes
  * of names in one journal.
  * Thread: one. */

@@ -20,8 +20,8 @@ void sim_disk_set_hook(struct sim_disk *disk, sim_disk_hook hook, void *ctx);
 void sim_disk_fail(struct sim_disk *disk, unsigned one_in, unsigned most);
 
 /* What is found after a power loss: a disk of its own. Of every sector that was not synced it is
- * drawn if it is there, of every folder how many of its changes; kept_percent 100: the process died,
- * the page cache did not. */
+ * drawn if it is there, of every folder how many of its changes; kept_percent 100: the process
+ * died, the page cache did not. */
 struct sim_disk *sim_disk_after_crash(const struct sim_disk *disk, struct rng *rng,
                                       unsigned kept_percent);
 /* Everything on it, to stderr. */

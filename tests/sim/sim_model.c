@@ -387,7 +387,7 @@ bool sim_serializable(const struct sim *sim)
 
 /* ---- after a crash ----
  *
- * Commands that had no reply when it came may have happened or not: of each client's the first ones.
+ * Commands that had no reply when it came may have happened or not: of each client the first ones.
  * What was found is the state at some moment of the order; if replies are not held for the disk,
  * commands that were answered may come after that moment. */
 

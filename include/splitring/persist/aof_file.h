@@ -31,7 +31,7 @@ enum { AOF_E_TORN = 40, AOF_E_FORMAT };
 /* Over the bytes of a file since its last #CRC line. {0}: right behind one. */
 struct aof_sum {
     uint64_t crc, bytes;
-    uint64_t lag; /* bytes before those that a power loss could still take when these were written */
+    uint64_t lag; /* bytes before those that were not yet synced when these were written */
 };
 
 void aof_sum_add(struct aof_sum *sum, const char *ptr, size_t len);
