@@ -112,6 +112,9 @@ class Crash:
     def kill(self, server):
         server.kill()
 
+    def killed_at(self, writers, killed):
+        pass
+
     def round(self, rng):
         """Problems found."""
         server = self.start()
@@ -125,6 +128,7 @@ class Crash:
         self.kill(server)
         for writer in writers:
             writer.join()
+        self.killed_at(writers, killed)
         self.first = max([self.first] + [w.next for w in writers])
         for writer in writers:
             for name in writer.sent:
