@@ -123,8 +123,8 @@ class PowerCut(crash.Crash):
 
 
     def killed_at(self, writers, killed):
-        """A sync that was under way while the file system was shut down may have been told that all
-        is well (the kernel does not promise more): only what was answered before counts."""
+        """A sync that was under way while the file system was shut down may have been told that
+        all is well: only what was answered before counts."""
         for writer in writers:
             writer.answered = {name: [a for a in answers if a[0] < killed]
                                for name, answers in writer.answered.items()}
