@@ -152,7 +152,8 @@ def rounds(disk, count, writers, seed, tell=lambda *_: None):
         total += acked
         tell(f"round {n + 1}: {acked} writes answered, {len(wrong)} problems")
         if wrong:
-            raise AssertionError(f"seed {seed}, round {n + 1}:\n" + "\n".join(wrong[:6] + wrong[-2:]))
+            told = "\n".join(wrong[:6] + wrong[-2:])
+            raise AssertionError(f"seed {seed}, round {n + 1}:\n{told}")
     cut.close()
     return total
 
