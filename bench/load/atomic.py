@@ -153,7 +153,7 @@ def figures(count, took, user, system):
             "server_us": (user + system) / count * 1e6}
 
 
-def publish(server, messages, depth):
+def publish(server, messages, depth, publishers):
     """CPU µs per delivered message: the next messages go out when all have these."""
     with ExitStack() as stack:
         listeners = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
@@ -161,20 +161,23 @@ def publish(server, messages, depth):
         for listener in listeners:
             listener.sendall(encode("SUBSCRIBE", "news"))
             listener.recv(4096)
-        client = stack.enter_context(server.client())
+        clients = [stack.enter_context(server.client()) for _ in range(publishers)]
         block = encode("PUBLISH", "news", "m" * 64) * depth
-        length = depth * len(encode("message", "news", "m" * 64))
+        length = publishers * depth * len(encode("message", "news", "m" * 64))
         user, system = server.cpu_ticks_s()
         begin = time.monotonic()
-        for _ in range(messages // depth):
-            client.batch(block, depth)
+        for _ in range(messages // (depth * publishers)):
+            for client in clients:
+                client.sock.sendall(block)
+            for client in clients:
+                client.batch(b"", depth)
             for listener in listeners:
                 missing = length
                 while missing:
                     missing -= len(listener.recv(missing))
         took = time.monotonic() - begin
         user_after, system_after = server.cpu_ticks_s()
-    count = messages // depth * depth * SUBSCRIBERS
+    count = messages // (depth * publishers) * depth * publishers * SUBSCRIBERS
     return figures(count, took, user_after - user, system_after - system)
 
 
@@ -199,9 +202,11 @@ def atomic(run):
                     result = drive(server, one, rounds, depth)
                     got.setdefault((name, server.name), []).append(
                         run.keep(server, result, test=name, round=turn))
-                name = f"PUBLISH to {SUBSCRIBERS}, per delivery"
-                names += [name] if name not in names else []
-                result = publish(server, max(depth, int(40000 * arguments.share_of_n)), depth)
-                got.setdefault((name, server.name), []).append(
-                    run.keep(server, result, test=name, round=turn))
+                for publishers in (1, CONNECTIONS):
+                    name = f"PUBLISH of {publishers} to {SUBSCRIBERS}, per delivery"
+                    names += [name] if name not in names else []
+                    messages = max(depth * publishers, int(40000 * arguments.share_of_n))
+                    result = publish(server, messages, depth, publishers)
+                    got.setdefault((name, server.name), []).append(
+                        run.keep(server, result, test=name, round=turn))
     print_results(f"{CONNECTIONS} connections, pipeline {depth}", names, servers, got)

@@ -10,8 +10,9 @@ static const char *run(uint8_t proto, int argc, const struct slice *argv)
     bool sub_missing;
     const struct command *cmd = command_find(argv, argc, &sub_missing);
     out.len = 0;
-    struct call c = {
-        .cmd = cmd, .argv = argv, .argc = argc, .reply = {.out = &out, .proto = proto}};
+    struct env env = {0}; /* nothing is renamed */
+    struct call c = {.cmd = cmd, .argv = argv, .argc = argc, .env = &env,
+                     .reply = {.out = &out, .proto = proto}};
     cmd->handler(&c);
     buf_append_char(&out, '\0');
     return out.ptr;
