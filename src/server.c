@@ -32,7 +32,7 @@ struct listeners {
 /* Of a pod's memory, in percent: the rest is for what is not counted, such as the gaps between
  * blocks, pages of files, the kernel's socket buffers; and for what a thousand clients can have on
  * its way within one pass, which does not shrink with the pod (tests/integration/pressure.py). */
-#define POD_SHARE 75
+#define POD_SHARE 60
 #define POD_SHARE_MIN 40
 #define POD_RESERVE ((uint64_t)102 << 20)
 /* Of maxmemory, what clients' buffers may take before the largest are closed (maxmemory-clients).
