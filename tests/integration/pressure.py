@@ -194,7 +194,7 @@ class Pressure(unittest.TestCase):
         with server.client() as client:
             self.assertEqual(client.ok("PING"), support.PONG)
 
-    @unittest.skip("known: a pass of 1,000 clients with values of 1 MB may take more than the reserve")
+    @unittest.skip("known: 1,000 clients with values of 1 MB may take more than the reserve")
     def test_large_values(self):
         for policy in ("noeviction", "allkeys-lru"):
             with self.subTest(policy):
