@@ -254,7 +254,7 @@ int server_run(const struct config *config)
     check(started == 0);
     struct start starts[SHARDS_MAX];
     for (uint32_t i = 0; i < workers; i++) {
-        char name[16];
+        char name[24];
         int pin_error;
         bool pin = config->cpu_pinning && cpus.usable >= workers;
         snprintf(name, sizeof name, "worker-%u", i);
